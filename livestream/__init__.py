@@ -1,0 +1,1 @@
+"""Live video and files that their receivers pass on to each other."""

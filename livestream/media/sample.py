@@ -1,0 +1,56 @@
+"""Encoded access units (`Sample`) and the tracks that they belong to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+__all__ = ["VIDEO_CLOCK_RATE", "Sample", "Track", "TrackKind"]
+
+VIDEO_CLOCK_RATE: Final = 90_000  # Ticks a second of every video track, as in MPEG-TS and RTP.
+
+
+class TrackKind(Enum):
+    """What a track carries."""
+
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One elementary stream of a channel, with all that a decoder must know in advance.
+
+    Video ticks at 90 kHz, audio at its sample rate.
+    """
+
+    number: int
+    "0-based; the order of the tracks in the channel."
+    kind: TrackKind
+    codec: str
+    "FFmpeg's decoder name: h264, aac."
+    clock_rate: int
+    "Ticks a second of pts, dts and duration."
+    extradata: bytes
+    "Decoder configuration: avcC for h264, AudioSpecificConfig for aac."
+    width: int = 0
+    height: int = 0
+    sample_rate: int = 0
+    channels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One encoded access unit. Length-prefixed NAL units for h264 (avcC form), raw AAC frames.
+
+    Invariant: dts never falls within a track, and 0 <= dts <= pts.
+    """
+
+    track: int
+    is_keyframe: bool
+    "Decoding can start here. False for every audio sample when the channel has video."
+    pts: int
+    dts: int
+    duration: int
+    data: bytes

@@ -1,0 +1,78 @@
+"""What every transport offers to the peer session above it (`Connection`), and its events."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+
+from livestream.machine import Address, Event, Machine
+
+__all__ = ["Connected", "Connection", "ConnectionState", "Disconnected", "MessageReceived"]
+
+
+class ConnectionState(Enum):
+    """Where a connection is in its life; it only moves downwards."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Connected(Event):
+    """The handshake is done: the other side has proved `public_key`."""
+
+    public_key: bytes
+    "The other side's raw Ed25519 public key, 32 bytes."
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived(Event):
+    """One whole message, without its length prefix."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected(Event):
+    """The connection is over, whoever ended it. Always the last event."""
+
+    reason: str
+    is_local: bool
+    "We closed it ourselves."
+
+
+class Connection(Machine):
+    """Carries whole messages both ways to one address, and says when it can take more.
+
+    The peer session never knows which transport it is on. Messages sent with `send` arrive in
+    order; those sent with `send_independent` arrive whole and at any time, so that one lost
+    datagram delays one of them only. A transport that cannot do that sends them in order.
+    """
+
+    address: Address
+    is_outgoing: bool
+    state: ConnectionState
+
+    @abstractmethod
+    def send(self, message: bytes) -> None:
+        """Queue a message on the ordered stream. Ignored once closed."""
+
+    @abstractmethod
+    def send_independent(self, message: bytes, deadline: int) -> None:
+        """Queue a message that is worth nothing after `deadline` (µs) and may then be cancelled."""
+
+    @abstractmethod
+    def close(self, reason: str, now: int) -> None:
+        """Say goodbye and end. `Disconnected` follows."""
+
+    @property
+    @abstractmethod
+    def backlog_bytes(self) -> int:
+        """Bytes accepted from the caller that have not left yet."""
+
+    @property
+    @abstractmethod
+    def rtt_us(self) -> int:
+        """Smoothed round-trip time; an assumption until measured."""
