@@ -33,7 +33,7 @@ class Track:
     clock_rate: int
     "Ticks a second of pts, dts and duration."
     extradata: bytes
-    "Decoder configuration: avcC for h264, AudioSpecificConfig for aac."
+    "Decoder configuration: avcC or Annex B parameter sets for h264, AudioSpecificConfig for aac."
     width: int = 0
     height: int = 0
     sample_rate: int = 0
@@ -42,7 +42,9 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One encoded access unit. Length-prefixed NAL units for h264 (avcC form), raw AAC frames.
+    """One encoded access unit: raw AAC, or h264 in the form that its track's extradata has.
+
+    (Length-prefixed NAL units when extradata is an avcC record, so starts with 1; Annex B otherwise.)
 
     Invariant: dts never falls within a track, and 0 <= dts <= pts.
     """

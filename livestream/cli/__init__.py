@@ -1,0 +1,1 @@
+"""The commands, one file each: parse, configure, run, exit code."""

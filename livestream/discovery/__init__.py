@@ -1,0 +1,1 @@
+"""Where peers come from: links, trackers, peer exchange. No I/O."""

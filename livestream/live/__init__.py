@@ -1,0 +1,1 @@
+"""Live mode: fills the seams with signatures, a sliding window, deadlines and feeders. No I/O."""

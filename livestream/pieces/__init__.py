@@ -1,0 +1,1 @@
+"""Pieces and the seams around them: who verifies, who keeps, who picks. No I/O."""

@@ -1,0 +1,1 @@
+"""The only sockets, clock, disk, threads and entropy."""

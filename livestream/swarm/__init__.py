@@ -1,0 +1,1 @@
+"""Peers and pieces become decisions. Knows neither live nor torrent; no I/O."""

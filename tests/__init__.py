@@ -1,0 +1,1 @@
+"""Mirrors the packages, plus interop and e2e."""
