@@ -5,7 +5,7 @@
         * MessageDecodeError   its bytes are no message
     * VerificationError        a piece or a head failed its signature: ban the sender
     * StateError               *we* called something in the wrong state: a bug here
-    * UserError                for the person at the terminal: says what to do next; has an exit code
+    * UserError                for the person at the terminal: what to do next, and an exit code
         * UsageError           2
         * NotFoundError        3   nobody there, within the time given
         * NetworkError         4   network or port

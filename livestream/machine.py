@@ -1,4 +1,4 @@
-"""The shape of everything that decides anything: bytes and time in; bytes, a deadline, events out."""
+"""The shape of all that decides: bytes and time in; bytes, a deadline and events out."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Track:
 class Sample:
     """One encoded access unit: raw AAC, or h264 in the form that its track's extradata has.
 
-    (Length-prefixed NAL units when extradata is an avcC record, so starts with 1; Annex B otherwise.)
+    (Length-prefixed NAL units when extradata is an avcC record, starting with 1; else Annex B.)
 
     Invariant: dts never falls within a track, and 0 <= dts <= pts.
     """
