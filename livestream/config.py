@@ -7,7 +7,7 @@ from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Identity", "TransportConfig"]
+__all__ = ["Identity", "LiveConfig", "SwarmConfig", "TransportConfig"]
 
 LIVE_DELAY_TARGET_US: Final = (
     25 * MILLISECOND
@@ -39,3 +39,39 @@ class TransportConfig:
     "Connections at once, both directions; further ones are not answered."
     retry_threshold: int = 32
     "With this many unfinished incoming handshakes, strangers must first prove their address."
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmConfig:
+    """How many peers, and how long they may be silent."""
+
+    neighbours_wanted: int = 12
+    "Peers that a node calls by itself, as long as it has fewer than this."
+    peers_max: int = 60
+    "Peers at once, whoever called; further ones are turned away."
+    attempts_max: int = 8
+    "Calls under way at once."
+    greeting_timeout_us: int = 5 * SECOND
+    silence_max_us: int = 6 * SECOND
+    "A peer that says nothing for so long is gone; a live peer says something each second."
+    upload_bps: int | None = None
+    "Hard cap on what leaves this node, every wire byte counted; None: no cap."
+
+
+@dataclass(frozen=True, slots=True)
+class LiveConfig:
+    """How one channel is sent or received."""
+
+    latency_us: int = 1 * SECOND
+    "How far behind the capture a viewer plays."
+    window_us: int = 15 * SECOND
+    "How much of the past is kept for repair and tune-in."
+    substreams: int = 8
+    heads_per_substream: int = 2
+    "Children that the publisher feeds in each substream."
+    slots_max: int = 24
+    "Children over all substreams that a viewer feeds when nothing caps its upload."
+    upload_share: float = 0.85
+    "The part of a capped upload that is promised to children; the rest repairs and tunes in."
+    repair_share: float = 0.15
+    "Repair may ask for at most this part of the channel's rate."

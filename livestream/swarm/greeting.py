@@ -1,0 +1,57 @@
+"""The extension handshake (BEP 10): which extensions a peer speaks, and who it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_address
+from typing import Final
+
+from livestream.errors import MessageDecodeError
+from livestream.machine import Address
+from livestream.wire import bencode
+
+__all__ = ["CLIENT_NAME", "extension_handshake", "read_extension_handshake"]
+
+CLIENT_NAME: Final = "livestream 0.1.0"
+HANDSHAKE_BYTES_MAX: Final = 16 * 1024
+EXTENSIONS_MAX: Final = 64  # No client offers half as many.
+CLIENT_CHARACTERS_MAX: Final = 40
+
+
+def extension_handshake(names: Sequence[str], address: Address) -> bytes:
+    """Return our handshake: we receive the i-th of `names` under id i + 1.
+
+    `address` is the other side's: it learns how the world sees it ("yourip").
+    """
+    return bencode.encode(
+        {
+            b"m": {name.encode(): number for number, name in enumerate(names, start=1)},
+            b"v": CLIENT_NAME.encode(),
+            b"yourip": ip_address(address.host.partition("%")[0]).packed,
+        }
+    )
+
+
+def read_extension_handshake(payload: bytes) -> tuple[str, dict[str, int]]:
+    """Return the other side's client name, and the ids under which it receives each extension.
+
+    Raises:
+        MessageDecodeError: not a handshake.
+    """
+    if len(payload) > HANDSHAKE_BYTES_MAX:
+        raise MessageDecodeError(f"extension handshake of {len(payload)} bytes")
+    fields = bencode.decode(payload)
+    offered = fields.get(b"m") if isinstance(fields, dict) else None
+    if not isinstance(fields, dict) or not isinstance(offered, dict):
+        raise MessageDecodeError("extension handshake without extensions")
+    if len(offered) > EXTENSIONS_MAX:
+        raise MessageDecodeError(f"extension handshake with {len(offered)} extensions")
+    extensions = {
+        name.decode("utf-8", "replace"): number
+        for name, number in offered.items()
+        if isinstance(number, int) and 0 < number < 256
+    }
+    client = fields.get(b"v", b"")
+    name = client.decode("utf-8", "replace") if isinstance(client, bytes) else ""
+    printable = "".join(letter for letter in name if letter.isprintable())
+    return printable[:CLIENT_CHARACTERS_MAX], extensions

@@ -1,0 +1,223 @@
+"""One whole peer: the endpoint, its swarms, and who talks to whom (`Node`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from random import Random
+from typing import Final
+
+from livestream.config import Identity, SwarmConfig, TransportConfig
+from livestream.errors import MessageDecodeError
+from livestream.machine import SECOND, Address, Event, Machine, Train, earliest
+from livestream.swarm.peer import Peer
+from livestream.swarm.rates import TokenBucket
+from livestream.swarm.swarm import Swarm
+from livestream.transport.connection import Connected, Connection, Disconnected, MessageReceived
+from livestream.transport.endpoint import Endpoint
+from livestream.wire.messages import Handshake
+
+__all__ = ["Node"]
+
+DATAGRAM_OVERHEAD: Final = 28  # IPv4 and UDP headers, counted against the cap.
+BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
+ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
+STRANGERS_MAX: Final = 100  # Callers that have not said which swarm they want.
+STRANGER_TIMEOUT_US: Final = 5 * SECOND
+
+
+class Node(Machine):
+    """Bytes and time in; bytes, a timer and events out, for everything that this process shares.
+
+    Invariant: every open connection is either a call that we make (`_calls`), a stranger that
+    has not said hello yet (`_strangers`), or belongs to one peer of one swarm (`_peers`).
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        rng: Random,
+        *,
+        transport: TransportConfig | None = None,
+        swarm: SwarmConfig | None = None,
+    ) -> None:
+        self.identity = identity
+        self.wire_bytes_out = 0
+        self.wire_bytes_in = 0
+        self._config = swarm or SwarmConfig()
+        self._rng = rng
+        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+        self._swarms: dict[bytes, Swarm] = {}
+        self._calls: dict[Connection, Swarm] = {}
+        self._strangers: dict[Connection, tuple[bytes, int]] = {}
+        self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
+        self._events: deque[Event] = deque()
+        self._attempt_at: int | None = None
+        self._blocked_until: int | None = None
+        self._budget: TokenBucket | None = None
+        if self._config.upload_bps is not None:
+            rate = self._config.upload_bps / 8
+            self._budget = TokenBucket(rate, rate * BURST_SECONDS)
+
+    # Commands
+
+    def add_swarm(self, swarm: Swarm, now: int) -> None:
+        """Take part in a swarm from now on."""
+        self._swarms[swarm.info_hash] = swarm
+        self._attempt_at = now
+
+    def add_candidates(
+        self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
+    ) -> None:
+        """Tell a swarm where peers may be."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is not None:
+            swarm.candidates.add(addresses, is_root=is_root)
+            self._attempt_at = now
+
+    def close(self, reason: str, now: int) -> None:
+        """Say goodbye to everyone; drain once more, then stop."""
+        for swarm, peer in list(self._peers.values()):
+            swarm.drop(peer, reason, now)
+        for connection in [*self._calls, *self._strangers]:
+            connection.close(reason, now)
+        self._swarms.clear()
+        self._attempt_at = None
+
+    # The five verbs
+
+    def receive_train(self, train: Train, now: int) -> None:
+        """Take datagrams in."""
+        self.wire_bytes_in += _wire_size(train)
+        self._endpoint.receive_train(train, now)
+        self._handle_connections(now)
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        """Return what must go out now, as far as the upload cap allows pieces to."""
+        trains: list[Train] = []
+        while True:
+            self._start_uploads(now)
+            batch = self._endpoint.trains_to_send(now)
+            if not batch:
+                return trains
+            size = sum(_wire_size(train) for train in batch)
+            self.wire_bytes_out += size
+            if self._budget is not None:
+                self._budget.take(size, now)
+            trains += batch
+
+    def get_timer(self) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        return earliest(
+            self._endpoint.get_timer(),
+            self._attempt_at,
+            self._blocked_until,
+            *(swarm.get_timer() for swarm in self._swarms.values()),
+        )
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due."""
+        self._endpoint.handle_timer(now)
+        self._handle_connections(now)
+        if self._blocked_until is not None and self._blocked_until <= now:
+            self._blocked_until = None
+        for swarm in self._swarms.values():
+            timer = swarm.get_timer()
+            if timer is not None and timer <= now:
+                swarm.handle_timer(now)
+        if self._attempt_at is not None and self._attempt_at <= now:
+            self._call(now)
+            self._drop_strangers(now)
+            self._attempt_at = now + ATTEMPT_INTERVAL_US if self._swarms else None
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event of any swarm that was not yet taken, or None."""
+        for swarm in self._swarms.values():
+            event = swarm.next_event()
+            if event is not None:
+                return event
+        return None
+
+    # Connections
+
+    def _handle_connections(self, now: int) -> None:
+        while (report := self._endpoint.next_event()) is not None:
+            connection, event = report.connection, report.event
+            if isinstance(event, MessageReceived):
+                self._on_message(connection, event.data, now)
+            elif isinstance(event, Connected):
+                self._on_connected(connection, event.public_key, now)
+            elif isinstance(event, Disconnected):
+                self._on_disconnected(connection, event.reason, now)
+
+    def _on_connected(self, connection: Connection, public_key: bytes, now: int) -> None:
+        swarm = self._calls.pop(connection, None)
+        if swarm is not None:
+            self._adopt(swarm, connection, swarm.greet(connection, public_key, now), now)
+        elif len(self._strangers) < STRANGERS_MAX:
+            self._strangers[connection] = public_key, now
+        else:
+            connection.close("busy", now)
+
+    def _on_message(self, connection: Connection, data: bytes, now: int) -> None:
+        known = self._peers.get(connection)
+        if known is not None:
+            swarm, peer = known
+            swarm.receive_message(peer, data, now)
+            return
+        stranger = self._strangers.pop(connection, None)
+        if stranger is None:
+            return
+        try:
+            handshake = Handshake.parse(data)
+        except MessageDecodeError as error:
+            connection.close(str(error), now)
+            return
+        wanted = self._swarms.get(handshake.info_hash)
+        if wanted is None:
+            connection.close("not in this swarm", now)
+            return
+        self._adopt(wanted, connection, wanted.admit(connection, stranger[0], handshake, now), now)
+
+    def _adopt(self, swarm: Swarm, connection: Connection, peer: Peer | None, now: int) -> None:
+        if peer is None:
+            connection.close("not wanted", now)
+        else:
+            self._peers[connection] = swarm, peer
+
+    def _on_disconnected(self, connection: Connection, reason: str, now: int) -> None:
+        self._strangers.pop(connection, None)
+        swarm = self._calls.pop(connection, None)
+        if swarm is not None:
+            swarm.on_lost(connection.address, now)
+        known = self._peers.pop(connection, None)
+        if known is not None:
+            swarm, peer = known
+            swarm.on_disconnected(peer, reason, now)
+
+    def _call(self, now: int) -> None:
+        for swarm in self._swarms.values():
+            for address in swarm.next_attempts(now):
+                self._calls[self._endpoint.connect(address, now)] = swarm
+
+    def _drop_strangers(self, now: int) -> None:
+        for connection, (_, since) in list(self._strangers.items()):
+            if now - since > STRANGER_TIMEOUT_US:
+                connection.close("no greeting", now)
+
+    # Uploads
+
+    def _start_uploads(self, now: int) -> None:
+        """Give connections the pieces that they can take, most urgent first, within the cap."""
+        for swarm in self._swarms.values():
+            while True:
+                if self._budget is not None and not self._budget.has_tokens(now):
+                    self._blocked_until = self._budget.next_tokens_at(now)
+                    return
+                if not swarm.next_upload(now):
+                    break
+
+
+def _wire_size(train: Train) -> int:
+    datagrams = -(-len(train.data) // train.datagram_size)
+    return len(train.data) + DATAGRAM_OVERHEAD * datagrams

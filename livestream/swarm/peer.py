@@ -1,0 +1,119 @@
+"""One peer of one swarm: what was agreed with it, what it holds, what it gave and got."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import sha256
+from typing import Final
+
+from livestream.errors import StateError
+from livestream.machine import MILLISECOND, Address
+from livestream.pieces.bitfield import SlidingBitfield
+from livestream.pieces.picker import Holder
+from livestream.swarm.rates import RateMeter
+from livestream.transport.connection import Connection
+from livestream.wire.messages import Extended, Message
+
+__all__ = ["CLIENT_PREFIX", "Peer", "PeerState", "PeerStats", "node_id", "peer_id_of"]
+
+CLIENT_PREFIX: Final = b"-LS0100-"  # BEP 20: LiveStream 0.1.0.0
+NODE_ID_SIZE: Final = 4
+SERVICE_US: Final = 5 * MILLISECOND  # What one more queued request costs, for lack of better news.
+
+
+def peer_id_of(public_key: bytes) -> bytes:
+    """Return the 20-byte peer id that a node with this key must use: it cannot be borrowed."""
+    return CLIENT_PREFIX + sha256(public_key).digest()[:12]
+
+
+def node_id(public_key: bytes) -> bytes:
+    """Return the four bytes by which paths name a node."""
+    return sha256(public_key).digest()[12 : 12 + NODE_ID_SIZE]
+
+
+class PeerState(Enum):
+    """Where the session is; it only moves downwards."""
+
+    GREETING = "greeting"
+    "Our handshake is out, theirs is awaited."
+    READY = "ready"
+    CLOSED = "closed"
+
+
+MOVES: Final = {
+    (PeerState.GREETING, PeerState.READY),
+    (PeerState.GREETING, PeerState.CLOSED),
+    (PeerState.READY, PeerState.CLOSED),
+}
+
+
+@dataclass(slots=True)
+class PeerStats:
+    """Counters of one peer; they only grow."""
+
+    pieces_in: int = 0
+    pieces_out: int = 0
+    pieces_expired: int = 0
+    "Queued for it, but too late before its connection could take them."
+    pieces_duplicate: int = 0
+    pieces_strange: int = 0
+
+
+class Peer(Holder):
+    """The session with one peer. Compared by identity: the same node may come back as another."""
+
+    def __init__(self, connection: Connection, public_key: bytes, now: int) -> None:
+        self.connection = connection
+        self.public_key = public_key
+        self.peer_id = peer_id_of(public_key)
+        self.node_id = node_id(public_key)
+        self.state = PeerState.GREETING
+        self.joined_at = now
+        self.heard_at = now
+        self.client = ""
+        self.extensions: dict[str, int] = {}
+        "The ids under which the peer wants to receive each extension (BEP 10)."
+        self.held = SlidingBitfield()
+        self.requested: dict[int, int] = {}
+        "Pieces asked of this peer: index to time."
+        self.stats = PeerStats()
+        self.down = RateMeter()
+        self.up = RateMeter()
+
+    def __str__(self) -> str:
+        return f"{self.connection.address} ({self.client or 'unknown client'})"
+
+    @property
+    def address(self) -> Address:
+        """Where the peer is; nodes listen on the socket that they call from."""
+        return self.connection.address
+
+    @property
+    def requests_out(self) -> int:
+        """Requests that the peer still owes us."""
+        return len(self.requested)
+
+    @property
+    def expected_wait_us(self) -> int:
+        """How long a request sent now would take."""
+        return self.connection.rtt_us + SERVICE_US * len(self.requested)
+
+    def holds(self, index: int) -> bool:
+        """Whether the peer says that it has the piece."""
+        return index in self.held
+
+    def move(self, to: PeerState) -> None:
+        """Change the state. Raises StateError for a move that is not in the table."""
+        if (self.state, to) not in MOVES:
+            raise StateError(f"peer {self}: {self.state.value} -> {to.value}")
+        self.state = to
+
+    def send(self, message: Message) -> None:
+        """Send a message in order."""
+        if self.state is not PeerState.CLOSED:
+            self.connection.send(message.to_bytes())
+
+    def send_extended(self, name: str, payload: bytes) -> None:
+        """Send a message of an extension that the peer speaks."""
+        self.send(Extended(self.extensions[name], payload))

@@ -1,0 +1,101 @@
+"""What we are about to send: pieces queued for peers, most urgent first, dropped when too late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from livestream.swarm.peer import Peer
+
+__all__ = ["Upload", "UploadQueue", "Urgency"]
+
+QUEUE_MAX: Final = 256  # Pieces queued for one peer: over two seconds of the fastest channel.
+BACKLOG_BYTES_MAX: Final = 8 * 1024  # A connection takes a further piece only below this.
+
+
+class Urgency(IntEnum):
+    """What goes first when not all can."""
+
+    PUSHED = 0
+    ASKED = 1
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Upload:
+    """One piece for one peer, worth nothing after `deadline`."""
+
+    urgency: Urgency
+    deadline: int
+    order: int
+    index: int
+
+
+class UploadQueue:
+    """Queues of pieces, one a peer; the connection's own backlog stays short.
+
+    Invariant: at most QUEUE_MAX entries a peer, none of them past its deadline when returned.
+    """
+
+    def __init__(self) -> None:
+        self._queues: dict[Peer, list[Upload]] = {}
+        self._wanted: dict[Peer, dict[int, Upload]] = {}
+        self._order = 0
+        self.pieces_expired = 0
+
+    def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int) -> bool:
+        """Queue a piece; False when this peer's queue is full. Twice the same counts once."""
+        wanted = self._wanted.setdefault(peer, {})
+        if index in wanted:
+            return True
+        if len(wanted) >= QUEUE_MAX:
+            return False
+        self._order += 1
+        upload = Upload(urgency, deadline, self._order, index)
+        wanted[index] = upload
+        heappush(self._queues.setdefault(peer, []), upload)
+        return True
+
+    def cancel(self, peer: Peer, index: int) -> None:
+        """Forget a queued piece, if it is still queued."""
+        self._wanted.get(peer, {}).pop(index, None)
+
+    def drop_peer(self, peer: Peer) -> None:
+        """Forget all that is queued for a peer."""
+        self._queues.pop(peer, None)
+        self._wanted.pop(peer, None)
+
+    def length(self, peer: Peer) -> int:
+        """Return how many pieces are queued for this peer."""
+        return len(self._wanted.get(peer, ()))
+
+    def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
+        """Return and remove the most urgent piece among the peers that can take one."""
+        best: tuple[Peer, Upload] | None = None
+        for peer, queue in self._queues.items():
+            if not queue or peer.connection.backlog_bytes >= BACKLOG_BYTES_MAX:
+                continue
+            upload = self._first_alive(peer, queue, now)
+            if upload is not None and (best is None or upload < best[1]):
+                best = peer, upload
+        if best is not None:
+            peer, upload = best
+            heappop(self._queues[peer])
+            del self._wanted[peer][upload.index]
+        return best
+
+    def _first_alive(self, peer: Peer, queue: list[Upload], now: int) -> Upload | None:
+        wanted = self._wanted[peer]
+        while queue:
+            upload = queue[0]
+            is_wanted = wanted.get(upload.index) is upload
+            if is_wanted and upload.deadline > now:
+                return upload
+            heappop(queue)
+            if is_wanted:
+                del wanted[upload.index]
+                peer.stats.pieces_expired += 1
+                self.pieces_expired += 1
+        return None

@@ -1,0 +1,273 @@
+"""Messages of the `live` extension: what peers of a channel tell each other beside pieces.
+
+The first byte is the kind. Times are milliseconds; a node's id in a path is four bytes of the
+hash of its key.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from struct import Struct
+from typing import ClassVar, Final
+
+from livestream.errors import MessageDecodeError
+from livestream.machine import Address
+from livestream.wire.compact import decode_peers, encode_peers
+
+__all__ = [
+    "LAG_UNKNOWN_MS",
+    "NODE_ID_SIZE",
+    "PATH_MAX",
+    "SUBSTREAMS_MAX",
+    "Feed",
+    "Goodbye",
+    "HeadUpdate",
+    "LiveMessage",
+    "Refuse",
+    "Status",
+    "Subscribe",
+    "Unsubscribe",
+    "WindowUpdate",
+    "parse",
+]
+
+LAG_UNKNOWN_MS: Final = 0xFFFF  # "Nobody feeds me this substream."
+NODE_ID_SIZE: Final = 4
+PATH_MAX: Final = 16  # Trees of a million viewers are less deep; longer is a loop or a lie.
+SUBSTREAMS_MAX: Final = 32
+WINDOW_BITS_MAX: Final = 1 << 14  # 60 s of the fastest channel; bounds what one message can claim.
+ALTERNATIVES_MAX: Final = 3
+_WINDOW: Final = Struct("!BII")
+_SUBSCRIBE: Final = Struct("!BBI")
+_FEED: Final = Struct("!BBH")
+_STATUS: Final = Struct("!BBBBH")
+_HAS_SOURCE: Final = 1
+
+
+class LiveMessage(ABC):
+    """One message of the extension."""
+
+    __slots__ = ()
+    KIND: ClassVar[int]
+
+    @abstractmethod
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, data: bytes) -> LiveMessage:
+        """Parse, kind byte included. Raises MessageDecodeError."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadUpdate(LiveMessage):
+    """The channel's signed newest state, as its publisher made it."""
+
+    KIND: ClassVar[int] = 0
+    head: bytes
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return b"\x00" + self.head
+
+    @classmethod
+    def parse(cls, data: bytes) -> HeadUpdate:
+        """Parse; the head itself is checked where its signature is."""
+        return cls(data[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class WindowUpdate(LiveMessage):
+    """Which pieces I hold in `[start, start + len(held))`; nothing before `first` any more."""
+
+    KIND: ClassVar[int] = 1
+    first: int
+    start: int
+    held: int
+    "Bit i set: I hold piece start + i."
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        size = (self.held.bit_length() + 7) // 8
+        return _WINDOW.pack(self.KIND, self.first, self.start) + self.held.to_bytes(size, "little")
+
+    @classmethod
+    def parse(cls, data: bytes) -> WindowUpdate:
+        """Parse. Raises MessageDecodeError."""
+        if not _WINDOW.size <= len(data) <= _WINDOW.size + WINDOW_BITS_MAX // 8:
+            raise MessageDecodeError(f"window: {len(data)} bytes")
+        _, first, start = _WINDOW.unpack_from(data)
+        return cls(first, start, int.from_bytes(data[_WINDOW.size :], "little"))
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(LiveMessage):
+    """Feed me this substream, from this piece on."""
+
+    KIND: ClassVar[int] = 2
+    substream: int
+    from_index: int
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return _SUBSCRIBE.pack(self.KIND, self.substream, self.from_index)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Subscribe:
+        """Parse. Raises MessageDecodeError."""
+        if len(data) != _SUBSCRIBE.size:
+            raise MessageDecodeError(f"subscribe: {len(data)} bytes")
+        _, substream, from_index = _SUBSCRIBE.unpack(data)
+        return cls(substream, from_index)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed(LiveMessage):
+    """I feed you this substream. Sent again whenever its path changes."""
+
+    KIND: ClassVar[int] = 3
+    substream: int
+    lag_ms: int
+    path: tuple[bytes, ...]
+    "Ids of the nodes that a piece passes, the publisher first and the sender last."
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return _FEED.pack(self.KIND, self.substream, self.lag_ms) + b"".join(self.path)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Feed:
+        """Parse. Raises MessageDecodeError."""
+        ids = data[_FEED.size :]
+        hops, rest = divmod(len(ids), NODE_ID_SIZE)
+        if len(data) < _FEED.size or rest or not 1 <= hops <= PATH_MAX:
+            raise MessageDecodeError(f"feed: {len(data)} bytes")
+        _, substream, lag_ms = _FEED.unpack_from(data)
+        path = tuple(ids[at : at + NODE_ID_SIZE] for at in range(0, len(ids), NODE_ID_SIZE))
+        return cls(substream, lag_ms, path)
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse(LiveMessage):
+    """I do not, or no longer, feed you this substream; perhaps these will."""
+
+    KIND: ClassVar[int] = 4
+    substream: int
+    alternatives: tuple[Address, ...] = ()
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        v4, v6 = encode_peers(list(self.alternatives[:ALTERNATIVES_MAX]))
+        return bytes((self.KIND, self.substream, len(v4) // 6)) + v4 + v6
+
+    @classmethod
+    def parse(cls, data: bytes) -> Refuse:
+        """Parse. Raises MessageDecodeError."""
+        if len(data) < 3 or data[2] > ALTERNATIVES_MAX:
+            raise MessageDecodeError(f"refuse: {len(data)} bytes")
+        split = 3 + 6 * data[2]
+        peers = decode_peers(data[3:split], data[split:])
+        if len(peers) > ALTERNATIVES_MAX:
+            raise MessageDecodeError(f"refuse: {len(peers)} alternatives")
+        return cls(data[1], tuple(peers))
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe(LiveMessage):
+    """Stop feeding me this substream."""
+
+    KIND: ClassVar[int] = 5
+    substream: int
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        return bytes((self.KIND, self.substream))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Unsubscribe:
+        """Parse. Raises MessageDecodeError."""
+        if len(data) != 2:
+            raise MessageDecodeError(f"unsubscribe: {len(data)} bytes")
+        return cls(data[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Status(LiveMessage):
+    """How I am; once a second, and when it changes much."""
+
+    KIND: ClassVar[int] = 6
+    is_source: bool
+    "I am the publisher."
+    home: int
+    "The substream in which I feed others; 0xff: any."
+    spare_slots: int
+    children: int
+    lags_ms: tuple[int, ...]
+    "Per substream: how long after its capture a piece reaches me; LAG_UNKNOWN_MS: not fed."
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        flags = _HAS_SOURCE if self.is_source else 0
+        start = _STATUS.pack(self.KIND, flags, self.home, self.spare_slots, self.children)
+        return start + b"".join(lag.to_bytes(2, "big") for lag in self.lags_ms)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Status:
+        """Parse. Raises MessageDecodeError."""
+        lags = data[_STATUS.size :]
+        if len(data) < _STATUS.size or len(lags) % 2 or len(lags) > 2 * SUBSTREAMS_MAX:
+            raise MessageDecodeError(f"status: {len(data)} bytes")
+        _, flags, home, spare_slots, children = _STATUS.unpack_from(data)
+        lags_ms = tuple(int.from_bytes(lags[at : at + 2], "big") for at in range(0, len(lags), 2))
+        return cls(bool(flags & _HAS_SOURCE), home, spare_slots, children, lags_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye(LiveMessage):
+    """I leave; this peer fed me and may now feed you."""
+
+    KIND: ClassVar[int] = 7
+    sponsor: Address | None = None
+
+    def to_bytes(self) -> bytes:
+        """Serialise."""
+        v4, v6 = encode_peers([self.sponsor] if self.sponsor else [])
+        return bytes((self.KIND,)) + v4 + v6
+
+    @classmethod
+    def parse(cls, data: bytes) -> Goodbye:
+        """Parse. Raises MessageDecodeError."""
+        body = data[1:]
+        if len(body) not in (0, 6, 18):
+            raise MessageDecodeError(f"goodbye: {len(data)} bytes")
+        peers = decode_peers(body, b"") if len(body) == 6 else decode_peers(b"", body)
+        return cls(peers[0] if peers else None)
+
+
+_KINDS: Final[dict[int, type[LiveMessage]]] = {
+    kind.KIND: kind
+    for kind in (
+        HeadUpdate,
+        WindowUpdate,
+        Subscribe,
+        Feed,
+        Refuse,
+        Unsubscribe,
+        Status,
+        Goodbye,
+    )
+}
+
+
+def parse(data: bytes) -> LiveMessage | None:
+    """Parse one message of the extension; None for a kind that we do not know yet.
+
+    Raises:
+        MessageDecodeError: a known kind with contents that cannot be.
+    """
+    if not data:
+        raise MessageDecodeError("empty live message")
+    kind = _KINDS.get(data[0])
+    return None if kind is None else kind.parse(data)
