@@ -12,8 +12,9 @@ from livestream.media.joiner import CapturedSample
 from livestream.media.sample import VIDEO_CLOCK_RATE, Sample, Track, TrackKind
 from publisher.adts import is_adts, strip_header
 from publisher.pacing import Clock, Pace, Pacer
+from publisher.packets import Arrival, packet_times
 from publisher.producer import Producer
-from publisher.source import Arrival, Source, packet_times
+from publisher.source import Source
 from publisher.survey import Survey, aac_config
 from publisher.timeline import Stamper, Timed, Timeline, interleave
 

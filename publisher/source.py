@@ -5,30 +5,31 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Iterator
-from fractions import Fraction
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 import av
 from av.audio.stream import AudioStream
 from av.container.input import InputContainer
-from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from livestream.errors import MediaError, StateError
+from livestream.errors import MediaError
 from livestream.machine import MILLISECOND, SECOND
 from publisher.pacing import Clock, Pace
+from publisher.packets import Arrival, AvStream, fill_dts, has_time, stamp_raw
 
-__all__ = ["STDIN", "Arrival", "AvStream", "Source", "Times", "packet_times"]
+__all__ = ["STDIN", "Source"]
 
 STDIN: Final = "-"
 TIMEOUT_S: Final = 10  # A network source that says nothing for so long is gone.
-PIPE_WAIT_US: Final = 30 * SECOND  # For the first bytes of a pipe whose writer is slow to start.
+PIPE_WAIT_US: Final = 30 * SECOND  # A pipe's writer may be slow to start, but not slower.
+TIMELESS_MAX: Final = 500  # Packets in a row without time stamps, before giving up on them.
 POLL_US: Final = 100 * MILLISECOND  # How soon a reader that waits for a pipe notices the end.
 
 # A live source should be on air at once. A fifth of a megabyte holds a key frame and both
 # streams' parameters; half a second is enough to see that a stream is there (measured on MPEG-TS).
 LIVE_OPTIONS: Final = {"probesize": "200000", "analyzeduration": "500000"}
+RAW_FORMATS: Final = ("h264", "hevc")  # Without a container, so without time stamps.
 NOT_MEDIA: Final = ("tty", "image2")  # FFmpeg "plays" text files and single pictures too.
 
 _UNREADABLE: Final = (av.error.InvalidDataError, av.error.EOFError)
@@ -54,28 +55,6 @@ PIPE_ADVICE: Final = (
     ),
 )
 
-AvStream = VideoStream | AudioStream
-
-
-class Arrival(NamedTuple):
-    """A packet, and when it came (µs, monotonic)."""
-
-    packet: Packet[Stream]
-    at_us: int
-
-
-class Times(NamedTuple):
-    """A packet's time stamps in seconds, on the source's own clock."""
-
-    dts: Fraction
-    pts: Fraction
-    duration: Fraction
-
-    @property
-    def end(self) -> Fraction:
-        """When its presentation ends."""
-        return self.pts + self.duration
-
 
 @final
 class _PipeReader:
@@ -84,19 +63,18 @@ class _PipeReader:
     def __init__(self, fd: int, clock: Clock) -> None:
         self._fd = fd
         self._clock = clock
-        self._gives_up_at: int | None = clock.now_us() + PIPE_WAIT_US
 
     def read(self, size: int) -> bytes:
         """Return what is there, at least one byte; none at the end."""
+        gives_up_at = self._clock.now_us() + PIPE_WAIT_US
         while not select.select([self._fd], [], [], POLL_US / SECOND)[0]:
             now = self._clock.now_us()
             self._clock.wait_until(now)
-            if self._gives_up_at is not None and now > self._gives_up_at:
+            if now > gives_up_at:
                 raise MediaError(
-                    "standard input: nothing came. Pipe media into it, e.g. "
+                    "standard input: nothing came for 30 s. Pipe media into it, e.g. "
                     "`ffmpeg … -f mpegts - | livestream publish -`."
                 )
-        self._gives_up_at = None
         return os.read(self._fd, size)
 
 
@@ -153,14 +131,10 @@ class Source:
         Raises:
             MediaError: the source broke, or a network source fell silent.
         """
-        try:
-            for packet in self.container.demux(*self.streams):
-                if packet.size and (packet.dts is not None or packet.pts is not None):
-                    yield Arrival(packet, self._clock.now_us())
-        except av.error.EOFError:
-            return
-        except av.error.FFmpegError as error:
-            raise MediaError(f"{self.name}: broke off ({_reason(error)}).") from error
+        arrivals = self._demux()
+        if self._is_raw_video():
+            return stamp_raw(arrivals, is_live=not self.is_local)
+        return fill_dts(self._timed(arrivals), self.video)
 
     def reopen(self) -> None:
         """Go back to the beginning."""
@@ -175,6 +149,35 @@ class Source:
     def close(self) -> None:
         """Let go of the input."""
         self.container.close()
+
+    def _demux(self) -> Iterator[Arrival]:
+        try:
+            for packet in self.container.demux(*self.streams):
+                if packet.size:
+                    yield Arrival(packet, self._clock.now_us())
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{self.name}: broke off ({_reason(error)}).") from error
+
+    def _timed(self, arrivals: Iterator[Arrival]) -> Iterator[Arrival]:
+        timeless = 0
+        for arrival in arrivals:
+            if has_time(arrival.packet):
+                timeless = 0
+                yield arrival
+                continue
+            timeless += 1
+            if timeless > TIMELESS_MAX:
+                raise MediaError(
+                    f"{self.name}: it has no time stamps. Put it into a container first, e.g. "
+                    f"`ffmpeg -i … -c copy -f mpegts`."
+                )
+
+    def _is_raw_video(self) -> bool:
+        """Whether it is one bare H.264 stream without reordering, so that order is time."""
+        is_raw = self.container.format.name in RAW_FORMATS and self.video is not None
+        return is_raw and self.video is not None and not self.video.codec_context.has_b_frames
 
     def _open(self) -> InputContainer:
         try:
@@ -220,16 +223,6 @@ class Source:
         if self._spec == STDIN:
             return Pace.THROTTLED
         return Pace.PACED if self.is_local else Pace.LIVE
-
-
-def packet_times(packet: Packet[Stream]) -> Times:
-    """Return a packet's time stamps; one that is missing is taken to equal the other."""
-    base = Fraction(packet.time_base.numerator, packet.time_base.denominator)
-    dts = packet.dts if packet.dts is not None else packet.pts
-    pts = packet.pts if packet.pts is not None else packet.dts
-    if dts is None or pts is None:
-        raise StateError("a packet without time stamps")
-    return Times(dts * base, max(pts, dts) * base, (packet.duration or 0) * base)
 
 
 def _url_options(url: str) -> dict[str, str]:

@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Final
 
 from publisher.adts import audio_specific_config, is_adts
-from publisher.source import Arrival, Source, packet_times
+from publisher.packets import Arrival, packet_times
+from publisher.source import Source
 
 __all__ = ["GOP_MAX", "Survey", "survey_file", "survey_live", "why_not_copyable"]
 

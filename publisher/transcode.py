@@ -18,8 +18,9 @@ from livestream.media.joiner import CapturedSample
 from livestream.media.sample import Sample
 from publisher.encoder import AUDIO_BITRATE_BPS, AudioEncoder, Picture, VideoEncoder
 from publisher.pacing import Clock, Pace, Pacer
+from publisher.packets import Arrival, AvStream, packet_times
 from publisher.producer import Producer
-from publisher.source import Arrival, AvStream, Source, packet_times
+from publisher.source import Source
 from publisher.timeline import Timed, Timeline, interleave
 
 __all__ = ["PictureWish", "Transcode", "default_bitrate_bps"]
