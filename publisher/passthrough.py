@@ -75,8 +75,8 @@ class Passthrough(Producer):
 
     def _place(self, arrival: Arrival) -> Timed[Arrival]:
         times = packet_times(arrival.packet)
-        time = self._timeline.place(times.dts, times.end)
         track = 0 if arrival.packet.stream is self._source.video else len(self.tracks) - 1
+        time = self._timeline.place(track, times.dts, times.pts, times.end)
         if self.tracks[track].kind is TrackKind.VIDEO:
             self._check_key(time, is_keyframe=arrival.packet.is_keyframe)
         return Timed(track, time, arrival.at_us, arrival)

@@ -15,6 +15,7 @@ __all__ = ["Stamper", "Timed", "Timeline", "interleave"]
 
 START: Final = Fraction(1)  # Room for tracks that begin before the first one seen.
 JUMP_MAX: Final = Fraction(10)  # Time stamps further apart than this do not mean what they say.
+DTS_STEP: Final = Fraction(1, 1_000)  # Enough for dts to rise where two rounds meet.
 SPAN_MAX: Final = Fraction(1)  # Tracks of one file are interleaved at least this closely.
 
 T = TypeVar("T")
@@ -44,40 +45,62 @@ class Timeline:
         "Times that the source's clock had to be set anew."
         self._offset: Fraction | None = None
         self._last = START
-        self._round_start: Fraction | None = None
-        self._round_end: Fraction | None = None
+        self._round: _Round | None = None
 
-    def place(self, start: Fraction, end: Fraction) -> Fraction:
-        """Return the channel time of what the source puts at `start`.
+    def place(self, track: int, dts: Fraction, pts: Fraction, end: Fraction) -> Fraction:
+        """Return the channel time of what the source decodes at `dts`.
 
         Args:
-            start: Decoding time of an encoded sample, presentation time of a decoded frame.
+            track: Whose it is.
+            dts: Decoding time; of a decoded frame the same as `pts`.
+            pts: Presentation time.
             end: When its presentation ends.
         """
         if self._offset is None:
-            self._offset = START - start
-        elif abs(start + self._offset - self._last) > JUMP_MAX:
-            self._offset = self._last - start
+            self._offset = START - dts
+        elif abs(dts + self._offset - self._last) > JUMP_MAX:
+            self._offset = self._last - dts
             self.jumps += 1
-        placed = start + self._offset
+        placed = dts + self._offset
         self._last = placed
-        if self._round_start is None or placed < self._round_start:
-            self._round_start = placed
-        if self._round_end is None or end + self._offset > self._round_end:
-            self._round_end = end + self._offset
+        if self._round is None:
+            self._round = _Round(pts + self._offset, end + self._offset)
+        self._round.take(track, placed, pts + self._offset, end + self._offset)
         return placed
 
     def next_round(self) -> None:
-        """The source starts again from its beginning: its first sample follows its last.
-
-        All tracks move by the longest one's length, counted from the earliest decoding time;
-        anything less would let one of them run backwards (encoder delay, reordered frames).
-        """
-        if self._offset is None or self._round_start is None or self._round_end is None:
+        """The source starts again from its beginning, which is to follow its end."""
+        if self._offset is None or self._round is None:
             return
-        self._offset += self._round_end - self._round_start
-        self._last = self._round_end
-        self._round_start = self._round_end = None
+        self._offset += self._round.length
+        self._last = self._round.end
+        self._round = None
+
+
+class _Round:
+    """What was seen of a source since its beginning, in channel time."""
+
+    def __init__(self, start: Fraction, end: Fraction) -> None:
+        self.start = start
+        self.end = end
+        self._first: dict[int, Fraction] = {}  # dts, track by track.
+        self._last: dict[int, Fraction] = {}
+
+    def take(self, track: int, dts: Fraction, pts: Fraction, end: Fraction) -> None:
+        self.start = min(self.start, pts)
+        self.end = max(self.end, end)
+        self._first.setdefault(track, dts)
+        self._last[track] = max(dts, self._last.get(track, dts))
+
+    @property
+    def length(self) -> Fraction:
+        """How far the next round must move: all tracks as one, so that they stay in step.
+
+        The first picture follows the last, of the longest track; unless the dts of some track,
+        which may begin well before its pts, would then go back.
+        """
+        spans = [self._last[track] - first + DTS_STEP for track, first in self._first.items()]
+        return max(self.end - self.start, *spans)
 
 
 @final

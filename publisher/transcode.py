@@ -169,7 +169,8 @@ class Transcode(Producer):
         else:
             duration = (frame.duration or 0) * Fraction(base.numerator, base.denominator)
         track = 0 if stream is self._source.video else len(self.tracks) - 1
-        yield Timed(track, self._timeline.place(start, start + duration), at_us, frame)
+        time = self._timeline.place(track, start, start, start + duration)
+        yield Timed(track, time, at_us, frame)
 
     def _check_picture(self, pts: Fraction, *, has_frame: bool) -> None:
         if has_frame or self._picture_at is None or pts < self._picture_at:

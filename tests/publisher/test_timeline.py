@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,36 +21,59 @@ def stamp(stamper: Stamper, dts: Fraction, pts: Fraction | None = None) -> Sampl
     return stamper.stamp(b"", is_keyframe=False, dts=dts, pts=pts or dts, duration=FRAME)
 
 
+def place(timeline: Timeline, at: Fraction | int, track: int = 0) -> Fraction:
+    return timeline.place(track, Fraction(at), Fraction(at), at + FRAME)
+
+
 def test_a_source_may_start_anywhere() -> None:
     timeline = Timeline()
-    assert timeline.place(Fraction(95_443), Fraction(95_444)) == START
-    assert timeline.place(Fraction(95_442), Fraction(95_443)) == START - 1  # The other track.
+    assert place(timeline, 95_443) == START
+    assert place(timeline, 95_442, track=1) == START - 1
 
 
 def test_the_next_round_follows_the_end_of_the_longest_track() -> None:
-    """Goal: AAC priming and B-frames start below zero, and still nothing overlaps."""
+    timeline = Timeline()
+    for number in range(3):
+        assert place(timeline, 0, track=1) == START + number * (2 + FRAME)
+        assert place(timeline, 1, track=1) == START + 1 + number * (2 + FRAME)
+        assert place(timeline, 0) == START + number * (2 + FRAME)
+        assert place(timeline, 2) == START + 2 + number * (2 + FRAME)
+        timeline.next_round()
+
+
+def test_where_rounds_meet_the_first_picture_follows_the_last_without_a_pause() -> None:
+    """Goal: with B-frames dts runs ahead of pts, and a loop must not show it."""
+    timeline = Timeline()
+    pts: list[Fraction] = []
+    dts: list[Fraction] = []
+    for _ in range(3):
+        for number in range(10):
+            ahead = 2 * FRAME
+            at = timeline.place(0, number * FRAME - ahead, number * FRAME, (number + 1) * FRAME)
+            dts.append(at)
+            pts.append(at + ahead)
+        timeline.next_round()
+    assert {after - before for before, after in pairwise(dts)} == {FRAME}
+    assert {after - before for before, after in pairwise(pts)} == {FRAME}
+
+
+def test_where_rounds_meet_dts_rises_even_if_it_began_early() -> None:
     timeline = Timeline()
     rounds = []
-    zero, end = Fraction(0), Fraction(9, 10)
-    for _ in range(3):
-        audio = [timeline.place(at - Fraction(2, 100), at) for at in (zero, end)]
-        video = [timeline.place(at - Fraction(8, 100), at + Fraction(1, 5)) for at in (zero, end)]
-        rounds.append((audio, video))
+    for _ in range(2):
+        first = timeline.place(0, Fraction(-5), Fraction(0), FRAME)
+        rounds.append((first, timeline.place(0, FRAME, FRAME, 2 * FRAME)))
         timeline.next_round()
-    length = Fraction(11, 10) + Fraction(8, 100)
-    for number, (audio, video) in enumerate(rounds):
-        assert audio == [START + number * length, START + number * length + Fraction(9, 10)]
-        assert video[0] - audio[0] == Fraction(-6, 100)
+    assert rounds[1][0] > rounds[0][1]
 
 
 def test_a_clock_that_jumps_is_followed_without_a_jump() -> None:
     timeline = Timeline()
-    timeline.place(Fraction(100), Fraction(101))
-    assert timeline.place(Fraction(101), Fraction(102)) == START + 1
-    back = timeline.place(Fraction(3), Fraction(4))
-    assert back == START + 1
-    assert timeline.place(Fraction(4), Fraction(5)) == START + 2
-    assert timeline.place(Fraction(90_000), Fraction(90_001)) == START + 2
+    place(timeline, 100)
+    assert place(timeline, 101) == START + 1
+    assert place(timeline, 3) == START + 1
+    assert place(timeline, 4) == START + 2
+    assert place(timeline, 90_000) == START + 2
     assert timeline.jumps == 2
 
 
