@@ -100,6 +100,7 @@ class Source:
         self._spec = spec
         self._clock = clock
         self._stdin = stdin
+        self._wants_audio = True
         self.video: VideoStream | None = None
         self.audio: AudioStream | None = None
         self.container = self._open()
@@ -145,9 +146,11 @@ class Source:
     def without_audio(self) -> None:
         """Forget the audio stream: it is announced, but nothing comes."""
         self.audio = None
+        self._wants_audio = False
 
     def close(self) -> None:
-        """Let go of the input."""
+        """Let go of the input. Its streams must not be touched any more: they are FFmpeg's."""
+        self.video = self.audio = None
         self.container.close()
 
     def _demux(self) -> Iterator[Arrival]:
@@ -207,7 +210,9 @@ class Source:
             (
                 stream
                 for stream in self.container.streams.audio
-                if stream.codec_context is not None and stream.codec_context.sample_rate > 0
+                if self._wants_audio
+                and stream.codec_context is not None
+                and stream.codec_context.sample_rate > 0
             ),
             None,
         )

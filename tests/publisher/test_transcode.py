@@ -1,0 +1,59 @@
+"""Encoding anew: what cannot be passed on still gets on air."""
+
+from __future__ import annotations
+
+import asyncio
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+from publisher.feed import FeedOptions, open_feed
+from tests.publisher.clips import FPS, Clip, write_clip
+from tests.publisher.clocks import JumpingClock
+from tests.publisher.reading import (
+    AUTO,
+    check,
+    decode,
+    gaps,
+    of_track,
+    read,
+)
+
+
+def test_the_real_clip_is_encoded_with_sound_in_stereo(bigbuckbunny: Path) -> None:
+    options = FeedOptions(width=320, bitrate_bps=300_000)
+    feed = open_feed(str(bigbuckbunny), options, clock=JumpingClock())
+    video, audio = feed.tracks
+    assert not feed.is_copied
+    assert (video.codec, video.width, video.height) == ("h264", 320, 180)
+    assert (audio.codec, audio.channels, audio.sample_rate) == ("aac", 2, 48_000)
+    assert feed.rate_bps == 300_000 + 128_000
+    captured = asyncio.run(read(feed))
+    check(captured, feed.tracks)
+    samples = of_track(captured, 0)
+    assert len(samples) == 132
+    assert all(sample.pts == sample.dts for sample in samples)
+    assert len(decode(video, samples)) == 132
+    assert gaps(of_track(captured, 1)) == {1_024}
+    bits = sum(len(sample.data) for sample in samples) * 8
+    assert bits < 300_000 * 5.3 * 1.2
+
+
+def test_what_the_user_asks_of_the_picture_is_done(clip: Path) -> None:
+    options = FeedOptions(height=46, fps=Fraction(10), gop_us=500_000)
+    feed = open_feed(str(clip), options, clock=JumpingClock())
+    assert not feed.is_copied
+    assert (feed.tracks[0].width, feed.tracks[0].height) == (82, 46)
+    video = of_track(asyncio.run(read(feed)), 0)
+    assert len(video) in (20, 21)
+    keys = [sample.dts for sample in video if sample.is_keyframe]
+    assert len(keys) == 4
+    assert all(after - before < 55_000 for before, after in pairwise(keys))
+
+
+def test_video_without_sound_and_with_other_codecs(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "silent.mp4", Clip(video="mpeg4", audio=None))
+    feed = open_feed(str(source), AUTO, clock=JumpingClock())
+    assert not feed.is_copied
+    assert len(feed.tracks) == 1
+    assert len(asyncio.run(read(feed))) == 2 * FPS
