@@ -20,7 +20,7 @@ from publisher.passthrough import Passthrough
 from publisher.producer import Producer
 from publisher.source import Source
 from publisher.survey import GOP_MAX, Survey, survey_file, survey_live, why_not_copyable
-from publisher.testcard import Testcard
+from publisher.testcard import PatternProducer
 from publisher.transcode import PictureWish, Transcode, default_bitrate_bps
 
 __all__ = ["Feed", "FeedMode", "FeedOptions", "open_feed"]
@@ -153,7 +153,7 @@ def open_feed(
     """
     clock = clock or SystemClock()
     if spec == TEST:
-        return Feed(Testcard(_test_picture(options), clock), clock)
+        return Feed(PatternProducer(_test_picture(options), clock), clock)
     source = Source(spec, clock, stdin=stdin)
     try:
         if options.loop and not (source.can_repeat and source.pace is Pace.PACED):
@@ -165,7 +165,8 @@ def open_feed(
 
 
 def _choose_producer(source: Source, options: FeedOptions, clock: Clock) -> Producer:
-    survey = survey_file(source) if source.is_local else survey_live(source)
+    decides = options.mode is FeedMode.AUTO
+    survey = survey_file(source) if source.is_local else survey_live(source, measures_gops=decides)
     if survey.is_empty:
         raise MediaError(f"{source.name}: nothing in it has a time stamp. Remux it with ffmpeg.")
     if source.audio is not None and not survey.first_audio:

@@ -11,9 +11,10 @@ from typing import Final, final
 
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Clock", "ClosedError", "Pace", "Pacer", "SystemClock"]
+__all__ = ["SKIP_US", "Clock", "ClosedError", "Pace", "Pacer", "SystemClock"]
 
 REBASE_US: Final = 1 * SECOND  # Further behind than this (a suspended machine): do not catch up.
+SKIP_US: Final = 200 * MILLISECOND  # Further behind than this, leave pictures out to catch up.
 LEAD_US_MAX: Final = 500 * MILLISECOND  # A live pipe is hardly ever so far ahead of itself.
 
 
@@ -85,6 +86,8 @@ class Pacer:
     """
 
     def __init__(self, clock: Clock, pace: Pace) -> None:
+        self.behind_us = 0
+        "How late the last media of a file left: what comes after is too slow, unless it is 0."
         self._clock = clock
         self._pace = pace
         self._base_us: int | None = None  # Monotonic time of media time 0.
@@ -120,8 +123,10 @@ class Pacer:
 
     def _wait_for(self, due: int) -> int:
         self._clock.wait_until(due)
-        behind_us = self._clock.now_us() - due
-        if behind_us <= REBASE_US or self._base_us is None:
+        self.behind_us = max(0, self._clock.now_us() - due)
+        if self.behind_us <= REBASE_US or self._base_us is None:
             return due
-        self._base_us += behind_us
-        return due + behind_us
+        self._base_us += self.behind_us
+        due += self.behind_us
+        self.behind_us = 0
+        return due

@@ -109,18 +109,20 @@ def survey_file(source: Source) -> Survey:
     return survey
 
 
-def survey_live(source: Source) -> Survey:
+def survey_live(source: Source, *, measures_gops: bool) -> Survey:
     """Look at no more packets than it takes, and keep them.
 
-    That is until the second key frame, or until it is too late for one; and until sound came, or
-    it is clear that none will.
+    Args:
+        source: Where they come from.
+        measures_gops: Wait for the second key frame, or until it is too late for one. Sound is
+            waited for in any case, until it is clear that none will come.
     """
     survey = Survey()
     is_whole = True
     for arrival in source.packets():
         survey.arrivals.append(arrival)
         survey.look(arrival, is_video=arrival.packet.stream is source.video)
-        if _knows_enough(survey, source) or survey.is_over_limit:
+        if _knows_enough(survey, source, measures_gops) or survey.is_over_limit:
             is_whole = False
             break
     survey.conclude(is_whole=is_whole)
@@ -154,11 +156,11 @@ def aac_config(source: Source, survey: Survey) -> bytes:
     return b"" if source.audio is None else source.audio.codec_context.extradata or b""
 
 
-def _knows_enough(survey: Survey, source: Source) -> bool:
+def _knows_enough(survey: Survey, source: Source, measures_gops: bool) -> bool:
     if source.audio is not None and not survey.first_audio and survey.span < SOUND_SPAN_MAX:
         return False
-    if source.video is None:
-        return bool(survey.first_audio)
+    if source.video is None or not measures_gops:
+        return True
     if survey.gop_max is None:
         return survey.span > LIVE_SPAN_MAX
     since_key = survey.since_key

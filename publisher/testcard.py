@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from livestream.media.joiner import CapturedSample
 from livestream.media.sample import Sample
 from publisher.encoder import AUDIO_BITRATE_BPS, AudioEncoder, Picture, VideoEncoder
-from publisher.pacing import Clock, Pace, Pacer
+from publisher.pacing import SKIP_US, Clock, Pace, Pacer
 from publisher.pattern import Pattern
 from publisher.producer import Producer
 
-__all__ = ["Testcard"]
+__all__ = ["PatternProducer"]
 
 START: Final = Fraction(1)  # Channel time of the first frame: the sound encoder begins before it.
 SOUND_RATE: Final = 48_000
@@ -30,7 +30,7 @@ BEEP_LEVEL: Final = 0.1  # -20 dBFS, as broadcasters' line-up tone.
 
 
 @final
-class Testcard(Producer):
+class PatternProducer(Producer):
     """Draws, beeps and encodes in real time.
 
     Invariant: the capture time of a video sample is the time that its picture shows.
@@ -52,7 +52,9 @@ class Testcard(Producer):
         for number in count():
             time = START + number / self._picture.fps
             captured_ms = self._pacer.wait(time, 0)
-            for sample in self._draw(number, time, captured_ms) + self._beep(time, captured_ms):
+            is_too_slow = self._pacer.behind_us > SKIP_US
+            video = [] if is_too_slow else self._draw(number, time, captured_ms)
+            for sample in video + self._beep(time, captured_ms):
                 yield CapturedSample(sample, captured_ms)
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from livestream.errors import MediaError
 from livestream.media.joiner import CapturedSample
 from livestream.media.sample import Sample
 from publisher.encoder import AUDIO_BITRATE_BPS, AudioEncoder, Picture, VideoEncoder
-from publisher.pacing import Clock, Pace, Pacer
+from publisher.pacing import SKIP_US, Clock, Pace, Pacer
 from publisher.packets import Arrival, AvStream, packet_times
 from publisher.producer import Producer
 from publisher.source import Source
@@ -64,6 +64,8 @@ class Transcode(Producer):
         self.is_copied = False
         self.frames_damaged = 0
         "Packets that could not be decoded."
+        self.frames_skipped = 0
+        "Pictures left out because this machine is too slow for all of them."
         self._source = source
         self._arrivals = arrivals
         self._loop = loop
@@ -106,6 +108,9 @@ class Transcode(Producer):
     def _encode(self, timed: Timed[Frame]) -> list[Sample]:
         if isinstance(timed.item, AudioFrame):
             return [] if self._audio is None else self._audio.encode(timed.item, timed.time)
+        if self._pacer.behind_us > SKIP_US:
+            self.frames_skipped += 1
+            return []
         if self._video is None or not self._wants(timed.time):
             return []
         return self._video.encode(timed.item, timed.time)

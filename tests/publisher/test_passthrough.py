@@ -106,3 +106,21 @@ def test_half_a_minute_without_a_key_frame_is_an_error_that_suggests_encoding(
     source = write_clip(tmp_path / "keyless.mp4", Clip(seconds=32, gop=10_000, audio=None))
     with pytest.raises(MediaError, match=r"no key frame for 30 s.*--encode"):
         run(source, COPY)
+
+
+def test_sound_that_is_announced_but_never_comes_is_left_out(tmp_path: Path) -> None:
+    source = tmp_path / "mute.mkv"
+    silent = write_clip(tmp_path / "silent.mp4", Clip(audio=None))
+    with av.open(str(silent)) as read_from, av.open(str(source), "w") as write_to:
+        video = write_to.add_stream_from_template(read_from.streams.video[0])
+        write_to.add_stream("aac", rate=48_000)
+        for packet in read_from.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                write_to.mux(packet)
+    with av.open(str(source)) as container:
+        assert len(container.streams.audio) == 1  # Else this test tests nothing.
+    feed = open_feed(str(source), FeedOptions(loop=True), clock=JumpingClock())
+    captured = asyncio.run(read(feed, 120))
+    assert [track.kind for track in feed.tracks] == [TrackKind.VIDEO]
+    assert gaps(of_track(captured, 0)) == {90_000 // FPS}

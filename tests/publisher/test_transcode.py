@@ -7,7 +7,14 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
+from publisher.encoder import Picture
 from publisher.feed import FeedOptions, open_feed
+from publisher.producer import Producer
+from publisher.source import Source
+from publisher.testcard import PatternProducer
+from publisher.transcode import PictureWish, Transcode
 from tests.publisher.clips import FPS, Clip, write_clip
 from tests.publisher.clocks import JumpingClock
 from tests.publisher.reading import (
@@ -57,3 +64,31 @@ def test_video_without_sound_and_with_other_codecs(tmp_path: Path) -> None:
     assert not feed.is_copied
     assert len(feed.tracks) == 1
     assert len(asyncio.run(read(feed))) == 2 * FPS
+
+
+def make_producer(spec: str, clip: Path, clock: JumpingClock) -> Producer:
+    if spec == "test":
+        return PatternProducer(Picture(320, 180, Fraction(25), 300_000, 1_000_000), clock)
+    wish = PictureWish(320, 180, None, 300_000, 1_000_000)
+    return Transcode(Source(str(clip), clock), [], clock, wish, loop=True)
+
+
+@pytest.mark.parametrize("spec", ["test", "file"])
+def test_a_machine_that_is_too_slow_shows_fewer_pictures_instead_of_old_ones(
+    spec: str, clip: Path
+) -> None:
+    """Goal: a picture takes 60 ms to encode, and there are 25 a second."""
+    clock = JumpingClock()
+    producer = make_producer(spec, clip, clock)
+    lags_ms: list[int] = []
+    times: list[int] = []
+    for sample, captured_ms in producer.samples():
+        if sample.track == 0:
+            clock.now += 60_000
+            lags_ms.append(clock.unix_ms() - captured_ms)
+            times.append(sample.dts)
+        if len(times) == 100:
+            break
+    producer.close()
+    assert max(lags_ms) < 350
+    assert times[-1] - times[0] == pytest.approx(100 * 0.060 * 90_000, rel=0.1)
