@@ -1,0 +1,110 @@
+"""Whom a node of a channel feeds: subscriptions within what its upload can carry."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from livestream.config import LiveConfig
+from livestream.live.window import LiveWindow
+from livestream.swarm.choker import Choker
+from livestream.swarm.peer import Peer
+from livestream.swarm.uploads import UploadQueue
+
+__all__ = ["LiveChoker"]
+
+ASKED_MAX: Final = 48  # Pieces that one peer may have asked for and not got; then: ask elsewhere.
+
+
+class LiveChoker(Choker):
+    """Children per substream, each from the piece that it subscribed to.
+
+    Invariant: never more children over all substreams than `slots`; the publisher keeps one slot
+    for every substream that has no head yet.
+    """
+
+    def __init__(
+        self,
+        window: LiveWindow,
+        uploads: UploadQueue,
+        config: LiveConfig,
+        *,
+        upload_bps: int | None,
+        is_source: bool,
+    ) -> None:
+        self.slots = 0
+        self._window = window
+        self._uploads = uploads
+        self._config = config
+        self._upload_bps = upload_bps
+        self._is_source = is_source
+        self._children: list[dict[Peer, int]] = []
+
+    def start(self, substreams: int, rate_bps: int) -> None:
+        """Size the slots for a channel: floor(share · upload · K / rate) of them."""
+        if len(self._children) != substreams:
+            self._children = [{} for _ in range(substreams)]
+        for children in self._children:
+            for child in children:
+                children[child] = 0
+        heads = self._config.heads_per_substream * substreams
+        limit = heads if self._is_source else self._config.slots_max
+        if self._upload_bps is not None:
+            share = self._config.upload_share * self._upload_bps
+            limit = min(limit, int(share * substreams / rate_bps))
+        self.slots = max(limit, substreams) if self._is_source else limit
+
+    @property
+    def used_slots(self) -> int:
+        """Children over all substreams."""
+        return sum(len(children) for children in self._children)
+
+    @property
+    def spare_slots(self) -> int:
+        """Children that could still be taken."""
+        return max(0, self.slots - self.used_slots)
+
+    def children(self, substream: int) -> list[Peer]:
+        """Return whom we feed in a substream."""
+        return list(self._children[substream]) if substream < len(self._children) else []
+
+    def children_of_index(self, index: int) -> list[Peer]:
+        """Return whom to push a piece to."""
+        if not self._children:
+            return []
+        children = self._children[index % len(self._children)]
+        return [child for child, from_index in children.items() if index >= from_index]
+
+    def subscribe(self, peer: Peer, substream: int, from_index: int) -> bool:
+        """Take a child, if there is room."""
+        if substream >= len(self._children):
+            return False
+        children = self._children[substream]
+        if peer not in children and not self._has_room(substream):
+            return False
+        children[peer] = from_index
+        return True
+
+    def unsubscribe(self, peer: Peer, substream: int) -> None:
+        """Let a child go; no harm if it is none."""
+        if substream < len(self._children):
+            self._children[substream].pop(peer, None)
+
+    def drop(self, peer: Peer) -> None:
+        """Forget a peer that left."""
+        for children in self._children:
+            children.pop(peer, None)
+
+    def serves(self, peer: Peer, index: int, now: int) -> bool:
+        """Answer requests as long as the peer does not ask for more than it can get."""
+        return self._uploads.length(peer) < ASKED_MAX
+
+    def _has_room(self, substream: int) -> bool:
+        used = self.used_slots
+        if not self._is_source:
+            return used < self.slots
+        if not self._children[substream]:
+            return used < self.slots
+        if len(self._children[substream]) >= self._config.heads_per_substream:
+            return False
+        orphans = sum(not children for children in self._children)
+        return used + orphans < self.slots

@@ -1,0 +1,264 @@
+"""The deadline-aware picker: what is overdue is asked from whoever can deliver it first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from livestream.config import LiveConfig
+from livestream.live.clock import ChannelClock
+from livestream.live.window import LiveWindow
+from livestream.machine import MILLISECOND, SECOND
+from livestream.pieces.picker import Pick, Picker
+from livestream.swarm.peer import Peer
+from livestream.swarm.rates import TokenBucket
+
+__all__ = ["DeadlinePicker"]
+
+GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
+GRACE_MAX_US: Final = 600 * MILLISECOND
+URGENT_US: Final = 400 * MILLISECOND  # Less time than this before the deadline: ask now.
+RETRY_MIN_US: Final = 60 * MILLISECOND
+TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
+TUNE_IN_LATE_US: Final = 5 * SECOND
+NO_HOLDER_US: Final = 50 * MILLISECOND  # How soon to look again when nobody has the piece.
+SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much later than viewers.
+REPAIR_PER_PEER_MAX: Final = 8
+TUNE_IN_PER_PEER_MAX: Final = 24
+MISSING_MAX: Final = 4_096
+COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
+
+
+@dataclass(slots=True)
+class _Missing:
+    """A piece that exists and is not here."""
+
+    known_at: int
+    open_at: int = 0
+    "A request is under way until then."
+    tried: list[Peer] = field(default_factory=list)
+
+
+class _Lateness:
+    """How long after we hear of a piece its push arrives: mean and deviation (RFC 6298's gains)."""
+
+    __slots__ = ("deviation_us", "mean_us")
+
+    def __init__(self) -> None:
+        self.mean_us = 0.0
+        self.deviation_us = 0.0
+
+    def add(self, sample_us: int) -> None:
+        self.deviation_us += (abs(sample_us - self.mean_us) - self.deviation_us) / 4
+        self.mean_us += (sample_us - self.mean_us) / 8
+
+    @property
+    def grace_us(self) -> int:
+        grace = int(self.mean_us + 4 * self.deviation_us)
+        return min(max(grace, GRACE_MIN_US), GRACE_MAX_US)
+
+
+class DeadlinePicker(Picker[Peer]):
+    """Requests overdue pieces, earliest deadline first, from the holder that can be quickest.
+
+    Invariant: `_missing` has exactly the pieces from the first wanted to the newest known one
+    that are not held and whose deadline has not passed; at most MISSING_MAX of them.
+    """
+
+    def __init__(
+        self,
+        window: LiveWindow,
+        clock: ChannelClock,
+        config: LiveConfig,
+        is_fed: Callable[[int], bool],
+        is_source: Callable[[Peer], bool],
+    ) -> None:
+        """Take what to look at; `is_fed(substream)` and `is_source(peer)` are asked, not stored."""
+        self.pieces_asked = 0
+        self._window = window
+        self._clock = clock
+        self._latency_us = config.latency_us
+        self._config = config
+        self._is_fed = is_fed
+        self._is_source = is_source
+        self._missing: dict[int, _Missing] = {}
+        self._lateness: list[_Lateness] = []
+        self._edge = -1
+        self._tune_in_end = 0
+        self._wake_at: int | None = None
+        self._repair = TokenBucket(1, 1)
+
+    # Commands
+
+    def start(self, first: int, newest: int, substreams: int, rate_bps: int, now: int) -> None:
+        """Begin an epoch: all from `first` to `newest` is wanted at once (tune-in)."""
+        self._missing.clear()
+        self._lateness = [_Lateness() for _ in range(substreams)]
+        self._edge = first - 1
+        self._tune_in_end = newest + 1
+        rate = rate_bps / 8 * self._config.repair_share
+        self._repair = TokenBucket(rate, rate)
+        self.note_edge(newest, now)
+
+    def set_latency(self, latency_us: int) -> None:
+        """Follow the viewer's target."""
+        self._latency_us = latency_us
+
+    def note_edge(self, newest: int, now: int) -> None:
+        """Learn that pieces up to `newest` exist."""
+        if newest <= self._edge:
+            return
+        start = max(self._edge + 1, newest - MISSING_MAX // 2, self._window.first)
+        for index in range(start, newest + 1):
+            if not self._window.holds(index):
+                self._missing[index] = _Missing(now)
+        self._edge = newest
+        self.wake(now)
+
+    def wake(self, now: int) -> None:
+        """Look again soon: somebody holds more than before, or left."""
+        if self._missing:
+            at = now + COALESCE_US
+            self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
+
+    def overdue(self, now: int) -> dict[int, int]:
+        """Return how many pieces of each fed substream are overdue: a feeder that fails shows."""
+        counts: dict[int, int] = {}
+        for index, missing in self._missing.items():
+            substream = index % len(self._lateness)
+            if index >= self._tune_in_end and now >= missing.known_at + self._grace(substream):
+                counts[substream] = counts.get(substream, 0) + 1
+        return counts
+
+    # Picker
+
+    def get_timer(self) -> int | None:
+        """Return when `picks` wants to be asked again."""
+        return self._wake_at
+
+    def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
+        """Return the requests to send now, most urgent first."""
+        self._wake_at = None
+        picks: list[Pick[Peer]] = []
+        asked: dict[Peer, int] = {}
+        for index in sorted(self._missing):
+            missing = self._missing[index]
+            deadline = self._deadline(index)
+            if self._is_too_late(index, deadline, now):
+                del self._missing[index]
+                continue
+            due_at = max(missing.open_at, self._due_at(index, missing, deadline))
+            if due_at > now:
+                self._wake_by(due_at)
+                continue
+            holder = self._quickest(holders, asked, index, missing, deadline, now)
+            if holder is None or not self._may_repair(index, now):
+                self._wake_by(now + NO_HOLDER_US)
+                continue
+            timeout_us = self._timeout(holder, index)
+            missing.open_at = now + timeout_us
+            missing.tried.append(holder)
+            asked[holder] = asked.get(holder, 0) + 1
+            self._wake_by(missing.open_at)
+            picks.append(Pick(holder, index, timeout_us))
+        self.pieces_asked += len(picks)
+        return picks
+
+    def on_stored(self, index: int, now: int) -> None:
+        """A piece is here: learn how late pushes of its substream are."""
+        missing = self._missing.pop(index, None)
+        if self._lateness and (missing is None or not missing.tried):
+            waited_us = now - missing.known_at if missing is not None else 0
+            self._lateness[index % len(self._lateness)].add(waited_us)
+        self.note_edge(index, now)
+
+    def on_failed(self, index: int, holder: Peer, now: int) -> None:
+        """The holder refused or left: the piece is open again, for others first."""
+        missing = self._missing.get(index)
+        if missing is not None:
+            missing.open_at = now
+            self.wake(now)
+
+    # Helpers
+
+    def _grace(self, substream: int) -> int:
+        return self._lateness[substream].grace_us
+
+    def _deadline(self, index: int) -> int | None:
+        captured_ms = self._window.captured_ms(index)
+        if captured_ms is None:
+            return None
+        return self._clock.machine_time(captured_ms) + self._latency_us
+
+    def _is_too_late(self, index: int, deadline: int | None, now: int) -> bool:
+        if index < self._window.first:
+            return True
+        # The first group of pictures may start before the playout point: decoding needs it still.
+        allowance = TUNE_IN_LATE_US if index < self._tune_in_end else 0
+        return deadline is not None and deadline + allowance < now
+
+    def _due_at(self, index: int, missing: _Missing, deadline: int | None) -> int:
+        """When a push no longer excuses us from asking."""
+        substream = index % len(self._lateness)
+        if index < self._tune_in_end or not self._is_fed(substream):
+            return missing.known_at
+        due_at = missing.known_at + self._grace(substream)
+        if deadline is not None:
+            due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
+        return due_at
+
+    def _quickest(
+        self,
+        holders: Sequence[Peer],
+        asked: dict[Peer, int],
+        index: int,
+        missing: _Missing,
+        deadline: int | None,
+        now: int,
+    ) -> Peer | None:
+        is_tune_in = index < self._tune_in_end
+        limit = TUNE_IN_PER_PEER_MAX if is_tune_in else REPAIR_PER_PEER_MAX
+        best: tuple[tuple[int, bool, int], Peer] | None = None
+        for holder in holders:
+            under_way = holder.requests_out + asked.get(holder, 0)
+            if under_way >= limit or not holder.holds(index):
+                continue
+            is_source = self._is_source(holder)
+            wait_us = holder.expected_wait_us + 5 * MILLISECOND * asked.get(holder, 0)
+            key = missing.tried.count(holder), is_source, wait_us
+            if best is None or key < best[0]:
+                best = key, holder
+        if best is None:
+            return None
+        (_, is_source, _), holder = best
+        if is_source and not self._may_ask_source(holders, missing, deadline, now):
+            return None
+        return holder
+
+    def _may_ask_source(
+        self, holders: Sequence[Peer], missing: _Missing, deadline: int | None, now: int
+    ) -> bool:
+        """Keep viewers off the publisher: it is asked last, and late unless time is short."""
+        if all(self._is_source(holder) for holder in holders):
+            return True
+        if deadline is None or deadline - now < URGENT_US:
+            return True
+        return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
+
+    def _may_repair(self, index: int, now: int) -> bool:
+        if index < self._tune_in_end:
+            return True
+        if not self._repair.has_tokens(now):
+            return False
+        newest = self._window.last
+        self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
+        return True
+
+    def _timeout(self, holder: Peer, index: int) -> int:
+        if index < self._tune_in_end:
+            return TUNE_IN_TIMEOUT_US
+        return min(max(holder.expected_wait_us * 3 // 2, RETRY_MIN_US), SECOND)
+
+    def _wake_by(self, at: int) -> None:
+        self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
