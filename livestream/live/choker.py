@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from livestream.config import LiveConfig
 from livestream.live.window import LiveWindow
 from livestream.swarm.choker import Choker
 from livestream.swarm.peer import Peer
-from livestream.swarm.uploads import UploadQueue
 
 __all__ = ["LiveChoker"]
-
-ASKED_MAX: Final = 48  # Pieces that one peer may have asked for and not got; then: ask elsewhere.
 
 
 class LiveChoker(Choker):
@@ -25,7 +20,6 @@ class LiveChoker(Choker):
     def __init__(
         self,
         window: LiveWindow,
-        uploads: UploadQueue,
         config: LiveConfig,
         *,
         upload_bps: int | None,
@@ -33,7 +27,6 @@ class LiveChoker(Choker):
     ) -> None:
         self.slots = 0
         self._window = window
-        self._uploads = uploads
         self._config = config
         self._upload_bps = upload_bps
         self._is_source = is_source
@@ -95,8 +88,8 @@ class LiveChoker(Choker):
             children.pop(peer, None)
 
     def serves(self, peer: Peer, index: int, now: int) -> bool:
-        """Answer requests as long as the peer does not ask for more than it can get."""
-        return self._uploads.length(peer) < ASKED_MAX
+        """Answer every neighbour: the queue of each is bounded, and pushes go first."""
+        return True
 
     def _has_room(self, substream: int) -> bool:
         used = self.used_slots

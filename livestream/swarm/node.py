@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from random import Random
 from typing import Final
@@ -45,13 +44,11 @@ class Node(Machine):
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
         self._config = swarm or SwarmConfig()
-        self._rng = rng
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
         self._swarms: dict[bytes, Swarm] = {}
         self._calls: dict[Connection, Swarm] = {}
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
-        self._events: deque[Event] = deque()
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
         self._budget: TokenBucket | None = None
@@ -96,9 +93,9 @@ class Node(Machine):
         """Return what must go out now, as far as the upload cap allows pieces to."""
         trains: list[Train] = []
         while True:
-            self._start_uploads(now)
+            started = self._start_uploads(now)
             batch = self._endpoint.trains_to_send(now)
-            if not batch:
+            if not batch and not started:
                 return trains
             size = sum(_wire_size(train) for train in batch)
             self.wire_bytes_out += size
@@ -207,15 +204,21 @@ class Node(Machine):
 
     # Uploads
 
-    def _start_uploads(self, now: int) -> None:
-        """Give connections the pieces that they can take, most urgent first, within the cap."""
+    def _start_uploads(self, now: int) -> bool:
+        """Give connections the pieces that they can take, most urgent first, within the cap.
+
+        Under a cap it is one at a time, so that each is paid for before the next.
+        """
+        started = False
         for swarm in self._swarms.values():
             while True:
-                if self._budget is not None and not self._budget.has_tokens(now):
+                if self._budget is not None and (started or not self._budget.has_tokens(now)):
                     self._blocked_until = self._budget.next_tokens_at(now)
-                    return
+                    return started
                 if not swarm.next_upload(now):
                     break
+                started = True
+        return started
 
 
 def _wire_size(train: Train) -> int:

@@ -1,0 +1,398 @@
+"""A channel: the live side of one swarm, for its publisher and for its viewers alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from random import Random
+from typing import Final
+
+from livestream.config import LiveConfig, SwarmConfig
+from livestream.errors import VerificationError
+from livestream.live.choker import LiveChoker
+from livestream.live.clock import ChannelClock
+from livestream.live.feeders import Feeders
+from livestream.live.head import HEAD_INTERVAL_US, OFF_AIR_MS, Head
+from livestream.live.picker import DeadlinePicker
+from livestream.live.piece import LivePiece
+from livestream.live.signing import ChannelKey
+from livestream.live.window import LiveVerifier, LiveWindow
+from livestream.machine import MILLISECOND, SECOND, Event, earliest
+from livestream.swarm.extension import Extension
+from livestream.swarm.peer import Peer
+from livestream.swarm.pex import PeerExchange
+from livestream.swarm.swarm import Seams, Swarm
+from livestream.wire import live as wire
+from livestream.wire.live import (
+    Feed,
+    Goodbye,
+    HeadUpdate,
+    LiveMessage,
+    Refuse,
+    Status,
+    Subscribe,
+    Unsubscribe,
+    WindowUpdate,
+)
+
+__all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_hash_of"]
+
+STATUS_INTERVAL_US: Final = SECOND
+WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
+OVERDUE_INTERVAL_US: Final = 250 * MILLISECOND
+PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
+CLAIM_AHEAD_MAX: Final = 64  # How far beyond signed knowledge a neighbour's window is believed.
+ANY_HOME: Final = 0xFF
+TUNE_IN_AHEAD_US: Final = (
+    200 * MILLISECOND
+)  # A key frame this much after the playout point is fine.
+
+
+@dataclass(frozen=True, slots=True)
+class EpochStarted(Event):
+    """The publisher is on the air (again): these tracks, wanted from this piece on."""
+
+    head: Head
+    first_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class PieceVerified(Event):
+    """A genuine piece is in the window."""
+
+    piece: LivePiece
+    captured_at: int
+    "Machine time of its capture."
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnded(Event):
+    """The publisher's signed word that no more pieces will come."""
+
+    newest_index: int
+
+
+def info_hash_of(public_key: bytes) -> bytes:
+    """Return the swarm's info-hash: the BEP 44 target of the key with our salt."""
+    return sha1(public_key + b"livestream", usedforsecurity=False).digest()
+
+
+class Channel(Extension):
+    """Fills the seams for one channel and speaks the `live` extension.
+
+    Invariant: what is pushed or announced has passed the verifier; at most one head is current,
+    and it only ever gives way to a newer one.
+    """
+
+    name = "live"
+
+    def __init__(
+        self,
+        channel_key: bytes,
+        node_key: bytes,
+        unix_offset_us: int,
+        rng: Random,
+        *,
+        live: LiveConfig | None = None,
+        swarm: SwarmConfig | None = None,
+        is_source: bool = False,
+    ) -> None:
+        self.config = live or LiveConfig()
+        swarm_config = swarm or SwarmConfig()
+        self.key = ChannelKey(channel_key)
+        self.clock = ChannelClock(unix_offset_us)
+        self.head: Head | None = None
+        self.window = LiveWindow(self.config.window_us)
+        self.stale_head_ms = 0
+        "How old the newest head was that we refused for its age; 0: none."
+        self.bad_heads = 0
+        self.control_bytes = 0
+        self.is_source = is_source
+        self._head_bytes = b""
+        self._verifier = LiveVerifier(self.key, self.window)
+        self._picker = DeadlinePicker(
+            self.window, self.clock, self.config, self._is_fed, self._is_source_peer
+        )
+        choker = LiveChoker(
+            self.window, self.config, upload_bps=swarm_config.upload_bps, is_source=is_source
+        )
+        self.choker = choker
+        seams = Seams(self._verifier, self.window, self._picker, choker)
+        self.swarm = Swarm(info_hash_of(channel_key), node_key, seams, swarm_config, rng)
+        self.feeders = Feeders(self.swarm.node_id, rng, self._send)
+        self._pex = PeerExchange(lambda: list(self.swarm.ready))
+        self.swarm.speak(self)
+        self.swarm.speak(self._pex)
+        self._status_at: int | None = None
+        self._window_at: int | None = None
+        self._overdue_at: int | None = None
+        self._changed_from: int | None = None
+
+    # Commands
+
+    def publish(self, piece: LivePiece, now: int) -> None:
+        """Put our own piece on the air."""
+        self.swarm.store(piece.index, piece.to_bytes(), now)
+
+    def set_head(self, head: Head, signed: bytes, now: int) -> None:
+        """Put our own head on the air."""
+        self._take_head(head, signed, now, None)
+
+    def set_latency(self, latency_us: int) -> None:
+        """Follow the viewer's target."""
+        self.config = replace(self.config, latency_us=latency_us)
+        self._picker.set_latency(latency_us)
+
+    def say_goodbye(self) -> None:
+        """Tell those whom we feed that we leave, and who may feed them."""
+        for number in range(self.head.substreams if self.head else 0):
+            feeder = self.feeders.feeder(number)
+            for child in self.choker.children(number):
+                self._send(child, Goodbye(feeder.address if feeder else None))
+
+    # Extension
+
+    def on_ready(self, peer: Peer, now: int) -> None:
+        """Tell a newcomer all it must know."""
+        if self._head_bytes:
+            self._send(peer, HeadUpdate(self._head_bytes))
+            self._send(peer, self._window_update(self.window.first))
+            self._send(peer, self._status())
+        self._status_at = now if self._status_at is None else self._status_at
+
+    def on_message(self, peer: Peer, payload: bytes, now: int) -> None:
+        """Take one message of the extension."""
+        message = wire.parse(payload)
+        self.control_bytes += len(payload)
+        if isinstance(message, WindowUpdate):
+            self._on_window(peer, message, now)
+        elif isinstance(message, HeadUpdate):
+            self._on_head(peer, message, now)
+        elif isinstance(message, Status):
+            self._on_status(peer, message, now)
+        elif isinstance(message, Subscribe):
+            self._on_subscribe(peer, message)
+        elif isinstance(message, Unsubscribe):
+            self.choker.unsubscribe(peer, message.substream)
+        elif isinstance(message, Feed) and not self.is_source:
+            if self.feeders.on_feed(peer, message, now):
+                self._tell_path(message.substream)
+        elif isinstance(message, Refuse):
+            self.swarm.candidates.add(message.alternatives)
+            self.feeders.on_refuse(peer, message, now)
+        elif isinstance(message, Goodbye) and message.sponsor is not None:
+            self.swarm.candidates.add([message.sponsor])
+
+    def on_gone(self, peer: Peer, now: int) -> None:
+        """A neighbour left."""
+        self.choker.drop(peer)
+        self.feeders.on_gone(peer, now)
+        self._picker.wake(now)
+
+    def on_stored(self, index: int, peer: Peer | None, now: int) -> None:
+        """Pass a verified piece on, and report it."""
+        piece = self.window.last
+        if piece is None or self.head is None:
+            return
+        captured_ms = piece.payload.captured_ms
+        if peer is not None and index == self.window.newest:
+            self.clock.observe(captured_ms, now)
+        captured_at = self.clock.machine_time(captured_ms)
+        if peer is not None:
+            self.feeders.note_pushed(index, peer, now - captured_at, now)
+        for child in self.choker.children_of_index(index):
+            if child is not peer and not self.swarm.push(child, index, now + PUSH_LIFETIME_US):
+                # Its connection cannot take the rate: better that it finds another feeder.
+                self._let_go(child, index % self.head.substreams)
+        self._changed_from = min(index, self._changed_from if self._changed_from else index)
+        if self._window_at is None:
+            self._window_at = now + WINDOW_INTERVAL_US
+        self.swarm.emit(PieceVerified(piece, captured_at, now))
+
+    def get_timer(self) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        feeders_at = None if self.is_source else self.feeders.get_timer()
+        return earliest(
+            self._status_at, self._window_at, self._overdue_at, feeders_at, self._pex.get_timer()
+        )
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due."""
+        if self._status_at is not None and self._status_at <= now:
+            self._status_at = now + STATUS_INTERVAL_US
+            if self.head is not None:
+                self._tell(self._status())
+            self.swarm.candidates.add(self._pex.take_learned())
+        if self._window_at is not None and self._window_at <= now:
+            self._window_at = None
+            if self._changed_from is not None:
+                self._tell(self._window_update(self._changed_from))
+                self._changed_from = None
+        if self.head is None or self.is_source:
+            return
+        if self._overdue_at is not None and self._overdue_at <= now:
+            self._overdue_at = now + OVERDUE_INTERVAL_US
+            self.feeders.on_overdue(self._picker.overdue(now), now)
+        feeders_at = self.feeders.get_timer()
+        if feeders_at is not None and feeders_at <= now:
+            self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)
+
+    # Messages
+
+    def _on_head(self, peer: Peer, message: HeadUpdate, now: int) -> None:
+        if message.head == self._head_bytes or self.is_source:
+            return
+        try:
+            head = Head.open(message.head, self.key)
+        except VerificationError as error:
+            self.bad_heads += 1
+            self.swarm.ban(peer, str(error), now)
+            return
+        age_ms = self.clock.unix_ms(now) - head.time_ms
+        if self.head is None and age_ms > OFF_AIR_MS:
+            self.stale_head_ms = age_ms
+            return
+        self._take_head(head, message.head, now, peer)
+
+    def _take_head(self, head: Head, signed: bytes, now: int, peer: Peer | None) -> None:
+        known = self.head
+        if known is not None and head.order <= known.order:
+            return
+        self.head = head
+        self._head_bytes = signed
+        if known is None or head.epoch != known.epoch:
+            self._start_epoch(head, now)
+            for other in list(self.swarm.ready):
+                if other is not peer:
+                    self._send(other, HeadUpdate(signed))
+        else:
+            # The tree of one substream, another each second, brings everyone one copy.
+            turn = head.time_ms * MILLISECOND // HEAD_INTERVAL_US
+            for child in self.choker.children(turn % head.substreams):
+                if child is not peer:
+                    self._send(child, HeadUpdate(signed))
+        self._picker.note_edge(head.newest_index, now)
+        if head.is_ended and (known is None or not known.is_ended):
+            for other in list(self.swarm.ready):
+                self._send(other, HeadUpdate(signed))
+            self.swarm.emit(ChannelEnded(head.newest_index))
+
+    def _start_epoch(self, head: Head, now: int) -> None:
+        first = self._tune_in_index(head, now)
+        self._verifier.payload_bytes_max = head.payload_bytes_max
+        self.window.start(
+            head.epoch, first, newest=first - 1 if self.is_source else head.newest_index
+        )
+        self.choker.start(head.substreams, head.rate_bps)
+        self._changed_from = None
+        if not self.is_source:
+            self.feeders.start(head.substreams, now)
+            self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)
+            self._overdue_at = now + OVERDUE_INTERVAL_US
+        self._status_at = now
+        for peer in self.swarm.ready:
+            peer.held.clear()
+        self.swarm.emit(EpochStarted(head, first))
+
+    def _tune_in_index(self, head: Head, now: int) -> int:
+        """Start with the newest key frame that is not after the playout point."""
+        if self.is_source or not head.keyframes:
+            return head.first_index
+        playout_ms = self.clock.unix_ms(now - self.config.latency_us + TUNE_IN_AHEAD_US)
+        past = [mark for mark in head.keyframes if mark.captured_ms <= playout_ms]
+        return past[-1].index if past else head.keyframes[0].index
+
+    def _on_window(self, peer: Peer, message: WindowUpdate, now: int) -> None:
+        if self.head is None:
+            return
+        peer.held.forget_before(min(message.first, self.window.newest + CLAIM_AHEAD_MAX))
+        peer.held.replace(message.start, message.held, message.held.bit_length())
+        if not self.is_source:
+            end = message.start + message.held.bit_length()
+            claimed = min(end - 1, self.window.newest + CLAIM_AHEAD_MAX)
+            self._picker.note_edge(claimed, now)
+            self._picker.wake(now)
+
+    def _on_status(self, peer: Peer, status: Status, now: int) -> None:
+        if status.is_source:
+            self.swarm.source_peers[peer] = None
+        self.feeders.note_status(peer, status, now)
+
+    def _on_subscribe(self, peer: Peer, message: Subscribe) -> None:
+        number = message.substream
+        path = self._path(number)
+        if not path or peer.node_id in path:
+            self._send(peer, Refuse(number))
+        elif self.choker.subscribe(peer, number, message.from_index):
+            self._send(peer, Feed(number, self._lag_ms(number), path))
+            self._push_since(peer, number, message.from_index)
+        else:
+            others = self.feeders.best_alternatives(number, peer, 3)
+            others = others or [
+                child for child in self.choker.children(number) if child is not peer
+            ]
+            self._send(peer, Refuse(number, tuple(other.address for other in others[:3])))
+
+    def _push_since(self, peer: Peer, number: int, from_index: int) -> None:
+        """Send what arrived while the subscription travelled."""
+        assert self.head is not None
+        captured_ms = self.window.captured_ms(self.window.newest)
+        if captured_ms is None:
+            return
+        start = max(from_index, self.window.newest - CLAIM_AHEAD_MAX, self.window.first)
+        now = self.clock.machine_time(captured_ms)
+        for index in range(start, self.window.newest + 1):
+            if index % self.head.substreams == number and self.window.holds(index):
+                self.swarm.push(peer, index, now + PUSH_LIFETIME_US)
+
+    # Helpers
+
+    def _is_fed(self, number: int) -> bool:
+        return self.feeders.is_fed(number)
+
+    def _is_source_peer(self, peer: Peer) -> bool:
+        return peer in self.swarm.source_peers
+
+    def _path(self, number: int) -> tuple[bytes, ...]:
+        if self.head is None or number >= self.head.substreams:
+            return ()
+        return (self.swarm.node_id,) if self.is_source else self.feeders.path(number)
+
+    def _lag_ms(self, number: int) -> int:
+        return 0 if self.is_source else self.feeders.lags_ms()[number]
+
+    def _tell_path(self, number: int) -> None:
+        """Our path changed: so did our children's, and without one we feed nobody."""
+        path = self._path(number)
+        for child in self.choker.children(number):
+            if path and child.node_id not in path:
+                self._send(child, Feed(number, self._lag_ms(number), path))
+            else:
+                self._let_go(child, number)
+
+    def _let_go(self, child: Peer, number: int) -> None:
+        self.choker.unsubscribe(child, number)
+        others = self.feeders.best_alternatives(number, child, 3)
+        self._send(child, Refuse(number, tuple(other.address for other in others)))
+
+    def _window_update(self, start: int) -> WindowUpdate:
+        start = max(start, self.window.first)
+        return WindowUpdate(self.window.first, start, self.window.held.bits_from(start))
+
+    def _status(self) -> Status:
+        assert self.head is not None
+        lags = (0,) * self.head.substreams if self.is_source else self.feeders.lags_ms()
+        spare = min(self.choker.spare_slots, 0xFF)
+        children = min(self.choker.used_slots, 0xFFFF)
+        return Status(self.is_source, ANY_HOME, spare, children, lags)
+
+    def _tell(self, message: LiveMessage) -> None:
+        for peer in list(self.swarm.ready):
+            self._send(peer, message)
+
+    def _send(self, peer: Peer, message: LiveMessage) -> None:
+        if self.name in peer.extensions:
+            payload = message.to_bytes()
+            self.control_bytes += len(payload)
+            peer.send_extended(self.name, payload)
