@@ -205,7 +205,7 @@ class Channel(Extension):
             if child is not peer and not self.swarm.push(child, index, now + PUSH_LIFETIME_US):
                 # Its connection cannot take the rate: better that it finds another feeder.
                 self._let_go(child, index % self.head.substreams)
-        self._changed_from = min(index, self._changed_from if self._changed_from else index)
+        self._changed_from = min(index, self._changed_from or index)
         if self._window_at is None:
             self._window_at = now + WINDOW_INTERVAL_US
         self.swarm.emit(PieceVerified(piece, captured_at, now))
@@ -336,9 +336,8 @@ class Channel(Extension):
 
     def _push_since(self, peer: Peer, number: int, from_index: int) -> None:
         """Send what arrived while the subscription travelled."""
-        assert self.head is not None
         captured_ms = self.window.captured_ms(self.window.newest)
-        if captured_ms is None:
+        if captured_ms is None or self.head is None:
             return
         start = max(from_index, self.window.newest - CLAIM_AHEAD_MAX, self.window.first)
         now = self.clock.machine_time(captured_ms)
@@ -381,8 +380,8 @@ class Channel(Extension):
         return WindowUpdate(self.window.first, start, self.window.held.bits_from(start))
 
     def _status(self) -> Status:
-        assert self.head is not None
-        lags = (0,) * self.head.substreams if self.is_source else self.feeders.lags_ms()
+        substreams = self.head.substreams if self.head is not None else 0
+        lags = (0,) * substreams if self.is_source else self.feeders.lags_ms()
         spare = min(self.choker.spare_slots, 0xFF)
         children = min(self.choker.used_slots, 0xFFFF)
         return Status(self.is_source, ANY_HOME, spare, children, lags)

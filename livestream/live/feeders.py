@@ -135,10 +135,10 @@ class Feeders:
         for number, count in counts.items():
             substream = self._substreams[number]
             silent_us = now - substream.pushed_at
-            if substream.state is FeedState.FED and count >= OVERDUE_MAX:
-                if silent_us > FEED_PATIENCE_US:
-                    self.failovers += 1
-                    self._leave(substream, number, now, avoid_us=AVOID_FAILED_US)
+            is_failing = count >= OVERDUE_MAX and silent_us > FEED_PATIENCE_US
+            if is_failing and substream.state is FeedState.FED:
+                self.failovers += 1
+                self._leave(substream, number, now, avoid_us=AVOID_FAILED_US)
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""

@@ -11,7 +11,7 @@ from livestream.live.clock import ChannelClock
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.picker import Pick, Picker
-from livestream.swarm.peer import Peer
+from livestream.swarm.peer import SERVICE_US, Peer
 from livestream.swarm.rates import TokenBucket
 
 __all__ = ["DeadlinePicker"]
@@ -152,7 +152,11 @@ class DeadlinePicker(Picker[Peer]):
             if due_at > now:
                 self._wake_by(due_at)
                 continue
-            holder = self._quickest(holders, asked, index, missing, deadline, now)
+            able = self._able(holders, asked, index)
+            holder = self._quickest(able, missing, asked)
+            if holder is not None and self._is_source(holder):
+                is_allowed = self._may_ask_source(holders, missing, deadline, now)
+                holder = holder if is_allowed else None
             if holder is None or not self._may_repair(index, now):
                 self._wake_by(now + NO_HOLDER_US)
                 continue
@@ -208,33 +212,27 @@ class DeadlinePicker(Picker[Peer]):
             due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
         return due_at
 
+    def _able(self, holders: Sequence[Peer], asked: dict[Peer, int], index: int) -> list[Peer]:
+        limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
+        return [
+            holder
+            for holder in holders
+            if holder.holds(index) and holder.requests_out + asked.get(holder, 0) < limit
+        ]
+
     def _quickest(
-        self,
-        holders: Sequence[Peer],
-        asked: dict[Peer, int],
-        index: int,
-        missing: _Missing,
-        deadline: int | None,
-        now: int,
+        self, able: Sequence[Peer], missing: _Missing, asked: dict[Peer, int]
     ) -> Peer | None:
-        is_tune_in = index < self._tune_in_end
-        limit = TUNE_IN_PER_PEER_MAX if is_tune_in else REPAIR_PER_PEER_MAX
-        best: tuple[tuple[int, bool, int], Peer] | None = None
-        for holder in holders:
-            under_way = holder.requests_out + asked.get(holder, 0)
-            if under_way >= limit or not holder.holds(index):
-                continue
-            is_source = self._is_source(holder)
-            wait_us = holder.expected_wait_us + 5 * MILLISECOND * asked.get(holder, 0)
-            key = missing.tried.count(holder), is_source, wait_us
-            if best is None or key < best[0]:
-                best = key, holder
-        if best is None:
-            return None
-        (_, is_source, _), holder = best
-        if is_source and not self._may_ask_source(holders, missing, deadline, now):
-            return None
-        return holder
+        """Whoever was not tried, then not the publisher, then the shortest wait."""
+        return min(
+            able,
+            key=lambda holder: (
+                missing.tried.count(holder),
+                self._is_source(holder),
+                holder.expected_wait_us + SERVICE_US * asked.get(holder, 0),
+            ),
+            default=None,
+        )
 
     def _may_ask_source(
         self, holders: Sequence[Peer], missing: _Missing, deadline: int | None, now: int

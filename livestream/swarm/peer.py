@@ -15,7 +15,7 @@ from livestream.swarm.rates import RateMeter
 from livestream.transport.connection import Connection
 from livestream.wire.messages import Extended, Message
 
-__all__ = ["CLIENT_PREFIX", "Peer", "PeerState", "PeerStats", "node_id", "peer_id_of"]
+__all__ = ["CLIENT_PREFIX", "SERVICE_US", "Peer", "PeerState", "PeerStats", "node_id", "peer_id_of"]
 
 CLIENT_PREFIX: Final = b"-LS0100-"  # BEP 20: LiveStream 0.1.0.0
 NODE_ID_SIZE: Final = 4

@@ -401,10 +401,10 @@ class Swarm:
 
     def _sweep(self, now: int) -> None:
         for peer in list(self.peers.values()):
-            if peer.state is PeerState.GREETING or peer not in self.ready:
-                if now - peer.joined_at > self.config.greeting_timeout_us:
-                    self.drop(peer, "no greeting", now)
-                    continue
+            waited_us = now - peer.joined_at
+            if peer not in self.ready and waited_us > self.config.greeting_timeout_us:
+                self.drop(peer, "no greeting", now)
+                continue
             if now - peer.heard_at > self.config.silence_max_us:
                 self.drop(peer, "silent", now)
                 continue

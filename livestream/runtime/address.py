@@ -1,0 +1,46 @@
+"""Addresses as people write them, and which of this machine's others can reach."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from livestream.errors import NetworkError, UsageError
+from livestream.machine import Address
+
+__all__ = ["parse_address", "reachable_host", "resolve"]
+
+# TEST-NET-1 (RFC 5737). Connecting a UDP socket sends nothing; it only picks the route.
+_ELSEWHERE: Final = ("192.0.2.1", 9)
+
+
+def parse_address(text: str) -> Address:
+    """Parse HOST:PORT or [IPV6]:PORT. Raises UsageError."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is no HOST:PORT. For example 127.0.0.1:7000 or [::1]:7000.")
+    return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - as the user asked.
+
+
+def reachable_host(listen_host: str) -> str:
+    """Return the host to put into links: the one listened on, or that of the default route."""
+    if listen_host not in ("0.0.0.0", "::", ""):  # noqa: S104 - compared, not bound.
+        return listen_host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(_ELSEWHERE)
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def resolve(address: Address) -> Address:
+    """Return the address with a literal host. Raises NetworkError."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise NetworkError(
+            f"{address.host} does not resolve ({error.strerror}). Check the name."
+        ) from error
+    host, port = found[0][4][:2]
+    return Address(str(host), int(port))
