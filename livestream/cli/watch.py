@@ -1,0 +1,67 @@
+"""`livestream watch`: watch a channel, and pass it on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from livestream.cli import options
+
+
+def watch(
+    channel: Annotated[str, typer.Argument(help="a link, a key, or the name of a known channel")],
+    player: Annotated[str, typer.Option(help="auto, mpv, vlc, ffplay, browser or none")] = "auto",
+    output: Annotated[
+        str | None, typer.Option("-o", "--output", help="file to write instead; - for stdout")
+    ] = None,
+    latency: Annotated[str, typer.Option(help="how far behind the capture to play")] = "1.0",
+    duration: Annotated[str | None, typer.Option(help="stop after so long")] = None,
+    timeout: Annotated[str, typer.Option(help="how long to look for the channel")] = "30s",
+    http: options.Http = None,
+    listen: options.Listen = None,
+    peer: options.Peers = None,
+    tracker: options.Trackers = None,
+    max_up: options.MaxUp = None,
+    stats: options.Stats = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Watch a live channel, and pass it on to others while you do."""
+    import asyncio
+
+    from livestream.errors import UsageError
+    from livestream.runtime.address import parse_address
+    from livestream.runtime.channels import ChannelStore
+    from viewer.session import SessionOptions
+    from viewer.watch import WatchOptions, run
+
+    store = ChannelStore()
+    link = store.resolve(channel)
+    if link.name:
+        store.remember(link)
+    latency_s = options.parse_duration(latency)
+    if not 0.2 <= latency_s <= 30:
+        raise UsageError(f"--latency {latency}: give 0.2 to 30 seconds.")
+    session = SessionOptions(
+        link=link,
+        latency_us=int(latency_s * 1e6),
+        listen=parse_address(listen) if listen else None,
+        upload_bps=options.parse_rate(max_up) if max_up else None,
+        peers=tuple(parse_address(text) for text in peer or ()),
+        timeout_s=options.parse_duration(timeout),
+    )
+    code = asyncio.run(
+        run(
+            WatchOptions(
+                session=session,
+                player=player,
+                output=output,
+                http=parse_address(http) if http else None,
+                trackers=tuple(tracker or ()),
+                duration_s=options.parse_duration(duration) if duration else None,
+                stats_file=stats,
+                is_quiet=quiet,
+            )
+        )
+    )
+    raise typer.Exit(code)
