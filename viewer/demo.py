@@ -51,11 +51,9 @@ async def _run(options: DemoOptions, folder: Path, processes: list[Process]) -> 
     publisher = await _start(words, folder, processes, stdout=PIPE)
     link = await _read_link(publisher)
     sys.stderr.write(f"Publisher is on the air. Link: {link}\n")
-    for number in range(1, options.viewers):
+    for _ in range(1, options.viewers):
         await _start(
-            ["watch", link, "-q", "-o", str(folder / f"viewer{number}.ts"), "--listen", "127.0.0.1:0"],
-            folder,
-            processes,
+            ["watch", link, "-q", "--player", "none", "--listen", "127.0.0.1:0"], folder, processes
         )
         await asyncio.sleep(STAGGER_S)
     sys.stderr.write(f"{options.viewers - 1} viewers pass it on; the last one has the page.\n")

@@ -1,0 +1,58 @@
+"""The tracker on HTTP: so that a channel needs no other server than its publisher."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from livestream.discovery.tracker import TrackerState
+from livestream.errors import NetworkError
+from livestream.machine import Address
+
+__all__ = ["HttpTracker"]
+
+
+class HttpTracker:
+    """Serves /announce and /scrape out of a `TrackerState`."""
+
+    def __init__(self, state: TrackerState, now: Callable[[], int]) -> None:
+        self._state = state
+        self._now = now
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> Address:
+        """Listen. Raises NetworkError when the port is taken."""
+        app = web.Application(client_max_size=16 * 1024)
+        app.router.add_get("/announce", self._announce)
+        app.router.add_get("/scrape", self._scrape)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await runner.cleanup()
+            raise NetworkError(
+                f"TCP port {port} on {host} cannot be used ({error.strerror or 'in use'}). "
+                "Choose another with --listen HOST:PORT."
+            ) from error
+        self._runner = runner
+        bound = runner.addresses[0]
+        return Address(bound[0], bound[1])
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _announce(self, request: web.Request) -> web.Response:
+        body = self._state.announce(
+            request.rel_url.raw_query_string, request.remote or "", self._now()
+        )
+        return web.Response(body=body, content_type="text/plain")
+
+    async def _scrape(self, request: web.Request) -> web.Response:
+        body = self._state.scrape(request.rel_url.raw_query_string, self._now())
+        return web.Response(body=body, content_type="text/plain")

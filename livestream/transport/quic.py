@@ -1,0 +1,432 @@
+"""QUIC over aioquic's sans-IO connection: an ordered stream, and one stream a piece.
+
+The self-signed Ed25519 certificate is the identity, on both sides. aioquic asks clients for a
+certificate only "for test purposes", behind a private switch, which `_MutualConnection` sets;
+that is why pyproject pins aioquic to the minor version.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final, cast
+
+from aioquic.quic import events as quic_events
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.tls import CipherSuite, Group
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from livestream.config import Identity, TransportConfig
+from livestream.errors import MessageDecodeError
+from livestream.machine import SECOND, Address, Event, Train
+from livestream.transport.connection import (
+    Connected,
+    Connection,
+    ConnectionState,
+    Disconnected,
+    MessageReceived,
+)
+from livestream.transport.ledbat import Ledbat
+from livestream.wire.framing import MessageReader, frame
+from livestream.wire.messages import MESSAGE_BYTES_MAX
+
+__all__ = ["ALPN", "QuicTransport", "Quic"]
+
+ALPN: Final = "livestream/1"
+CONTROLLER: Final = "livestream-ledbat"
+TRAIN_DATAGRAMS_MAX: Final = 40
+TRAIN_BYTES_MAX: Final = 60_000  # Below what one GSO send takes.
+CONTROL_STREAM: Final = 0
+ERROR_DONE: Final = 0
+ERROR_LATE: Final = 1
+ERROR_PROTOCOL: Final = 2
+STREAMS_IN_MAX: Final = 256  # Unfinished pieces of one peer; aioquic's own limit is 128.
+BUFFERED_IN_MAX: Final = 8 << 20
+
+
+class _Controller(QuicCongestionControl):
+    """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
+
+    def __init__(self, *, max_datagram_size: int, target_us: int) -> None:
+        super().__init__(max_datagram_size=max_datagram_size)
+        self.ledbat = Ledbat(max_datagram_size, target_us)
+        self._datagram = max_datagram_size
+        self._rtt_us = 100_000
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
+        self.bytes_in_flight -= packet.sent_bytes
+        self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
+        self.bytes_in_flight += packet.sent_bytes
+
+    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+
+    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+        self.ledbat.on_loss(int(now * SECOND), self._rtt_us)
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_persistent_congestion(self) -> None:
+        self.ledbat.on_timeout()
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
+        self._rtt_us = int(rtt * SECOND)
+        self.ledbat.on_delay(self._rtt_us, int(now * SECOND))
+
+
+class _MutualConnection(QuicConnection):
+    """aioquic's connection, with both sides authenticated and its send queues in sight."""
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        tls = cast(Any, self.tls)
+        tls._request_client_certificate = True  # noqa: SLF001
+        tls._supported_groups = [Group.X25519, Group.SECP256R1]  # noqa: SLF001
+
+    @property
+    def peer_certificate(self) -> x509.Certificate | None:
+        """What the other side proved to own."""
+        return cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate)  # noqa: SLF001
+
+    @property
+    def smoothed_rtt_s(self) -> float | None:
+        """The round trip, once measured."""
+        loss = cast(Any, self._loss)
+        return float(loss._rtt_smoothed) if loss._rtt_initialized else None  # noqa: SLF001
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen, not even a repeated goodbye."""
+        return self._state is QuicConnectionState.TERMINATED
+
+    def sent_offset(self, stream_id: int) -> int | None:
+        """How much of a stream was put into datagrams; None when the stream is done with."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.sender.highest_offset
+
+
+class QuicTransport:
+    """What all QUIC connections of a node share: identity and settings."""
+
+    def __init__(self, identity: Identity, config: TransportConfig) -> None:
+        self.config = config
+        self._certificate = x509.load_der_x509_certificate(identity.certificate)
+        self._private_key = Ed25519PrivateKey.from_private_bytes(identity.private_key)
+        target_us = config.delay_target_us
+
+        def controller(*, max_datagram_size: int) -> QuicCongestionControl:
+            return _Controller(max_datagram_size=max_datagram_size, target_us=target_us)
+
+        register_congestion_control(CONTROLLER, controller)
+
+    def configuration(self, *, is_client: bool) -> QuicConfiguration:
+        """Return aioquic's settings for one side."""
+        return QuicConfiguration(
+            alpn_protocols=[ALPN],
+            is_client=is_client,
+            congestion_control_algorithm=CONTROLLER,
+            idle_timeout=self.config.idle_timeout_us / SECOND,
+            certificate=self._certificate,
+            private_key=self._private_key,
+            cipher_suites=[CipherSuite.CHACHA20_POLY1305_SHA256, CipherSuite.AES_128_GCM_SHA256],
+            verify_mode=0,  # ssl.CERT_NONE: there is no authority; the key itself is the identity.
+            max_data=4 << 20,
+            initial_rtt=0.1,
+        )
+
+    def dial(self, address: Address, on_change: Callable[[Quic], None], now: int) -> Quic:
+        """Open a connection to an address."""
+        connection = _MutualConnection(configuration=self.configuration(is_client=True))
+        connection.connect((address.host, address.port), now=now / SECOND)
+        return Quic(connection, address, self.config, on_change, now, is_outgoing=True)
+
+    def accept(
+        self,
+        address: Address,
+        original_cid: bytes,
+        retry_cid: bytes | None,
+        on_change: Callable[[Quic], None],
+        now: int,
+    ) -> Quic:
+        """Answer a first datagram."""
+        connection = _MutualConnection(
+            configuration=self.configuration(is_client=False),
+            original_destination_connection_id=original_cid,
+            retry_source_connection_id=retry_cid,
+        )
+        return Quic(connection, address, self.config, on_change, now, is_outgoing=False)
+
+
+class Quic(Connection):
+    """One QUIC connection.
+
+    Invariant: the first event is `Connected` unless it never came to that; the last, exactly
+    once, is `Disconnected`.
+    """
+
+    def __init__(
+        self,
+        connection: _MutualConnection,
+        address: Address,
+        config: TransportConfig,
+        on_change: Callable[[Quic], None],
+        now: int,
+        *,
+        is_outgoing: bool,
+    ) -> None:
+        self.address = address
+        self.is_outgoing = is_outgoing
+        self.state = ConnectionState.CONNECTING
+        self.cids: dict[bytes, None] = {connection.host_cid: None}
+        "Connection ids by which the other side addresses us."
+        self._quic = connection
+        self._config = config
+        self._on_change = on_change
+        self._deadline: int | None = now + config.handshake_timeout_us
+        self._events: deque[Event] = deque()
+        self._reader = MessageReader(MESSAGE_BYTES_MAX)
+        self._incoming: dict[int, MessageReader] = {}
+        self._outgoing: dict[int, tuple[int, int]] = {}
+        self._control_written = 0
+        self._is_first_sent = False
+        self._has_control = is_outgoing
+        "The client opens the control stream; until it has, a server can only queue."
+        self._control_queue: list[bytes] = []
+
+    # Commands
+
+    def send(self, message: bytes) -> None:
+        """Queue a message on the ordered stream."""
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        # The handshake is the first message either way, and has no length prefix (BEP 3).
+        data = frame(message) if self._is_first_sent else message
+        self._is_first_sent = True
+        self._control_written += len(data)
+        if self._has_control:
+            self._quic.send_stream_data(CONTROL_STREAM, data)
+        else:
+            self._control_queue.append(data)
+        self._on_change(self)
+
+    def send_independent(self, message: bytes, deadline: int) -> None:
+        """Queue a message on a stream of its own, cancelled at `deadline`."""
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        stream_id = self._quic.get_next_available_stream_id(is_unidirectional=True)
+        data = frame(message)
+        self._quic.send_stream_data(stream_id, data, end_stream=True)
+        self._outgoing[stream_id] = len(data), deadline
+        self._on_change(self)
+
+    def close(self, reason: str, now: int) -> None:
+        """Say goodbye and end."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        self._quic.close(error_code=ERROR_DONE, reason_phrase=reason[:100])
+        self._finish(reason, is_local=True)
+
+    # Queries
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes accepted from the caller that are in no datagram yet."""
+        backlog = self._control_written - (self._quic.sent_offset(CONTROL_STREAM) or 0)
+        for stream_id, (length, _) in list(self._outgoing.items()):
+            sent = self._quic.sent_offset(stream_id)
+            if sent is None or sent >= length:
+                del self._outgoing[stream_id]
+            else:
+                backlog += length - sent
+        return max(0, backlog)
+
+    @property
+    def rtt_us(self) -> int:
+        """Smoothed round-trip time; 100 ms until measured."""
+        rtt_s = self._quic.smoothed_rtt_s
+        return 100_000 if rtt_s is None else int(rtt_s * SECOND)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the endpoint may forget this connection."""
+        return self.state is ConnectionState.CLOSED and self._quic.is_over
+
+    # The five verbs
+
+    def receive_train(self, train: Train, now: int) -> None:
+        """Take datagrams in."""
+        address = (train.address.host, train.address.port)
+        for datagram in train.datagrams():
+            self._quic.receive_datagram(datagram, address, now=now / SECOND)
+        self._take_events(now)
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        """Return what must go out, grouped into trains."""
+        if now >= (self._first_deadline() or now + 1):
+            self._cancel_late(now)
+        trains: list[Train] = []
+        parts: list[bytes] = []
+        target: Address | None = None
+        for data, (host, port, *_) in self._quic.datagrams_to_send(now=now / SECOND):
+            address = Address(host, port)
+            full = parts and (
+                len(data) > len(parts[0])
+                or len(parts[-1]) < len(parts[0])
+                or len(parts) >= TRAIN_DATAGRAMS_MAX
+                or (len(parts) + 1) * len(parts[0]) > TRAIN_BYTES_MAX
+                or address != target
+            )
+            if full and target is not None:
+                trains.append(Train(target, b"".join(parts), len(parts[0])))
+                parts = []
+            target = address
+            parts.append(data)
+        if parts and target is not None:
+            trains.append(Train(target, b"".join(parts), len(parts[0])))
+        return trains
+
+    def get_timer(self) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        timer = self._quic.get_timer()
+        # Rounded up: aioquic does nothing when asked a fraction too early.
+        timer_us = None if timer is None else int(timer * SECOND) + 1
+        if self._deadline is not None:
+            return self._deadline if timer_us is None else min(timer_us, self._deadline)
+        return timer_us
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due."""
+        timer = self._quic.get_timer()
+        if timer is not None and timer <= now / SECOND:
+            self._quic.handle_timer(now=now / SECOND)
+        if self._deadline is not None and now >= self._deadline:
+            self._deadline = None
+            if self.state is ConnectionState.CONNECTING:
+                self.close("no answer", now)
+        self._take_events(now)
+        self._on_change(self)
+
+    def next_event(self) -> Event | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
+
+    # Events of aioquic
+
+    def _take_events(self, now: int) -> None:
+        while (event := self._quic.next_event()) is not None:
+            if isinstance(event, quic_events.StreamDataReceived):
+                self._on_data(event, now)
+            elif isinstance(event, quic_events.StreamReset):
+                reader = self._incoming.pop(event.stream_id, None)
+                if reader is None and event.stream_id == CONTROL_STREAM:
+                    self._fail("control stream reset", now)
+            elif isinstance(event, quic_events.HandshakeCompleted):
+                self._on_handshake(now)
+            elif isinstance(event, quic_events.ConnectionIdIssued):
+                self.cids[event.connection_id] = None
+            elif isinstance(event, quic_events.ConnectionIdRetired):
+                self.cids.pop(event.connection_id, None)
+            elif isinstance(event, quic_events.ConnectionTerminated):
+                self._finish(event.reason_phrase or "closed", is_local=False)
+
+    def _on_handshake(self, now: int) -> None:
+        self._deadline = None
+        key = _public_key(self._quic.peer_certificate)
+        if key is None:
+            self._fail("no Ed25519 certificate", now)
+            return
+        self.state = ConnectionState.CONNECTED
+        self._events.append(Connected(key))
+
+    def _on_data(self, event: quic_events.StreamDataReceived, now: int) -> None:
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        try:
+            if event.stream_id == CONTROL_STREAM:
+                self._open_control()
+                messages = self._reader.receive(event.data)
+            else:
+                messages = self._on_independent(event)
+        except MessageDecodeError as error:
+            self._fail(str(error), now)
+            return
+        self._events.extend(MessageReceived(message) for message in messages)
+
+    def _on_independent(self, event: quic_events.StreamDataReceived) -> list[bytes]:
+        """A unidirectional stream carries one message. Raises MessageDecodeError."""
+        if not event.stream_id & 2:
+            raise MessageDecodeError("an unexpected stream")
+        reader = self._incoming.get(event.stream_id)
+        if reader is None:
+            if len(self._incoming) >= STREAMS_IN_MAX:
+                raise MessageDecodeError("too many streams")
+            reader = MessageReader(MESSAGE_BYTES_MAX, has_handshake=False)
+            self._incoming[event.stream_id] = reader
+        messages = reader.receive(event.data)
+        if event.end_stream:
+            del self._incoming[event.stream_id]
+            if not reader.is_empty:
+                raise MessageDecodeError("a stream that ends within a message")
+        if len(messages) > 1 or sum(len(held) for held in self._incoming.values()) > BUFFERED_IN_MAX:
+            raise MessageDecodeError("too much on independent streams")
+        return messages
+
+    # Helpers
+
+    def _open_control(self) -> None:
+        if not self._has_control:
+            self._has_control = True
+            for data in self._control_queue:
+                self._quic.send_stream_data(CONTROL_STREAM, data)
+            self._control_queue.clear()
+
+    def _first_deadline(self) -> int | None:
+        return min((deadline for _, deadline in self._outgoing.values()), default=None)
+
+    def _cancel_late(self, now: int) -> None:
+        for stream_id, (length, deadline) in list(self._outgoing.items()):
+            if deadline <= now:
+                del self._outgoing[stream_id]
+                sent = self._quic.sent_offset(stream_id)
+                if sent is not None and sent < length:
+                    self._quic.reset_stream(stream_id, ERROR_LATE)
+
+    def _fail(self, reason: str, now: int) -> None:
+        self._quic.close(error_code=ERROR_PROTOCOL, reason_phrase=reason[:100])
+        self._finish(reason, is_local=True)
+
+    def _finish(self, reason: str, *, is_local: bool) -> None:
+        if self.state is not ConnectionState.CLOSED:
+            self.state = ConnectionState.CLOSED
+            self._deadline = None
+            self._incoming.clear()
+            self._events.append(Disconnected(reason, is_local))
+        self._on_change(self)
+
+
+def _public_key(certificate: x509.Certificate | None) -> bytes | None:
+    """Return the raw key of a self-signed Ed25519 certificate, or None for any other."""
+    if certificate is None:
+        return None
+    key = certificate.public_key()
+    if not isinstance(key, Ed25519PublicKey):
+        return None
+    try:
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
+    except InvalidSignature:
+        return None
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

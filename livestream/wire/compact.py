@@ -1,0 +1,42 @@
+"""Compact peers: 6 bytes for IPv4 (BEP 23), 18 for IPv6 (BEP 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
+from livestream.errors import MessageDecodeError
+from livestream.machine import Address
+
+__all__ = ["decode_peers", "encode_peers"]
+
+V4_SIZE: Final = 6
+V6_SIZE: Final = 18
+
+
+def encode_peers(addresses: Sequence[Address]) -> tuple[bytes, bytes]:
+    """Return the IPv4 peers and the IPv6 peers."""
+    v4, v6 = [], []
+    for address in addresses:
+        packed = ip_address(address.host.partition("%")[0]).packed
+        (v4 if len(packed) == 4 else v6).append(packed + address.port.to_bytes(2, "big"))
+    return b"".join(v4), b"".join(v6)
+
+
+def decode_peers(v4: bytes, v6: bytes) -> list[Address]:
+    """Return the peers of both lists; those with port 0 are left out.
+
+    Raises:
+        MessageDecodeError: a length that no list of peers has.
+    """
+    if len(v4) % V4_SIZE or len(v6) % V6_SIZE:
+        raise MessageDecodeError(f"compact peers: {len(v4)} and {len(v6)} bytes")
+    peers = []
+    for at in range(0, len(v4), V4_SIZE):
+        port = int.from_bytes(v4[at + 4 : at + 6], "big")
+        peers.append(Address(str(IPv4Address(v4[at : at + 4])), port))
+    for at in range(0, len(v6), V6_SIZE):
+        port = int.from_bytes(v6[at + 16 : at + 18], "big")
+        peers.append(Address(str(IPv6Address(v6[at : at + 16])), port))
+    return [peer for peer in peers if peer.port]

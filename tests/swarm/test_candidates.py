@@ -1,0 +1,61 @@
+"""Candidates: whom to call next, and whom never again."""
+
+from __future__ import annotations
+
+from random import Random
+
+from livestream.machine import SECOND, Address
+from livestream.swarm.candidates import CANDIDATES_MAX, FAILURES_MAX, Candidates
+
+HERE = Address("127.0.0.1", 1000)
+
+
+def test_an_address_is_tried_once_at_a_time_and_later_each_time_it_fails() -> None:
+    candidates = Candidates(Random(1))
+    candidates.add([HERE])
+    waits = []
+    now = 0
+    for _ in range(3):
+        assert candidates.next_attempts(5, now) == [HERE]
+        assert candidates.next_attempts(5, now) == []
+        candidates.on_lost(HERE, now, was_ready=False)
+        at = candidates.next_attempt_at()
+        assert at is not None
+        waits.append(at - now)
+        now = at
+    assert waits[0] < waits[1] < waits[2]
+
+
+def test_gossip_is_forgotten_after_failures_but_roots_are_called_again_for_ever() -> None:
+    root = Address("127.0.0.1", 2000)
+    candidates = Candidates(Random(1))
+    candidates.add([HERE])
+    candidates.add([root], is_root=True)
+    now = 0
+    for _ in range(FAILURES_MAX + 5):
+        now += 100 * SECOND
+        for address in candidates.next_attempts(5, now):
+            candidates.on_lost(address, now, was_ready=False)
+    assert len(candidates) == 1
+    at = candidates.next_attempt_at()
+    assert at is not None
+    assert at - now <= 7 * SECOND
+
+
+def test_gossip_cannot_fill_memory() -> None:
+    candidates = Candidates(Random(1))
+    candidates.add(Address("192.0.2.1", port) for port in range(1, 60_000))
+    assert len(candidates) == CANDIDATES_MAX
+
+
+def test_bans_hold_for_key_and_address_and_after_three_for_the_host() -> None:
+    candidates = Candidates(Random(1))
+    bad = Address("192.0.2.9", 1)
+    candidates.ban(bad, b"key", 0)
+    assert candidates.bans(bad, b"other", 1)
+    assert candidates.bans(Address("192.0.2.8", 1), b"key", 1)
+    assert not candidates.bans(Address("192.0.2.9", 2), b"other", 1)
+    candidates.ban(Address("192.0.2.9", 2), b"key2", 0)
+    candidates.ban(Address("192.0.2.9", 3), b"key3", 0)
+    assert candidates.bans(Address("192.0.2.9", 4), b"new", 1)
+    assert not candidates.bans(bad, b"key", 3_601 * SECOND)

@@ -1,0 +1,168 @@
+"""Two endpoints in virtual time: who they are, what arrives, what is refused."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.config import TransportConfig
+from livestream.machine import SECOND, Address, Event, Train
+from livestream.transport.connection import (
+    Connected,
+    Connection,
+    Disconnected,
+    MessageReceived,
+)
+from livestream.transport.endpoint import Endpoint
+from tests.transport.identity import identity
+from tests.world import Link, World
+
+HERE, THERE = Address("192.0.2.1", 1000), Address("192.0.2.2", 2000)
+GREETING = b"\x13BitTorrent protocol" + bytes(48)
+
+
+class Pair:
+    """Two endpoints, joined; `client` has called `server`."""
+
+    def __init__(self, seed: int = 1, link: Link | None = None) -> None:
+        self.world = World(seed, link or Link())
+        config = TransportConfig()
+        self.client_end = Endpoint(identity(1), config, Random(seed))
+        self.server_end = Endpoint(identity(2), config, Random(seed))
+        self.world.add(HERE, self.client_end)
+        self.world.add(THERE, self.server_end)
+        self.events: dict[str, list[Event]] = {"client": [], "server": []}
+        self.server: Connection | None = None
+        self.client = self.client_end.connect(THERE, self.world.now)
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.world.run_until(self.world.now + int(seconds * SECOND), self._collect)
+
+    def messages(self, side: str) -> list[bytes]:
+        """Return the messages that a side got."""
+        return [event.data for event in self.events[side] if isinstance(event, MessageReceived)]
+
+    def _collect(self) -> None:
+        while (report := self.client_end.next_event()) is not None:
+            self.events["client"].append(report.event)
+        while (report := self.server_end.next_event()) is not None:
+            self.server = report.connection
+            self.events["server"].append(report.event)
+
+
+def connected(seed: int = 1, link: Link | None = None) -> tuple[Pair, Connection]:
+    pair = Pair(seed, link)
+    pair.run(3)
+    assert pair.server is not None
+    return pair, pair.server
+
+
+def test_both_sides_learn_the_other_ones_key() -> None:
+    pair, _ = connected()
+    assert pair.events["client"] == [Connected(identity(2).public_key)]
+    assert pair.events["server"] == [Connected(identity(1).public_key)]
+
+
+def test_ordered_messages_arrive_in_order_both_ways_despite_loss() -> None:
+    for seed in range(5):
+        pair, server = connected(seed, Link(jitter_us=5_000, loss=0.1))
+        wanted = [GREETING] + [bytes([number]) * (number * 50 + 1) for number in range(30)]
+        for message in wanted:
+            pair.client.send(message)
+            server.send(message)
+        pair.run(20)
+        assert pair.messages("server") == wanted, f"seed {seed}"
+        assert pair.messages("client") == wanted, f"seed {seed}"
+
+
+def test_independent_messages_all_arrive_whole_despite_loss() -> None:
+    for seed in range(5):
+        pair, _ = connected(seed, Link(loss=0.1))
+        wanted = [bytes([number]) * 8_000 for number in range(40)]
+        for message in wanted:
+            pair.client.send_independent(message, pair.world.now + 30 * SECOND)
+        pair.run(20)
+        assert sorted(pair.messages("server")) == wanted, f"seed {seed}"
+
+
+def test_an_independent_message_past_its_deadline_is_cancelled() -> None:
+    pair, _ = connected()
+    for _ in range(40):
+        pair.client.send_independent(bytes(8_000), pair.world.now + SECOND // 20)
+    pair.run(10)
+    assert len(pair.messages("server")) < 40
+    assert pair.client.backlog_bytes == 0
+    pair.client.send_independent(b"\x01still alive", pair.world.now + SECOND)
+    pair.run(1)
+    assert pair.messages("server")[-1] == b"\x01still alive"
+
+
+def test_backlog_tells_what_has_not_left() -> None:
+    pair, _ = connected()
+    pair.client.send_independent(bytes(200_000), pair.world.now + 60 * SECOND)
+    assert pair.client.backlog_bytes >= 200_000
+    pair.run(10)
+    assert pair.client.backlog_bytes == 0
+
+
+def test_an_oversized_message_closes_the_connection() -> None:
+    pair, _ = connected()
+    pair.client.send(GREETING)
+    pair.client.send(bytes((1 << 20) + 1))
+    pair.run(10)
+    assert any(isinstance(event, Disconnected) for event in pair.events["server"])
+
+
+def test_closing_is_reported_once_on_each_side_with_its_reason() -> None:
+    pair, _ = connected()
+    pair.client.close("enough", pair.world.now)
+    pair.run(5)
+    assert pair.events["client"][-1] == Disconnected("enough", is_local=True)
+    assert pair.events["server"][-1] == Disconnected("enough", is_local=False)
+    for side in pair.events.values():
+        assert sum(isinstance(event, Disconnected) for event in side) == 1
+
+
+def test_calling_nobody_ends_after_the_handshake_timeout() -> None:
+    pair = Pair()
+    pair.world.remove(THERE)
+    pair.run(6)
+    assert pair.events["client"] == [Disconnected("no answer", is_local=True)]
+
+
+def test_a_peer_that_vanishes_is_noticed() -> None:
+    pair, _ = connected()
+    pair.world.remove(THERE)
+    pair.run(15)
+    assert isinstance(pair.events["client"][-1], Disconnected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.binary(max_size=1300), max_size=5))
+def test_garbage_never_raises_and_opens_nothing(datagrams: list[bytes]) -> None:
+    endpoint = Endpoint(identity(2), TransportConfig(), Random(1))
+    for data in datagrams:
+        endpoint.receive_train(Train(HERE, data, max(1, len(data))), 0)
+        endpoint.receive_train(Train(HERE, b"\xc0\x00\x00\x00\x01\x08" + data, 1400), 0)
+        endpoint.trains_to_send(0)
+    assert all(report.event for report in iter(endpoint.next_event, None))
+
+
+def test_a_flood_of_callers_must_prove_their_addresses_first() -> None:
+    config = TransportConfig(retry_threshold=10)
+    endpoint = Endpoint(identity(2), config, Random(1))
+    answers: list[Train] = []
+    sent = 0
+    for number in range(100):
+        source = Address("192.0.2.9", 1024 + number)
+        caller = Endpoint(identity(1), TransportConfig(), Random(number))
+        caller.connect(THERE, 0)
+        for train in caller.trains_to_send(0):
+            sent += len(train.data)
+            endpoint.receive_train(Train(source, train.data, train.datagram_size), 0)
+        answers += endpoint.trains_to_send(0)
+    assert endpoint.connection_count <= 10
+    assert sum(len(train.data) for train in answers) <= 3 * sent
