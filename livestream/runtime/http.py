@@ -58,6 +58,11 @@ async def _get(session: aiohttp.ClientSession, url: str) -> bytes | None:
     try:
         # The query is percent-encoded bytes already and must go out as it is.
         async with session.get(URL(url, encoded=True), max_redirects=REDIRECTS_MAX) as response:
-            return await response.content.read(RESPONSE_BYTES_MAX + 1)
+            body = b""
+            async for part in response.content.iter_any():
+                body += part
+                if len(body) > RESPONSE_BYTES_MAX:
+                    return None
+            return body
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
         return None

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
 from livestream.config import Identity
+from livestream.errors import KeyMismatchError
 
-__all__ = ["new_identity", "new_private_key", "public_key_of"]
+__all__ = [
+    "new_identity",
+    "new_private_key",
+    "private_key_pem",
+    "public_key_of",
+    "read_private_key",
+]
 
 
 def new_private_key() -> bytes:
@@ -22,6 +36,32 @@ def new_private_key() -> bytes:
 def public_key_of(private_key: bytes) -> bytes:
     """Return the raw public key of a raw private key."""
     return Ed25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
+
+
+def private_key_pem(private_key: bytes) -> bytes:
+    """Return a raw private key as PEM (PKCS #8)."""
+    key = Ed25519PrivateKey.from_private_bytes(private_key)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def read_private_key(path: Path) -> bytes:
+    """Read a raw private key from a file: PEM, or 64 hex digits. Raises KeyMismatchError."""
+    try:
+        data = path.read_bytes()[:10_000]
+    except OSError as error:
+        raise KeyMismatchError(f"Cannot read the key {path}: {error.strerror}.") from error
+    text = data.strip()
+    try:
+        if len(text) == 64:
+            return bytes.fromhex(text.decode())
+        key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise KeyMismatchError(
+            f"{path} holds no Ed25519 private key (PEM or 64 hex digits). Give another with --key."
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyMismatchError(f"{path} holds another kind of key; a channel's is Ed25519.")
+    return key.private_bytes_raw()
 
 
 def new_identity() -> Identity:

@@ -1,0 +1,72 @@
+"""The command line: one typer app; whatever is heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from livestream.cli import channel
+from livestream.cli.demo import demo
+from livestream.cli.publish import publish
+from livestream.cli.watch import watch
+from livestream.errors import UserError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="livestream",
+    help="Live video that its viewers pass on to each other.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(publish)
+app.command()(watch)
+app.command()(demo)
+app.add_typer(channel.app, name="channel")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"livestream {version('livestream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """Live video that its viewers pass on to each other."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; errors become a line or two on stderr."""
+    is_verbose = "-vv" in arguments
+    words = [word for word in arguments if word != "-vv"]
+    try:
+        code = app(words, standalone_mode=True)
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        return 130
+    except UserError as error:
+        if is_verbose:
+            traceback.print_exc()
+        sys.stderr.write(f"livestream: {error}\n")
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 - the last line of defence before a person.
+        if is_verbose:
+            traceback.print_exc()
+        sys.stderr.write(
+            f"livestream: an error of its own: {type(error).__name__}: {error}\n"
+            "Run it again with -vv and report what it prints.\n"
+        )
+        return 1
+    return code if isinstance(code, int) else 0

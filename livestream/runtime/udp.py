@@ -1,0 +1,250 @@
+"""All of our UDP: drives one machine over a socket, in trains where Linux can (GSO, GRO)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from livestream.errors import NetworkError
+from livestream.machine import Address, Event, Machine, Train
+from livestream.runtime.clock import Clock
+
+__all__ = ["UdpDriver", "UdpStats"]
+
+UDP_SEGMENT: Final = 103  # linux/udp.h
+UDP_GRO: Final = 104
+BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
+READS_MAX: Final = 64  # A wake-up handles so many reads, then lets others run.
+QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
+SEGMENTS_MAX: Final = 60
+READ_BYTES: Final = 65_535
+# The network's troubles are no errors of ours: the datagram is lost, as datagrams are.
+LOSSES: Final = (
+    errno.ECONNREFUSED,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EPERM,
+    errno.EACCES,
+    errno.ENOBUFS,
+    errno.EADDRNOTAVAIL,
+    errno.EINVAL,
+    errno.EMSGSIZE,
+)
+NO_TRAINS: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+
+
+@dataclass(slots=True)
+class UdpStats:
+    """Counters; they only grow."""
+
+    bytes_in: int = 0
+    bytes_out: int = 0
+    trains_lost: int = 0
+    "That the socket or the network would not take."
+
+
+class UdpDriver:
+    """The asyncio shell of a machine.
+
+    Invariant: after anything happens to the machine it is drained, and its timer is armed.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        clock: Clock,
+        on_event: Callable[[Event], None],
+        *,
+        use_trains: bool = True,
+    ) -> None:
+        self.stats = UdpStats()
+        self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
+        self._machine = machine
+        self._clock = clock
+        self._on_event = on_event
+        self._use_trains = use_trains
+        self._socket: socket.socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[Train] = deque()
+        self._failure: asyncio.Future[None] | None = None
+        self._is_draining = False
+
+    async def open(self, listen: Address) -> Address:
+        """Bind and start. Raises NetworkError when the port cannot be had."""
+        self._loop = asyncio.get_running_loop()
+        self._failure = self._loop.create_future()
+        is_v6 = ":" in listen.host
+        sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
+        sock.setblocking(False)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+        if is_v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            sock.bind(listen)
+        except OSError as error:
+            sock.close()
+            raise NetworkError(
+                f"UDP port {listen.port} on {listen.host} cannot be used ({error.strerror}). "
+                "Choose another with --listen HOST:PORT."
+            ) from error
+        if self._use_trains:
+            try:
+                sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
+            except OSError:
+                self._use_trains = False
+        self._socket = sock
+        self.address = Address(*sock.getsockname()[:2])
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+        return self.address
+
+    def close(self) -> None:
+        """Stop, without a word to anyone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+        self._waiting.clear()
+
+    async def failed(self) -> None:
+        """Wait for ever, unless the machine raises: then raise that."""
+        if self._failure is not None:
+            await asyncio.shield(self._failure)
+
+    def drain(self) -> None:
+        """Carry out everything that the machine wants. Call it after every change to it."""
+        if self._socket is None or self._is_draining:
+            return
+        self._is_draining = True
+        try:
+            self._drain()
+        except Exception as error:  # noqa: BLE001 - a bug of ours: the app must hear of it.
+            self._fail(error)
+        finally:
+            self._is_draining = False
+
+    def _drain(self) -> None:
+        now = self._clock.now()
+        for train in self._machine.trains_to_send(now):
+            self._send(train)
+        while (event := self._machine.next_event()) is not None:
+            self._on_event(event)
+        for train in self._machine.trains_to_send(now):
+            self._send(train)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        timer = self._machine.get_timer()
+        if timer is not None and self._loop is not None:
+            delay_s = max(0, timer - self._clock.now()) / 1e6
+            self._timer = self._loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        try:
+            self._machine.handle_timer(self._clock.now())
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        self.drain()
+
+    def _on_readable(self) -> None:
+        try:
+            for _ in range(READS_MAX):
+                train = self._read()
+                if train is None:
+                    break
+                self._machine.receive_train(train, self._clock.now())
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        self.drain()
+
+    def _read(self) -> Train | None:
+        if self._socket is None:
+            return None
+        try:
+            data, control, _, source = self._socket.recvmsg(READ_BYTES, 64)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            if error.errno not in LOSSES:
+                raise
+            self.stats.trains_lost += 1
+            return None
+        size = len(data)
+        for level, kind, value in control:
+            if level == socket.IPPROTO_UDP and kind == UDP_GRO:
+                size = struct.unpack("i", value[:4])[0]
+        self.stats.bytes_in += len(data)
+        host = source[0].removeprefix("::ffff:") if "." in source[0] else source[0]
+        return Train(Address(host, source[1]), data, max(1, size))
+
+    def _send(self, train: Train) -> None:
+        if self._waiting:
+            self._wait(train)
+            return
+        size = train.datagram_size
+        if len(train.data) <= size:
+            self._send_one(train)
+        elif self._use_trains:
+            span = size * SEGMENTS_MAX
+            for at in range(0, len(train.data), span):
+                self._send_one(Train(train.address, train.data[at : at + span], size))
+        else:
+            for datagram in train.datagrams():
+                self._send_one(Train(train.address, datagram, size))
+
+    def _send_one(self, train: Train) -> None:
+        if self._socket is None:
+            return
+        control = []
+        if len(train.data) > train.datagram_size:
+            segment = struct.pack("H", train.datagram_size)
+            control = [(socket.IPPROTO_UDP, UDP_SEGMENT, segment)]
+        try:
+            self._socket.sendmsg([train.data], control, 0, self._target(train.address))
+            self.stats.bytes_out += len(train.data)
+        except (BlockingIOError, InterruptedError):
+            self._wait(train)
+        except OSError as error:
+            if control and error.errno in NO_TRAINS:
+                self._use_trains = False
+                self._send(train)
+            elif error.errno in LOSSES:
+                self.stats.trains_lost += 1
+            else:
+                raise
+
+    def _target(self, address: Address) -> tuple[str, int]:
+        if ":" in self.address.host and ":" not in address.host:
+            return f"::ffff:{address.host}", address.port
+        return address.host, address.port
+
+    def _wait(self, train: Train) -> None:
+        if len(self._waiting) >= QUEUE_MAX:
+            self.stats.trains_lost += 1
+            return
+        self._waiting.append(train)
+        if self._loop is not None and self._socket is not None:
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+
+    def _on_writable(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        if self._loop is not None and self._socket is not None:
+            self._loop.remove_writer(self._socket.fileno())
+        for train in waiting:
+            self._send(train)
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
