@@ -45,7 +45,7 @@ class Outputs:
                 wanted = self._from_keyframe(samples)
                 if not wanted:
                     continue
-                remuxer = self._remuxers[container] = Remuxer(self.tracks, container)
+                remuxer = self._remuxers[container] = Remuxer(self.tracks, container, wanted[0])
                 outlet.restart(remuxer.init)
             outlet.publish(remuxer.write(wanted))
 
