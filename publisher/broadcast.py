@@ -171,7 +171,7 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
     if options.upload_bps is not None and options.upload_bps < 1.15 * feed.rate_bps:
         report.say(
             f"--max-up {options.upload_bps / 1e6:.2f}M is hardly more than the stream's "
-            f"{feed.rate_bps / 1e6:.2f}M: viewers will miss pieces. Give at least 1.15 times as much."
+            f"{feed.rate_bps / 1e6:.2f}M: viewers will miss pieces. Give 1.15 times as much."
         )
     epoch = store.next_epoch(stored, int(time.time()))
     broadcast = Broadcast(channel, Signer(stored.private_key), epoch, feed, options.name)
@@ -266,5 +266,3 @@ async def _tell(report: Report, node: Node, channel: Channel, feed: Feed, clock:
 
 def _ignore(event: Event) -> None:
     """A publisher has no picture to show: what its node reports is in its counters."""
-
-

@@ -46,7 +46,7 @@ async def _run(options: DemoOptions, folder: Path, processes: list[Process]) -> 
     key = folder / "channel.key"
     words = ["publish", options.source, "--name", "demo", "--key", str(key), "-q"]
     words += ["--listen", "127.0.0.1:0"]
-    if Path(options.source).is_file():
+    if options.source not in ("test", "-"):
         words.append("--loop")
     publisher = await _start(words, folder, processes, stdout=PIPE)
     link = await _read_link(publisher)

@@ -21,8 +21,9 @@ __all__ = ["Container", "Fragment", "Remuxer"]
 MP4_OPTIONS: Final = {
     "movflags": "frag_every_frame+empty_moov+default_base_moof+skip_trailer",
     "flush_packets": "1",
+    "max_interleave_delta": "1",
 }
-TS_OPTIONS: Final = {"flush_packets": "1", "max_interleave_delta": "100000"}
+TS_OPTIONS: Final = {"flush_packets": "1", "max_interleave_delta": "1"}
 
 
 class Container(Enum):
@@ -84,6 +85,7 @@ class Remuxer:
         self._last_dts: dict[int, int] = {}
         has_video = any(track.kind is TrackKind.VIDEO for track in tracks)
         self._lead = TrackKind.VIDEO if has_video else TrackKind.AUDIO
+        self._has_keyframe_inside = False
         options = MP4_OPTIONS if container is Container.MP4 else TS_OPTIONS
         try:
             with av.open(
@@ -131,8 +133,13 @@ class Remuxer:
         packet.is_keyframe = sample.is_keyframe or track.kind is TrackKind.AUDIO
         self._out.mux_one(packet)
         data = self._sink.take()
-        is_start = sample.is_keyframe and track.kind is self._lead
-        return Fragment(data, is_start) if data else None
+        # The muxer holds a sample until the next comes, to order the tracks.
+        self._has_keyframe_inside |= sample.is_keyframe and track.kind is self._lead
+        if not data:
+            return None
+        fragment = Fragment(data, self._has_keyframe_inside)
+        self._has_keyframe_inside = False
+        return fragment
 
     def _in_avcc_form(self, sample: Sample) -> bytes:
         return length_prefixed(sample.data) if self._is_annex_b[sample.track] else sample.data

@@ -207,7 +207,7 @@ async def _write(session: Session, output: str) -> None:
     """Write the stream to a file or to stdout, from a thread, whatever the reader's pace."""
     outlet = session.outputs.outlet(_container(output))
     try:
-        file: BinaryIO = sys.stdout.buffer if output == "-" else Path(output).open("wb")
+        file = await asyncio.to_thread(_open, output)
     except OSError as error:
         raise UserError(
             f"Cannot write {output}: {error.strerror}. Choose another file for -o."
@@ -221,6 +221,10 @@ async def _write(session: Session, output: str) -> None:
     finally:
         if output != "-":
             file.close()
+
+
+def _open(output: str) -> BinaryIO:
+    return sys.stdout.buffer if output == "-" else Path(output).open("wb")
 
 
 def _write_all(file: BinaryIO, data: bytes) -> None:

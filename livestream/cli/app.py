@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         sys.stderr.write(f"livestream: {error}\n")
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the last line of defence before a person.
+    except Exception as error:
         if is_verbose:
             traceback.print_exc()
         sys.stderr.write(

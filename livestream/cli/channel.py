@@ -24,7 +24,9 @@ def new(
 
     stored = ChannelStore().create(name, key)
     typer.echo(str(ChannelLink(stored.public_key, name)))
-    typer.echo(f"Its private key is in {stored.key_path}. Whoever has it is the publisher.", err=True)
+    typer.echo(
+        f"Its private key is in {stored.key_path}. Whoever has it is the publisher.", err=True
+    )
 
 
 @app.command("list")

@@ -25,7 +25,9 @@ __all__ = [
 Listen = Annotated[str | None, typer.Option(help="HOST:PORT to listen on (UDP; tracker: TCP)")]
 Peers = Annotated[list[str] | None, typer.Option(help="HOST:PORT of a peer; may repeat")]
 Trackers = Annotated[list[str] | None, typer.Option(help="URL of a tracker; may repeat")]
-MaxUp = Annotated[str | None, typer.Option(help="upload cap in bit/s, e.g. 2.5M, every byte counted")]
+MaxUp = Annotated[
+    str | None, typer.Option(help="upload cap in bit/s, e.g. 2.5M, every byte counted")
+]
 Http = Annotated[str | None, typer.Option(help="HOST:PORT of the local page")]
 Stats = Annotated[str | None, typer.Option(help="append one JSON object a second; - for stderr")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")]
@@ -38,8 +40,10 @@ _SIZE = re.compile(r"(\d{2,5})x(\d{2,5})")
 def parse_rate(text: str) -> int:
     """Parse a rate in bit/s: 300k, 2.5M. Raises UsageError."""
     found = _RATE.fullmatch(text)
-    rate = 0 if found is None else int(
-        float(found[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]]
+    rate = (
+        0
+        if found is None
+        else int(float(found[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[found[2]])
     )
     if rate <= 0:
         raise UsageError(f"{text!r} is no rate. For example 300k or 2.5M, in bit/s.")

@@ -9,11 +9,14 @@ import typer
 from livestream.cli import options
 
 
-def publish(
+def publish(  # noqa: PLR0917 - the signature is the interface.
     source: Annotated[
-        str, typer.Argument(help="a video file, - for stdin, a URL, or test: a picture with a clock")
+        str,
+        typer.Argument(help="a video file, - for stdin, a URL, or test: a picture with a clock"),
     ] = "test",
-    name: Annotated[str, typer.Option(help="the channel's name; its key is kept under it")] = "live",
+    name: Annotated[
+        str, typer.Option(help="the channel's name; its key is kept under it")
+    ] = "live",
     key: Annotated[str | None, typer.Option(help="file with the channel's private key")] = None,
     copy: Annotated[bool, typer.Option("--copy", help="pass H.264 and AAC through")] = False,
     encode: Annotated[bool, typer.Option("--encode", help="encode in any case")] = False,

@@ -9,7 +9,7 @@ import typer
 from livestream.cli import options
 
 
-def watch(
+def watch(  # noqa: PLR0917 - the signature is the interface.
     channel: Annotated[str, typer.Argument(help="a link, a key, or the name of a known channel")],
     player: Annotated[str, typer.Option(help="auto, mpv, vlc, ffplay, browser or none")] = "auto",
     output: Annotated[

@@ -13,7 +13,12 @@ import platformdirs
 
 from livestream.discovery.link import ChannelLink
 from livestream.errors import ExistsError, NotFoundError, UsageError
-from livestream.runtime.keys import new_private_key, private_key_pem, public_key_of, read_private_key
+from livestream.runtime.keys import (
+    new_private_key,
+    private_key_pem,
+    public_key_of,
+    read_private_key,
+)
 
 __all__ = ["ChannelStore", "StoredChannel"]
 
@@ -115,7 +120,7 @@ class ChannelStore:
     def _key_path(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise UsageError(
-                f"{name[:70]!r} cannot name a channel: use up to 64 letters, digits, - . _ or spaces."
+                f"{name[:70]!r} cannot name a channel: use letters, digits, - . _ or spaces."
             )
         return self._folder / "channels" / f"{name}.key"
 

@@ -24,7 +24,10 @@ class TrackerClient:
     """Announces one swarm to its trackers until cancelled, then says that it has stopped."""
 
     def __init__(
-        self, announcers: Sequence[Announcer], clock: Clock, on_peers: Callable[[list[Address]], None]
+        self,
+        announcers: Sequence[Announcer],
+        clock: Clock,
+        on_peers: Callable[[list[Address]], None],
     ) -> None:
         self._announcers = announcers
         self._clock = clock

@@ -27,7 +27,7 @@ class Report:
             self._file = sys.stderr
         elif stats_file is not None:
             try:
-                self._file = Path(stats_file).open("a", encoding="utf-8")
+                self._file = Path(stats_file).open("a", encoding="utf-8")  # noqa: SIM115
             except OSError as error:
                 raise UserError(
                     f"Cannot write statistics to {stats_file}: {error.strerror}. "

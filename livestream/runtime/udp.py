@@ -129,7 +129,7 @@ class UdpDriver:
         self._is_draining = True
         try:
             self._drain()
-        except Exception as error:  # noqa: BLE001 - a bug of ours: the app must hear of it.
+        except Exception as error:
             self._fail(error)
         finally:
             self._is_draining = False
@@ -154,7 +154,7 @@ class UdpDriver:
         self._timer = None
         try:
             self._machine.handle_timer(self._clock.now())
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._fail(error)
         self.drain()
 
@@ -165,7 +165,7 @@ class UdpDriver:
                 if train is None:
                     break
                 self._machine.receive_train(train, self._clock.now())
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._fail(error)
         self.drain()
 

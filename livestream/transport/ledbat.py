@@ -80,9 +80,7 @@ class Ledbat:
         in_slow_start = (
             self.slow_start_threshold is None or self._window < self.slow_start_threshold
         )
-        gain = 1 / min(
-            GAIN_DIVISOR_MAX, ceil(2 * self.target_us / max(self.base_delay_us, 1)) or 1
-        )
+        gain = 1 / min(GAIN_DIVISOR_MAX, ceil(2 * self.target_us / max(self.base_delay_us, 1)) or 1)
         if in_slow_start:
             if queuing_us > self.target_us * 3 // 4:  # LEDBAT++ section 4.3
                 self.slow_start_threshold = int(self._window)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from aioquic.buffer import Buffer
+from aioquic._buffer import Buffer
 from aioquic.quic.packet import (
     QuicHeader,
     QuicPacketType,
@@ -86,9 +86,7 @@ class Listener:
                 supported_versions=VERSIONS,
             )
             return Train(address, answer, len(answer)), None
-        if header.packet_type is not QuicPacketType.INITIAL:
-            return None, None
-        if must_prove and not header.token:
+        if header.packet_type is QuicPacketType.INITIAL and must_prove and not header.token:
             return self._challenge(header, address, now), None
         return None, self._accept(header, address, on_change, now)
 
@@ -113,6 +111,8 @@ class Listener:
     def _accept(
         self, header: QuicHeader, address: Address, on_change: Callable[[Quic], None], now: int
     ) -> Quic | None:
+        if header.packet_type is not QuicPacketType.INITIAL:
+            return None
         original_cid, retry_cid = header.destination_cid, None
         if header.token:
             try:

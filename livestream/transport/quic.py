@@ -36,7 +36,7 @@ from livestream.transport.ledbat import Ledbat
 from livestream.wire.framing import MessageReader, frame
 from livestream.wire.messages import MESSAGE_BYTES_MAX
 
-__all__ = ["ALPN", "QuicTransport", "Quic"]
+__all__ = ["ALPN", "Quic", "QuicTransport"]
 
 ALPN: Final = "livestream/1"
 CONTROLLER: Final = "livestream-ledbat"
@@ -94,19 +94,19 @@ class _MutualConnection(QuicConnection):
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
         tls = cast(Any, self.tls)
-        tls._request_client_certificate = True  # noqa: SLF001
-        tls._supported_groups = [Group.X25519, Group.SECP256R1]  # noqa: SLF001
+        tls._request_client_certificate = True
+        tls._supported_groups = [Group.X25519, Group.SECP256R1]
 
     @property
     def peer_certificate(self) -> x509.Certificate | None:
         """What the other side proved to own."""
-        return cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate)  # noqa: SLF001
+        return cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate)
 
     @property
     def smoothed_rtt_s(self) -> float | None:
         """The round trip, once measured."""
         loss = cast(Any, self._loss)
-        return float(loss._rtt_smoothed) if loss._rtt_initialized else None  # noqa: SLF001
+        return float(loss._rtt_smoothed) if loss._rtt_initialized else None
 
     @property
     def is_over(self) -> bool:
@@ -381,7 +381,10 @@ class Quic(Connection):
             del self._incoming[event.stream_id]
             if not reader.is_empty:
                 raise MessageDecodeError("a stream that ends within a message")
-        if len(messages) > 1 or sum(len(held) for held in self._incoming.values()) > BUFFERED_IN_MAX:
+        if (
+            len(messages) > 1
+            or sum(len(held) for held in self._incoming.values()) > BUFFERED_IN_MAX
+        ):
             raise MessageDecodeError("too much on independent streams")
         return messages
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, Union
+from typing import Final, TypeAlias
 
 from livestream.errors import MessageDecodeError
 
 __all__ = ["DEPTH_MAX", "Value", "decode", "encode"]
 
-Value: TypeAlias = Union[int, bytes, list["Value"], dict[bytes, "Value"]]
+Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 
 DEPTH_MAX: Final = 100  # No real message nests deeper than ten; recursion would crash before us.
 DIGITS_MAX: Final = 20  # Enough for 2^64.

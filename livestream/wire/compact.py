@@ -17,7 +17,8 @@ V6_SIZE: Final = 18
 
 def encode_peers(addresses: Sequence[Address]) -> tuple[bytes, bytes]:
     """Return the IPv4 peers and the IPv6 peers."""
-    v4, v6 = [], []
+    v4: list[bytes] = []
+    v6: list[bytes] = []
     for address in addresses:
         packed = ip_address(address.host.partition("%")[0]).packed
         (v4 if len(packed) == 4 else v6).append(packed + address.port.to_bytes(2, "big"))

@@ -29,7 +29,10 @@ anything: st.SearchStrategy[LiveMessage] = st.one_of(
     st.builds(WindowUpdate, u32, u32, st.integers(0, (1 << 1000) - 1)),
     st.builds(Subscribe, u8, u32),
     st.builds(
-        Feed, u8, u16, st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=16).map(tuple)
+        Feed,
+        u8,
+        u16,
+        st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=16).map(tuple),
     ),
     st.builds(Unsubscribe, u8),
     st.builds(Status, st.booleans(), u8, u8, u16, st.lists(u16, max_size=32).map(tuple)),

@@ -6,9 +6,9 @@ import asyncio
 import errno
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from aiohttp import web
 
@@ -19,6 +19,8 @@ from viewer.outlet import Outlet
 from viewer.remuxer import Container
 
 __all__ = ["ChannelView", "WebServer", "mime_type"]
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATIC: Final = Path(__file__).parent / "static"
 PORT_TRIES: Final = 20
@@ -148,13 +150,13 @@ class WebServer:
             self._runner = None
 
     @web.middleware
-    async def _guard(self, request: web.Request, handler: web.RequestHandler) -> web.StreamResponse:  # type: ignore[type-arg]
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         name = request.host.rpartition(":")[0] if ":" in request.host else request.host
         if name not in self._names:
             raise web.HTTPForbidden(text="This page answers only to this machine's own name.\n")
         if request.method not in ("GET", "HEAD") and CSRF_HEADER not in request.headers:
             raise web.HTTPForbidden(text=f"Writes need the header {CSRF_HEADER}.\n")
-        response: web.StreamResponse = await handler(request)  # type: ignore[operator]
+        response = await handler(request)
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
