@@ -14,16 +14,22 @@ import av
 from livestream.errors import MediaError
 from livestream.media.sample import Sample, Track, TrackKind
 from viewer.h264 import avcc_of, length_prefixed
+from viewer.moof import movie_fragment, split_at_keyframe
 
 __all__ = ["Container", "Fragment", "Remuxer"]
 
-# One fragment a frame: the picture leaves as soon as it is there.
+# Only the init bytes are FFmpeg's; the fragments are ours, one a sample.
 MP4_OPTIONS: Final = {
     "movflags": "frag_every_frame+empty_moov+default_base_moof+skip_trailer",
     "flush_packets": "1",
-    "max_interleave_delta": "1",
 }
-TS_OPTIONS: Final = {"flush_packets": "1", "max_interleave_delta": "1"}
+# No AAC frame waits for others to share a PES packet with, and no track long for another.
+TS_OPTIONS: Final = {
+    "flush_packets": "1",
+    "max_interleave_delta": "100000",
+    "pes_payload_size": "0",
+}
+TS_FIRST_PID: Final = 0x100  # FFmpeg numbers the streams from here.
 
 
 class Container(Enum):
@@ -100,30 +106,40 @@ class Remuxer:
                     )
                     for track in tracks
                 }
+                for track in tracks:
+                    self._streams[track.number].time_base = Fraction(1, track.clock_rate)
                 self._out.start_encoding()
         except (av.FFmpegError, IndexError, ValueError) as error:
             raise MediaError(
                 f"This channel's codecs do not fit into {container.value} ({error})."
             ) from error
+        self._container = container
+        self._sequence = 0
+        leads = [track.number for track in tracks if track.kind is self._lead]
+        self._lead_pid = TS_FIRST_PID + self._streams[leads[0]].index if leads else 0
         self.init = self._sink.take()
         "What a reader gets first: ftyp and moov; nothing for TS."
 
     def write(self, samples: Sequence[Sample]) -> list[Fragment]:
-        """Return a fragment a sample, in order."""
-        return [fragment for sample in samples if (fragment := self._write(sample)) is not None]
+        """Return what can be shown now, in order: MP4 has a fragment a sample, at once."""
+        return [fragment for sample in samples for fragment in self._write(sample)]
 
     def close(self) -> list[Fragment]:
         """End the container and return what was left in it."""
         self._out.close()
-        rest = self._sink.take()
-        return [Fragment(rest, is_keyframe=False)] if rest else []
+        if self._container is Container.MP4:
+            self._sink.take()  # FFmpeg's trailer describes no fragment of ours.
+            return []
+        return self._take_ts()
 
-    def _write(self, sample: Sample) -> Fragment | None:
+    def _write(self, sample: Sample) -> list[Fragment]:
         track = self._tracks.get(sample.track)
         if track is None:
-            return None
+            return []
         dts = max(sample.dts, self._last_dts.get(sample.track, -1) + 1)
         self._last_dts[sample.track] = dts
+        if self._container is Container.MP4:
+            return [self._movie_fragment(sample, track, dts)]
         packet = av.Packet(self._in_avcc_form(sample))
         packet.stream = self._streams[sample.track]
         packet.time_base = Fraction(1, track.clock_rate)
@@ -132,14 +148,28 @@ class Remuxer:
         packet.duration = sample.duration
         packet.is_keyframe = sample.is_keyframe or track.kind is TrackKind.AUDIO
         self._out.mux_one(packet)
-        data = self._sink.take()
-        # The muxer holds a sample until the next comes, to order the tracks.
-        self._has_keyframe_inside |= sample.is_keyframe and track.kind is self._lead
-        if not data:
-            return None
-        fragment = Fragment(data, self._has_keyframe_inside)
-        self._has_keyframe_inside = False
-        return fragment
+        return self._take_ts()
+
+    def _movie_fragment(self, sample: Sample, track: Track, dts: int) -> Fragment:
+        stream = self._streams[track.number]
+        timescale = 1 / (stream.time_base or Fraction(1, track.clock_rate))
+        ratio = timescale / track.clock_rate
+        begin = int(dts * ratio)
+        self._sequence += 1
+        data = movie_fragment(
+            self._sequence,
+            stream.index + 1,
+            self._in_avcc_form(sample),
+            dts=begin,
+            offset=int(max(sample.pts, dts) * ratio) - begin,
+            duration=int(sample.duration * ratio),
+            is_sync=sample.is_keyframe or track.kind is TrackKind.AUDIO,
+        )
+        return Fragment(data, sample.is_keyframe and track.kind is self._lead)
+
+    def _take_ts(self) -> list[Fragment]:
+        before, start = split_at_keyframe(self._sink.take(), self._lead_pid)
+        return [Fragment(data, key) for data, key in ((before, False), (start, True)) if data]
 
     def _in_avcc_form(self, sample: Sample) -> bytes:
         return length_prefixed(sample.data) if self._is_annex_b[sample.track] else sample.data

@@ -1,0 +1,127 @@
+"""A real publisher and real viewers, as processes on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+HERE = "127.0.0.1:0"
+
+
+def environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "LIVESTREAM_DATA_DIR": str(folder)}
+
+
+@contextmanager
+def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Start a publisher, yield it and its link, and end it."""
+    command = [sys.executable, "-m", "livestream", "publish", *words, "-q"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(folder))
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().decode().strip()
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def livestream(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "livestream", *words],
+        capture_output=True,
+        env=environment(folder),
+        timeout=60,
+        check=False,
+    )
+
+
+def codecs(source: Path) -> list[str]:
+    """Decode a file with ffprobe; any decode error fails the test."""
+    probe = subprocess.run(
+        ["ffprobe", "-v", "error", "-count_frames", "-show_streams", "-of", "json", str(source)],
+        capture_output=True,
+        check=True,
+    )
+    assert probe.stderr == b""
+    streams = json.loads(probe.stdout)["streams"]
+    assert all(int(stream["nb_read_frames"]) > 30 for stream in streams)
+    return sorted(stream["codec_name"] for stream in streams)
+
+
+def test_a_clip_reaches_a_viewers_file_without_a_decode_error(
+    tmp_path: Path, bigbuckbunny: Path
+) -> None:
+    out = tmp_path / "out.ts"
+    stats = tmp_path / "stats.json"
+    with publisher(tmp_path, str(bigbuckbunny), "--loop", "--listen", HERE) as (_, link):
+        assert link.startswith("magnet:?xs=urn:btpk:")
+        words = ["-o", str(out), "--duration", "4", "--listen", HERE, "--stats", str(stats)]
+        result = livestream(tmp_path, "watch", link, *words)
+    assert result.returncode == 0, result.stderr
+    assert codecs(out) == ["aac", "h264"]
+    last = json.loads(stats.read_text().splitlines()[-1])
+    assert last["pieces_received"] > 50
+    assert last["pieces_rejected"] == 0
+
+
+def test_when_the_source_ends_viewers_end_with_exit_code_0(
+    tmp_path: Path, bigbuckbunny: Path
+) -> None:
+    out = tmp_path / "out.ts"
+    with publisher(tmp_path, str(bigbuckbunny), "--listen", HERE) as (_, link):
+        result = livestream(tmp_path, "watch", link, "-o", str(out), "--listen", HERE)
+    assert result.returncode == 0, result.stderr
+    assert codecs(out) == ["aac", "h264"]
+
+
+def test_nobody_there_is_exit_code_3_in_bounded_time(tmp_path: Path) -> None:
+    result = livestream(
+        tmp_path, "watch", "ab" * 32, "-o", "-", "--timeout", "1s", "--listen", HERE
+    )
+    assert result.returncode == 3
+    assert b"Nobody of this channel answered" in result.stderr
+
+
+def test_an_unknown_name_is_exit_code_3_and_names_the_known_ones(tmp_path: Path) -> None:
+    livestream(tmp_path, "channel", "new", "garden")
+    result = livestream(tmp_path, "watch", "kitchen")
+    assert result.returncode == 3
+    assert b"garden" in result.stderr
+
+
+def test_a_file_that_is_no_video_is_exit_code_6(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("not a video\n" * 50)
+    result = livestream(tmp_path, "publish", str(text), "--listen", HERE)
+    assert result.returncode == 6
+    assert b"notes.txt" in result.stderr
+    assert b"Traceback" not in result.stderr
+
+
+def test_a_port_in_use_is_exit_code_4(tmp_path: Path) -> None:
+    with publisher(tmp_path, "test", "--listen", HERE) as (_, link):
+        port = link.rpartition(":")[2]
+        result = livestream(tmp_path, "publish", "test", "--listen", f"127.0.0.1:{port}")
+    assert result.returncode == 4
+    assert port.encode() in result.stderr
+
+
+def test_a_channel_is_made_once(tmp_path: Path) -> None:
+    first = livestream(tmp_path, "channel", "new", "garden")
+    assert first.returncode == 0
+    assert first.stdout.startswith(b"magnet:?xs=urn:btpk:")
+    assert livestream(tmp_path, "channel", "new", "garden").returncode == 13
+    shown = json.loads(livestream(tmp_path, "channel", "show", "garden", "--json").stdout)
+    assert shown["link"].encode() == first.stdout.strip()

@@ -1,0 +1,155 @@
+"""A publisher and viewers, whole nodes over QUIC, in virtual time."""
+
+from __future__ import annotations
+
+from random import Random
+
+from livestream.config import LiveConfig, SwarmConfig
+from livestream.live.channel import Channel, PieceVerified
+from livestream.live.head import Head
+from livestream.live.piece import LivePiece
+from livestream.live.signing import Signer
+from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.media.records import NO_RECORD, Payload, PayloadFlags
+from livestream.media.sample import Track, TrackKind
+from livestream.swarm.node import Node
+from livestream.swarm.swarm import PeerBanned
+from tests.transport.identity import identity
+from tests.world import Link, World
+
+SIGNER = Signer(bytes(range(32)))
+TRACK = Track(0, TrackKind.VIDEO, "h264", 90_000, b"\x01", width=64, height=64)
+UNIX_OFFSET_US = 1_700_000_000 * SECOND
+PIECE_US = 25 * MILLISECOND
+PAYLOAD = bytes(4_000)
+
+
+class Station:
+    """One node with its channel."""
+
+    def __init__(self, world: World, number: int, *, is_source: bool, up_bps: int | None) -> None:
+        self.address = Address(f"192.0.2.{number}", 4000)
+        self.received: dict[int, int] = {}
+        "Index to lag, µs."
+        self.banned = 0
+        rng = Random(number)
+        swarm = SwarmConfig(upload_bps=up_bps)
+        me = identity(number)
+        self.channel = Channel(
+            SIGNER.public_key,
+            me.public_key,
+            UNIX_OFFSET_US,
+            rng,
+            live=LiveConfig(),
+            swarm=swarm,
+            is_source=is_source,
+        )
+        self.node = Node(me, rng, swarm=swarm)
+        self.node.add_swarm(self.channel.swarm, world.now)
+        world.add(self.address, self.node)
+
+    def collect(self) -> None:
+        """Take events."""
+        while (event := self.node.next_event()) is not None:
+            if isinstance(event, PieceVerified):
+                lag_us = event.received_at - event.captured_at
+                self.received[event.piece.index] = lag_us
+            elif isinstance(event, PeerBanned):
+                self.banned += 1
+
+
+class Broadcast:
+    """A publisher that cuts a piece every 25 ms, and its viewers."""
+
+    def __init__(self, seed: int, viewers: int, link: Link, *, up_bps: int | None = None) -> None:
+        self.world = World(seed, link)
+        self.source = Station(self.world, 1, is_source=True, up_bps=up_bps)
+        self.viewers = [
+            Station(self.world, number + 2, is_source=False, up_bps=None)
+            for number in range(viewers)
+        ]
+        self.next_index = 0
+        everyone = [self.source.address, *(viewer.address for viewer in self.viewers)]
+        for viewer in self.viewers:
+            others = [address for address in everyone if address != viewer.address]
+            info_hash = viewer.channel.swarm.info_hash
+            viewer.node.add_candidates(info_hash, others, self.world.now)
+
+    def run(self, seconds: float) -> None:
+        """Send for some virtual seconds."""
+        end = self.world.now + int(seconds * SECOND)
+        while self.world.now < end:
+            if self.next_index % 40 == 0:
+                self._head()
+            self._piece()
+            self.world.run_until(self.world.now + PIECE_US, self._collect)
+
+    def _collect(self) -> None:
+        for station in (self.source, *self.viewers):
+            station.collect()
+
+    def _piece(self) -> None:
+        captured_ms = (self.world.now + UNIX_OFFSET_US) // MILLISECOND
+        flags = PayloadFlags.KEYFRAME if self.next_index % 40 == 0 else PayloadFlags(0)
+        payload = Payload(captured_ms, flags, NO_RECORD, PAYLOAD)
+        piece = LivePiece.sign(SIGNER, 7, self.next_index, payload)
+        self.next_index += 1
+        self.source.channel.publish(piece, self.world.now)
+
+    def _head(self) -> None:
+        window = self.source.channel.window
+        head = Head(
+            epoch=7,
+            time_ms=(self.world.now + UNIX_OFFSET_US) // MILLISECOND,
+            first_index=window.first,
+            newest_index=self.next_index - 1,
+            payload_bytes_max=4096,
+            substreams=8,
+            rate_bps=1_280_000,
+            is_ended=False,
+            name="test",
+            keyframes=tuple(window.keyframes),
+            tracks=(TRACK,),
+        )
+        self.source.channel.set_head(head, head.sign(SIGNER), self.world.now)
+
+
+def missed(station: Station, first: int, last: int, latency_us: int = SECOND) -> list[int]:
+    """Return the pieces that were not there a second after their capture."""
+    return [
+        index
+        for index in range(first, last)
+        if station.received.get(index, latency_us + 1) > latency_us
+    ]
+
+
+def test_every_viewer_gets_every_piece_in_time_and_most_from_other_viewers() -> None:
+    for seed in (1, 2):
+        cast = Broadcast(seed, 6, Link(delay_us=15_000), up_bps=1_920_000)
+        cast.run(15)
+        last = cast.next_index - 45
+        for viewer in cast.viewers:
+            assert missed(viewer, 200, last) == [], f"seed {seed}"
+        kept = sum(viewer.channel.swarm.stats.kept_bytes for viewer in cast.viewers)
+        source = sum(viewer.channel.swarm.stats.source_bytes for viewer in cast.viewers)
+        assert source / kept < 0.5, f"seed {seed}"
+
+
+def test_lost_datagrams_are_repaired_before_the_deadline() -> None:
+    cast = Broadcast(3, 4, Link(delay_us=15_000, loss=0.02))
+    cast.run(12)
+    for viewer in cast.viewers:
+        assert len(missed(viewer, 200, cast.next_index - 45)) <= 2
+
+
+def test_when_a_feeder_dies_its_children_go_on() -> None:
+    cast = Broadcast(4, 5, Link(delay_us=15_000), up_bps=1_920_000)
+    cast.run(8)
+    victim = max(cast.viewers, key=lambda viewer: viewer.channel.choker.used_slots)
+    assert victim.channel.choker.used_slots > 0
+    cast.world.remove(victim.address)
+    cast.viewers.remove(victim)
+    cast.run(15)
+    late = cast.next_index - 45
+    for viewer in cast.viewers:
+        assert missed(viewer, late - 100, late) == []
