@@ -26,7 +26,7 @@ MP4_OPTIONS: Final = {
 # No AAC frame waits for others to share a PES packet with, and no track long for another.
 TS_OPTIONS: Final = {
     "flush_packets": "1",
-    "max_interleave_delta": "100000",
+    "max_interleave_delta": "1",
     "pes_payload_size": "0",
 }
 TS_FIRST_PID: Final = 0x100  # FFmpeg numbers the streams from here.
