@@ -21,7 +21,7 @@ async def collect(reading: AsyncIterator[bytes]) -> list[bytes]:
     return [data async for data in reading]
 
 
-def test_a_late_reader_starts_at_the_last_key_frame():
+def test_a_late_reader_starts_at_the_last_key_frame() -> None:
     async def run() -> list[bytes]:
         outlet = Outlet()
         outlet.restart(b"init")
@@ -35,7 +35,7 @@ def test_a_late_reader_starts_at_the_last_key_frame():
     assert asyncio.run(run()) == [b"init", b"k2", b"d2", b"d3"]
 
 
-def test_a_reader_who_is_first_waits_for_a_key_frame():
+def test_a_reader_who_is_first_waits_for_a_key_frame() -> None:
     async def run() -> list[bytes]:
         outlet = Outlet()
         reading = asyncio.create_task(collect(outlet.read()))
@@ -49,7 +49,7 @@ def test_a_reader_who_is_first_waits_for_a_key_frame():
     assert asyncio.run(run()) == [b"k1", b"d1"]
 
 
-def test_a_restart_ends_readers_and_new_ones_get_the_new_container():
+def test_a_restart_ends_readers_and_new_ones_get_the_new_container() -> None:
     async def run() -> tuple[list[bytes], list[bytes]]:
         outlet = Outlet()
         outlet.restart(b"one")
@@ -65,7 +65,7 @@ def test_a_restart_ends_readers_and_new_ones_get_the_new_container():
     assert asyncio.run(run()) == ([b"one", b"k1"], [b"two", b"k2"])
 
 
-def test_a_slow_reader_skips_to_a_key_frame_and_holds_up_nobody():
+def test_a_slow_reader_skips_to_a_key_frame_and_holds_up_nobody() -> None:
     big = b"x" * (QUEUE_BYTES_MAX // 4)
 
     async def run() -> tuple[list[bytes], int]:
@@ -89,7 +89,7 @@ def test_a_slow_reader_skips_to_a_key_frame_and_holds_up_nobody():
     assert sum(map(len, rest)) <= QUEUE_BYTES_MAX + len(big)
 
 
-def test_an_end_before_the_beginning_ends_the_reader():
+def test_an_end_before_the_beginning_ends_the_reader() -> None:
     async def run() -> list[bytes]:
         outlet = Outlet()
         reading = asyncio.create_task(collect(outlet.read()))

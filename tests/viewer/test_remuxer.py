@@ -54,7 +54,7 @@ def encoded(frames: int) -> tuple[list[Track], list[Sample]]:
 @BOTH
 def test_nothing_of_a_real_clip_with_b_frames_is_lost(
     container: Container, bigbuckbunny: Path, tmp_path: Path
-):
+) -> None:
     tracks, samples = demux(bigbuckbunny)
     init, fragments = remux(tracks, samples, container)
     counts, errors = frames_and_errors(joined(init, fragments), tmp_path / "out")
@@ -65,7 +65,7 @@ def test_nothing_of_a_real_clip_with_b_frames_is_lost(
 @BOTH
 def test_the_publishers_annex_b_pictures_decode_from_any_key_frame(
     container: Container, tmp_path: Path
-):
+) -> None:
     tracks, samples = encoded(30)
     init, fragments = remux(tracks, samples, container)
     starts = [at for at, fragment in enumerate(fragments) if fragment.is_keyframe]
@@ -78,17 +78,19 @@ def test_the_publishers_annex_b_pictures_decode_from_any_key_frame(
 
 
 @BOTH
-def test_one_key_frame_is_marked_where_the_clip_has_one(container: Container, bigbuckbunny: Path):
+def test_one_key_frame_is_marked_where_the_clip_has_one(
+    container: Container, bigbuckbunny: Path
+) -> None:
     tracks, samples = demux(bigbuckbunny)
     init, fragments = remux(tracks, samples, container)
     assert [fragment.is_keyframe for fragment in fragments].count(True) == 1
     at = next(at for at, fragment in enumerate(fragments) if fragment.is_keyframe)
-    with av.open(io.BytesIO(joined(init, fragments[at:]))) as read:
+    with av.open(io.BytesIO(joined(init, fragments[at:])), "r") as read:
         first = next(packet for packet in read.demux(video=0) if packet.size)
     assert first.is_keyframe
 
 
-def test_mp4_gives_every_sample_at_once(bigbuckbunny: Path):
+def test_mp4_gives_every_sample_at_once(bigbuckbunny: Path) -> None:
     tracks, samples = demux(bigbuckbunny)
     first = next(sample for sample in samples if sample.is_keyframe)
     remuxer = Remuxer(tracks, Container.MP4, first)
@@ -100,16 +102,16 @@ def test_mp4_gives_every_sample_at_once(bigbuckbunny: Path):
     )
 
 
-def test_mp4_keeps_time_stamps_of_long_streams(bigbuckbunny: Path):
+def test_mp4_keeps_time_stamps_of_long_streams(bigbuckbunny: Path) -> None:
     tracks, samples = demux(bigbuckbunny, start_s=1_000_000)
     init, fragments = remux(tracks, samples, Container.MP4)
-    with av.open(io.BytesIO(joined(init, fragments))) as read:
+    with av.open(io.BytesIO(joined(init, fragments)), "r") as read:
         times = [packet.pts * packet.time_base for packet in read.demux(video=0) if packet.pts]
     expected = [Fraction(s.pts, 90_000) for s in samples if s.track == 0]
     assert [float(time) for time in times] == pytest.approx([float(t) for t in expected])
 
 
-def test_a_sample_of_an_unknown_track_is_left_out(bigbuckbunny: Path):
+def test_a_sample_of_an_unknown_track_is_left_out(bigbuckbunny: Path) -> None:
     tracks, samples = demux(bigbuckbunny)
     first = next(sample for sample in samples if sample.is_keyframe)
     remuxer = Remuxer(tracks, Container.MP4, first)
