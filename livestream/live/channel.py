@@ -41,6 +41,7 @@ STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 250 * MILLISECOND
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
+HEAD_TRIAL_US: Final = 2 * SECOND  # A new head has this long to find children.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond signed knowledge a neighbour's window is believed.
 ANY_HOME: Final = 0xFF
 TUNE_IN_AHEAD_US: Final = (
@@ -158,7 +159,7 @@ class Channel(Extension):
         if self._head_bytes:
             self._send(peer, HeadUpdate(self._head_bytes))
             self._send(peer, self._window_update(self.window.first))
-            self._send(peer, self._status())
+            self._send(peer, self._status(now))
         self._status_at = now if self._status_at is None else self._status_at
 
     def on_message(self, peer: Peer, payload: bytes, now: int) -> None:
@@ -172,7 +173,7 @@ class Channel(Extension):
         elif isinstance(message, Status):
             self._on_status(peer, message, now)
         elif isinstance(message, Subscribe):
-            self._on_subscribe(peer, message)
+            self._on_subscribe(peer, message, now)
         elif isinstance(message, Unsubscribe):
             self.choker.unsubscribe(peer, message.substream)
         elif isinstance(message, Feed) and not self.is_source:
@@ -222,7 +223,7 @@ class Channel(Extension):
         if self._status_at is not None and self._status_at <= now:
             self._status_at = now + STATUS_INTERVAL_US
             if self.head is not None:
-                self._tell(self._status())
+                self._tell(self._status(now))
             self.swarm.candidates.add(self._pex.take_learned())
         if self._window_at is not None and self._window_at <= now:
             self._window_at = None
@@ -319,12 +320,14 @@ class Channel(Extension):
             self.swarm.source_peers[peer] = None
         self.feeders.note_status(peer, status, now)
 
-    def _on_subscribe(self, peer: Peer, message: Subscribe) -> None:
+    def _on_subscribe(self, peer: Peer, message: Subscribe, now: int) -> None:
         number = message.substream
+        if self.is_source:
+            self._make_room(peer, number, now)
         path = self._path(number)
         if not path or peer.node_id in path:
             self._send(peer, Refuse(number))
-        elif self.choker.subscribe(peer, number, message.from_index):
+        elif self.choker.subscribe(peer, number, message.from_index, now):
             self._send(peer, Feed(number, self._lag_ms(number), path))
             self._push_since(peer, number, message.from_index)
         else:
@@ -333,6 +336,28 @@ class Channel(Extension):
                 child for child in self.choker.children(number) if child is not peer
             ]
             self._send(peer, Refuse(number, tuple(other.address for other in others[:3])))
+
+    def _make_room(self, peer: Peer, number: int, now: int) -> None:
+        """A head that feeds nobody, by choice or because nobody trusts it, gives way."""
+        if self.choker.has_room(peer, number):
+            return
+        for child in self.choker.children(number):
+            if child is not peer and self._is_idle(child, number, now):
+                self.choker.unsubscribe(child, number)
+                self._send(child, Refuse(number, (peer.address,)))
+                return
+
+    def _is_idle(self, child: Peer, number: int, now: int) -> bool:
+        is_settled = now - self.choker.fed_since(child, number) > HEAD_TRIAL_US
+        return is_settled and self.feeders.children_of(child) == 0
+
+    def _count_idle_heads(self, now: int) -> int:
+        substreams = self.head.substreams if self.is_source and self.head is not None else 0
+        return sum(
+            self._is_idle(child, number, now)
+            for number in range(substreams)
+            for child in self.choker.children(number)
+        )
 
     def _push_since(self, peer: Peer, number: int, from_index: int) -> None:
         """Send what arrived while the subscription travelled."""
@@ -379,10 +404,10 @@ class Channel(Extension):
         start = max(start, self.window.first)
         return WindowUpdate(self.window.first, start, self.window.held.bits_from(start))
 
-    def _status(self) -> Status:
+    def _status(self, now: int) -> Status:
         substreams = self.head.substreams if self.head is not None else 0
         lags = (0,) * substreams if self.is_source else self.feeders.lags_ms()
-        spare = min(self.choker.spare_slots, 0xFF)
+        spare = min(self.choker.spare_slots + self._count_idle_heads(now), 0xFF)
         children = min(self.choker.used_slots, 0xFFFF)
         return Status(self.is_source, ANY_HOME, spare, children, lags)
 

@@ -31,6 +31,7 @@ class LiveChoker(Choker):
         self._upload_bps = upload_bps
         self._is_source = is_source
         self._children: list[dict[Peer, int]] = []
+        self._since: dict[tuple[Peer, int], int] = {}
 
     def start(self, substreams: int, rate_bps: int) -> None:
         """Size the slots for a channel: floor(share · upload · K / rate) of them."""
@@ -67,25 +68,34 @@ class LiveChoker(Choker):
         children = self._children[index % len(self._children)]
         return [child for child, from_index in children.items() if index >= from_index]
 
-    def subscribe(self, peer: Peer, substream: int, from_index: int) -> bool:
-        """Take a child, if there is room."""
+    def has_room(self, peer: Peer, substream: int) -> bool:
+        """Whether `subscribe` would take this child."""
         if substream >= len(self._children):
             return False
-        children = self._children[substream]
-        if peer not in children and not self._has_room(substream):
+        return peer in self._children[substream] or self._has_room(substream)
+
+    def fed_since(self, peer: Peer, substream: int) -> int:
+        """Return when a child was taken."""
+        return self._since.get((peer, substream), 0)
+
+    def subscribe(self, peer: Peer, substream: int, from_index: int, now: int) -> bool:
+        """Take a child, if there is room."""
+        if not self.has_room(peer, substream):
             return False
-        children[peer] = from_index
+        self._children[substream][peer] = from_index
+        self._since.setdefault((peer, substream), now)
         return True
 
     def unsubscribe(self, peer: Peer, substream: int) -> None:
         """Let a child go; no harm if it is none."""
         if substream < len(self._children):
             self._children[substream].pop(peer, None)
+            self._since.pop((peer, substream), None)
 
     def drop(self, peer: Peer) -> None:
         """Forget a peer that left."""
-        for children in self._children:
-            children.pop(peer, None)
+        for substream in range(len(self._children)):
+            self.unsubscribe(peer, substream)
 
     def serves(self, peer: Peer, index: int, now: int) -> bool:
         """Answer every neighbour: the queue of each is bounded, and pushes go first."""

@@ -184,6 +184,11 @@ class Feeders:
             for substream in self._substreams
         )
 
+    def children_of(self, peer: Peer) -> int:
+        """Return how many children a peer says that it has."""
+        status = self._statuses.get(peer)
+        return status.children if status is not None else 0
+
     def best_alternatives(self, number: int, besides: Peer, count: int) -> list[Peer]:
         """Return peers that say that they have room, for one that we cannot feed."""
         able = [
