@@ -105,6 +105,7 @@ class Playout:
         self._awaiting_key: list[int] = []
         self._dts: dict[int, int] = {}
         self._received_first_at: int | None = None
+        self._started_at: int | None = None  # When the first sample was released.
         self._released_at: int | None = None  # Capture time of the newest piece released.
         self._is_playing = False
         self._is_resync_due = False
@@ -151,7 +152,7 @@ class Playout:
             return
         if self._received_first_at is None:
             self._received_first_at = now
-        is_late = now > captured_at + self._latency_us and self._is_after_tune_in(captured_at)
+        is_late = now > captured_at + self._latency_us and self._is_after_start(captured_at)
         self._held[index] = _HeldPiece(payload, captured_at, is_late)
         heappush(self._by_capture, (captured_at, index))
         heappush(self._by_index, index)
@@ -194,10 +195,10 @@ class Playout:
             return None
         return self._released_at + self._latency_us + STALL_AFTER_US
 
-    def _is_after_tune_in(self, captured_at: int) -> bool:
-        """Whether the piece was not yet due when the first one came."""
-        first_at = self._received_first_at
-        return first_at is not None and captured_at + self._latency_us > first_at
+    def _is_after_start(self, captured_at: int) -> bool:
+        """Whether the piece is due after the picture began: before, it was late for nothing."""
+        started_at = self._started_at
+        return started_at is not None and captured_at + self._latency_us > started_at
 
     def _forget_released(self) -> None:
         """Bound the heaps, which may outlive what they name."""
@@ -221,6 +222,8 @@ class Playout:
             if held is not None:
                 self._next_index += 1
                 self._release(held)
+                if self._is_playing and self._started_at is None:
+                    self._started_at = now
                 continue
             resume = self._resume_index(now)
             if resume is None:
@@ -244,7 +247,7 @@ class Playout:
 
     def _skip_to(self, index: int) -> None:
         missed = index - self._next_index
-        if self._is_after_tune_in(self._held[index].captured_at):
+        if self._is_after_start(self._held[index].captured_at):
             self.pieces_late += missed
         for offset in range(min(missed, MISSED_EVENTS_MAX)):
             self._events.append(PieceMissed(self._next_index + offset))

@@ -41,6 +41,7 @@ STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 250 * MILLISECOND
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
+OVERLOAD_INTERVAL_US: Final = 250 * MILLISECOND
 HEAD_TRIAL_US: Final = 2 * SECOND  # A new head has this long to find children.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond signed knowledge a neighbour's window is believed.
 ANY_HOME: Final = 0xFF
@@ -129,6 +130,7 @@ class Channel(Extension):
         self._window_at: int | None = None
         self._overdue_at: int | None = None
         self._changed_from: int | None = None
+        self._overload_at = 0
 
     # Commands
 
@@ -203,9 +205,8 @@ class Channel(Extension):
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
         for child in self.choker.children_of_index(index):
-            if child is not peer and not self.swarm.push(child, index, now + PUSH_LIFETIME_US):
-                # Its connection cannot take the rate: better that it finds another feeder.
-                self._let_go(child, index % self.head.substreams)
+            if child is not peer and not self.swarm.push(child, index, now + PUSH_LIFETIME_US, now):
+                self._on_overload(child, index % self.head.substreams, now)
         self._changed_from = min(index, self._changed_from or index)
         if self._window_at is None:
             self._window_at = now + WINDOW_INTERVAL_US
@@ -224,6 +225,8 @@ class Channel(Extension):
             self._status_at = now + STATUS_INTERVAL_US
             if self.head is not None:
                 self._tell(self._status(now))
+                for peer in self.swarm.ready:
+                    self._reserve(peer)
             self.swarm.candidates.add(self._pex.take_learned())
         if self._window_at is not None and self._window_at <= now:
             self._window_at = None
@@ -329,7 +332,8 @@ class Channel(Extension):
             self._send(peer, Refuse(number))
         elif self.choker.subscribe(peer, number, message.from_index, now):
             self._send(peer, Feed(number, self._lag_ms(number), path))
-            self._push_since(peer, number, message.from_index)
+            self._reserve(peer)
+            self._push_since(peer, number, message.from_index, now)
         else:
             others = self.feeders.best_alternatives(number, peer, 3)
             others = others or [
@@ -359,16 +363,28 @@ class Channel(Extension):
             for child in self.choker.children(number)
         )
 
-    def _push_since(self, peer: Peer, number: int, from_index: int) -> None:
+    def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""
-        captured_ms = self.window.captured_ms(self.window.newest)
-        if captured_ms is None or self.head is None:
+        if self.head is None:
             return
         start = max(from_index, self.window.newest - CLAIM_AHEAD_MAX, self.window.first)
-        now = self.clock.machine_time(captured_ms)
         for index in range(start, self.window.newest + 1):
             if index % self.head.substreams == number and self.window.holds(index):
-                self.swarm.push(peer, index, now + PUSH_LIFETIME_US)
+                self.swarm.push(peer, index, now + PUSH_LIFETIME_US, now)
+
+    def _on_overload(self, child: Peer, number: int, now: int) -> None:
+        """A connection cannot take the rate: better that this child finds another feeder.
+
+        One at a time: the others may do with what that frees.
+        """
+        if now >= self._overload_at:
+            self._overload_at = now + OVERLOAD_INTERVAL_US
+            self._let_go(child, number)
+
+    def _reserve(self, peer: Peer) -> None:
+        if self.head is not None:
+            fed = self.choker.substreams_of(peer)
+            peer.connection.reserve(self.head.rate_bps * fed // self.head.substreams)
 
     # Helpers
 

@@ -61,6 +61,10 @@ class LiveChoker(Choker):
         """Return whom we feed in a substream."""
         return list(self._children[substream]) if substream < len(self._children) else []
 
+    def substreams_of(self, peer: Peer) -> int:
+        """Return in how many substreams we feed a peer."""
+        return sum(peer in children for children in self._children)
+
     def children_of_index(self, index: int) -> list[Peer]:
         """Return whom to push a piece to."""
         if not self._children:

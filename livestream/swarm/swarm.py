@@ -220,11 +220,11 @@ class Swarm:
         for extension in self._extensions:
             extension.on_stored(index, peer, now)
 
-    def push(self, peer: Peer, index: int, deadline: int) -> bool:
-        """Queue a piece that a peer subscribed to; False when its queue is full."""
+    def push(self, peer: Peer, index: int, deadline: int, now: int) -> bool:
+        """Queue a piece that a peer subscribed to; False when its connection is overloaded."""
         if index in peer.held:
             return True
-        return self.uploads.add(peer, index, urgency=Urgency.PUSHED, deadline=deadline)
+        return self.uploads.add(peer, index, urgency=Urgency.PUSHED, deadline=deadline, now=now)
 
     def emit(self, event: Event) -> None:
         """Report something to whoever drives the node."""
@@ -335,7 +335,11 @@ class Swarm:
             and self._seams.store.holds(message.index)
             and self._seams.choker.serves(peer, message.index, now)
             and self.uploads.add(
-                peer, message.index, urgency=Urgency.ASKED, deadline=now + ASKED_LIFETIME_US
+                peer,
+                message.index,
+                urgency=Urgency.ASKED,
+                deadline=now + ASKED_LIFETIME_US,
+                now=now,
             )
         )
         if not is_served:

@@ -7,11 +7,14 @@ from enum import IntEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final
 
+from livestream.machine import MILLISECOND
+
 if TYPE_CHECKING:
     from livestream.swarm.peer import Peer
 
 __all__ = ["Upload", "UploadQueue", "Urgency"]
 
+PUSH_WAIT_US_MAX: Final = 600 * MILLISECOND  # A push that waits longer is late further down.
 QUEUE_MAX: Final = 256  # Pieces queued for one peer: over two seconds of the fastest channel.
 BACKLOG_BYTES_MAX: Final = 8 * 1024  # A connection takes a further piece only below this.
 
@@ -31,6 +34,7 @@ class Upload:
     deadline: int
     order: int
     index: int
+    queued_at: int
 
 
 class UploadQueue:
@@ -45,15 +49,20 @@ class UploadQueue:
         self._order = 0
         self.pieces_expired = 0
 
-    def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int) -> bool:
-        """Queue a piece; False when this peer's queue is full. Twice the same counts once."""
+    def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int, now: int) -> bool:
+        """Queue a piece; False when this peer's queue is full or its pushes wait too long.
+
+        Twice the same counts once.
+        """
         wanted = self._wanted.setdefault(peer, {})
         if index in wanted:
             return True
         if len(wanted) >= QUEUE_MAX:
             return False
+        if urgency is Urgency.PUSHED and self._push_waits(peer, now):
+            return False
         self._order += 1
-        upload = Upload(urgency, deadline, self._order, index)
+        upload = Upload(urgency, deadline, self._order, index, now)
         wanted[index] = upload
         heappush(self._queues.setdefault(peer, []), upload)
         return True
@@ -85,6 +94,13 @@ class UploadQueue:
             heappop(self._queues[peer])
             del self._wanted[peer][upload.index]
         return best
+
+    def _push_waits(self, peer: Peer, now: int) -> bool:
+        queue = self._queues.get(peer)
+        first = self._first_alive(peer, queue, now) if queue else None
+        if first is None or first.urgency is not Urgency.PUSHED:
+            return False
+        return now - first.queued_at > PUSH_WAIT_US_MAX
 
     def _first_alive(self, peer: Peer, queue: list[Upload], now: int) -> Upload | None:
         wanted = self._wanted[peer]

@@ -64,6 +64,10 @@ class Connection(Machine):
         """Queue a message that is worth nothing after `deadline` (µs) and may then be cancelled."""
 
     @abstractmethod
+    def reserve(self, rate_bps: int) -> None:
+        """Let congestion control go no lower than this rate needs: it was promised to the peer."""
+
+    @abstractmethod
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end. `Disconnected` follows."""
 

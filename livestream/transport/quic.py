@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from livestream.config import Identity, TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address, Event, Train
+from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
 from livestream.transport.connection import (
     Connected,
     Connection,
@@ -48,6 +48,8 @@ ERROR_LATE: Final = 1
 ERROR_PROTOCOL: Final = 2
 STREAMS_IN_MAX: Final = 256  # Unfinished pieces of one peer; aioquic's own limit is 128.
 BUFFERED_IN_MAX: Final = 8 << 20
+BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
+ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is answered so late.
 
 
 class _Controller(QuicCongestionControl):
@@ -107,6 +109,11 @@ class _MutualConnection(QuicConnection):
         """The round trip, once measured."""
         loss = cast(Any, self._loss)
         return float(loss._rtt_smoothed) if loss._rtt_initialized else None
+
+    @property
+    def ledbat(self) -> Ledbat:
+        """Its congestion control."""
+        return cast(_Controller, cast(Any, self._loss)._cc).ledbat
 
     @property
     def is_over(self) -> bool:
@@ -232,6 +239,12 @@ class Quic(Connection):
         self._quic.send_stream_data(stream_id, data, end_stream=True)
         self._outgoing[stream_id] = len(data), deadline
         self._on_change(self)
+
+    def reserve(self, rate_bps: int) -> None:
+        """Keep the window above what this rate needs over the path at the delay target."""
+        ledbat = self._quic.ledbat
+        round_trip_us = ledbat.base_delay_us + ledbat.target_us + ACK_DELAY_US
+        ledbat.set_floor_bytes(BURST_FACTOR * rate_bps // 8 * round_trip_us // SECOND)
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end."""
