@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Final
 
 from viewer.remuxer import Fragment
@@ -79,7 +79,7 @@ class Outlet:
         self.has_ended = True
         self._wake()
 
-    async def read(self) -> AsyncIterator[bytes]:
+    async def read(self) -> AsyncGenerator[bytes, None]:
         """Yield the container's start, all since the last key frame, then what comes."""
         while self._init is None and not self.has_ended:
             await self._changed.wait()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livestream.errors import MediaError, UsageError
-from viewer.players import start_player
+from viewer.players import start_player, stream_url
 
 PAGE = "http://127.0.0.1:7070/"
 
@@ -45,4 +45,37 @@ def test_the_url_reaches_the_player_as_one_word(
         return await player.wait()
 
     assert asyncio.run(run()) == 0
-    assert seen.read_text().splitlines()[-1] == f"{PAGE}c/ab; true/live.mp4"
+    assert seen.read_text().splitlines()[-1] == f"{PAGE}c/ab%3B%20true/live.mp4"
+
+
+def test_the_pages_token_goes_along_to_the_player() -> None:
+    url = stream_url("http://192.0.2.7:7070/?token=secret", "ab", "ts")
+    assert url == "http://192.0.2.7:7070/c/ab/live.ts?token=secret"
+
+
+def test_a_browser_without_a_desktop_says_which_page_to_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(MediaError, match=PAGE):
+        asyncio.run(start_player("browser", PAGE, "ab"))
+
+
+def test_auto_on_a_desktop_without_players_opens_the_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{seen}"\n')
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("DISPLAY", ":9")
+
+    async def run() -> int:
+        player = await start_player("auto", PAGE, "ab")
+        assert player is not None
+        return await player.wait()
+
+    assert asyncio.run(run()) == 0
+    assert seen.read_text() == f"{PAGE}\n"

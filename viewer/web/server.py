@@ -7,16 +7,19 @@ import errno
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from aiohttp import web
 
-from livestream.errors import NetworkError
+from livestream.errors import MediaError, NetworkError
 from livestream.media.sample import Track, TrackKind
+from livestream.runtime.address import reachable_host
 from viewer.h264 import avcc_of
 from viewer.outlet import Outlet
 from viewer.remuxer import Container
+from viewer.web.guard import Guard
 
 __all__ = ["ChannelView", "WebServer", "mime_type"]
 
@@ -24,11 +27,14 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATIC: Final = Path(__file__).parent / "static"
 PORT_TRIES: Final = 20
+REQUEST_BYTES_MAX: Final = 16 * 1024
 LATENCY_MIN_S: Final = 0.2
 LATENCY_MAX_S: Final = 30.0
-CSRF_HEADER: Final = "X-Livestream"
 HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'self'; media-src blob: 'self'",
+    "Content-Security-Policy": (
+        "default-src 'self'; media-src blob: 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
@@ -85,7 +91,7 @@ class ChannelView(ABC):
 
 
 def mime_type(tracks: tuple[Track, ...]) -> str:
-    """Return what MediaSource wants to hear (RFC 6381)."""
+    """Return what MediaSource wants to hear (RFC 6381); empty without tracks. Raises MediaError."""
     codecs = []
     for track in tracks:
         if track.kind is TrackKind.VIDEO:
@@ -94,15 +100,11 @@ def mime_type(tracks: tuple[Track, ...]) -> str:
             codecs.append(f"avc1.{avcc[1:4].hex()}")
         else:
             codecs.append(f"mp4a.40.{track.extradata[0] >> 3 if track.extradata else 2}")
-    return f'video/mp4; codecs="{", ".join(codecs)}"'
+    return f'video/mp4; codecs="{", ".join(codecs)}"' if codecs else ""
 
 
 class WebServer:
-    """Serves one session on a loopback port.
-
-    Requests are answered only under a loopback name (DNS rebinding), and writes only with a
-    header that no foreign page can send (CSRF).
-    """
+    """Serves one session on a port, to this machine or to those with a token."""
 
     def __init__(self, view: ChannelView, host: str, port: int, *, is_port_explicit: bool) -> None:
         self._view = view
@@ -110,11 +112,11 @@ class WebServer:
         self._port = port
         self._is_port_explicit = is_port_explicit
         self._runner: web.AppRunner | None = None
-        self._names = {"127.0.0.1", "localhost", "[::1]", host}
+        self._guard = Guard(host)
 
     async def start(self) -> str:
-        """Listen and return the page's URL. Raises NetworkError."""
-        app = web.Application(middlewares=[self._guard], client_max_size=16 * 1024)
+        """Listen and return the page's URL, with its token if it has one. Raises NetworkError."""
+        app = web.Application(middlewares=[self._admit], client_max_size=REQUEST_BYTES_MAX)
         app.router.add_get("/", self._page)
         app.router.add_get("/c/{id}/live.mp4", self._live_mp4)
         app.router.add_get("/c/{id}/live.ts", self._live_ts)
@@ -135,8 +137,7 @@ class WebServer:
                 if error.errno != errno.EADDRINUSE:
                     break
             else:
-                bound = self._runner.addresses[0][1]
-                return f"http://{self._host}:{bound}/"
+                return self._url(self._runner.addresses[0][1])
         await self.stop()
         raise NetworkError(
             f"The page cannot be served on {self._host}:{self._port} ({failure.strerror}). "
@@ -149,14 +150,19 @@ class WebServer:
             await self._runner.cleanup()
             self._runner = None
 
+    def _url(self, port: int) -> str:
+        host = reachable_host(self._host)
+        query = f"?token={self._guard.token}" if self._guard.token else ""
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/{query}"
+
     @web.middleware
-    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = request.host.rpartition(":")[0] if ":" in request.host else request.host
-        if name not in self._names:
-            raise web.HTTPForbidden(text="This page answers only to this machine's own name.\n")
-        if request.method not in ("GET", "HEAD") and CSRF_HEADER not in request.headers:
-            raise web.HTTPForbidden(text=f"Writes need the header {CSRF_HEADER}.\n")
-        response = await handler(request)
+    async def _admit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            self._guard.check(request)
+            response = await handler(request)
+        except web.HTTPException as error:
+            error.headers.update(HEADERS)
+            raise
         if not response.prepared:
             response.headers.update(HEADERS)
         return response
@@ -165,13 +171,18 @@ class WebServer:
         return web.FileResponse(STATIC / "index.html")
 
     async def _index(self, request: web.Request) -> web.Response:
+        try:
+            mime, problem = mime_type(self._view.tracks), ""
+        except MediaError as error:
+            mime, problem = "", str(error)
         return web.json_response(
             {
                 "routes": ROUTES,
                 "channel": self._view.channel_id,
                 "name": self._view.name,
                 "link": self._view.link,
-                "mime": mime_type(self._view.tracks) if self._view.tracks else "",
+                "mime": mime,
+                "problem": problem,
             }
         )
 
@@ -194,8 +205,9 @@ class WebServer:
         self._check_channel(request)
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": kind})
         await response.prepare(request)
-        async for data in self._view.outlet(container).read():
-            await response.write(data)
+        async with aclosing(self._view.outlet(container).read()) as fragments:
+            async for data in fragments:
+                await response.write(data)
         return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
