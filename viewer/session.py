@@ -74,6 +74,7 @@ class Session:
         self._late_before = 0
         self._released_at = 0
         self._lag_us = 0
+        self._captured_at = 0
         self._ended_at: int | None = None
         self._wire_before = (0, 0)
         self.rates_bps = (0, 0)
@@ -152,7 +153,7 @@ class Session:
         kept = max(swarm.kept_bytes, 1)
         return {
             "time": (now + self.clock.unix_offset_us) / 1e6,
-            "lag_s": round(self._lag_us / 1e6, 3),
+            "lag_s": round(self._lag_now_us(now) / 1e6, 3),
             "buffer_s": round(playout.buffer_us / 1e6, 3) if playout else 0.0,
             "down_bps": self.rates_bps[0],
             "up_bps": self.rates_bps[1],
@@ -166,6 +167,11 @@ class Session:
             "payload_bytes": swarm.payload_bytes,
             "transport": "quic",
         }
+
+    def _lag_now_us(self, now: int) -> int:
+        """How old the picture is: while it stands still, it ages."""
+        is_stalled = self._playout is not None and now - self._released_at >= STALL_US
+        return now - self._captured_at if is_stalled and self._released_at else self._lag_us
 
     def why(self) -> str:
         """Return why the picture stands still; empty when it moves."""
@@ -239,6 +245,7 @@ class Session:
             if isinstance(event, SamplesReleased):
                 self._released_at = now
                 self._lag_us = now - event.captured_at
+                self._captured_at = event.captured_at
                 self.outputs.write(event.samples)
                 if event.samples:
                     self.started.set()

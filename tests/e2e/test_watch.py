@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,6 +61,22 @@ def codecs(source: Path) -> list[str]:
     return sorted(stream["codec_name"] for stream in streams)
 
 
+def latest(stats: Path) -> dict[str, float]:
+    """Return the newest whole line of a stats file; zeros before the first."""
+    lines = stats.read_text().splitlines(keepends=True) if stats.exists() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    row: dict[str, float] = json.loads(whole[-1]) if whole else {"pieces_received": 0}
+    return row
+
+
+def received_until(stats: Path, pieces: float) -> None:
+    """Wait until a viewer has received so many pieces."""
+    deadline = time.monotonic() + 30
+    while latest(stats)["pieces_received"] < pieces:
+        assert time.monotonic() < deadline, f"only {latest(stats)}"
+        time.sleep(0.1)
+
+
 def test_a_clip_reaches_a_viewers_file_without_a_decode_error(
     tmp_path: Path, bigbuckbunny: Path
 ) -> None:
@@ -84,6 +101,35 @@ def test_when_the_source_ends_viewers_end_with_exit_code_0(
         result = livestream(tmp_path, "watch", link, "-o", str(out), "--listen", HERE)
     assert result.returncode == 0, result.stderr
     assert codecs(out) == ["aac", "h264"]
+
+
+def test_viewers_resume_on_the_same_link_when_a_killed_publisher_comes_back(
+    tmp_path: Path,
+) -> None:
+    out, stats = tmp_path / "out.ts", tmp_path / "stats.json"
+    words = ["-o", str(out), "--listen", HERE, "--stats", str(stats), "-q"]
+    with publisher(tmp_path, "test", "--listen", HERE) as (first, link):
+        viewer = subprocess.Popen(
+            [sys.executable, "-m", "livestream", "watch", link, *words], env=environment(tmp_path)
+        )
+        received_until(stats, 40)
+        first.kill()
+        first.wait()
+    with publisher(tmp_path, "test", "--listen", HERE) as (_, link_again):
+        assert link_again == link
+        received_until(stats, latest(stats)["pieces_received"] + 40)
+        viewer.send_signal(signal.SIGINT)
+        assert viewer.wait(10) == 130
+    assert codecs(out) == ["aac", "h264"]
+
+
+def test_a_link_with_another_key_finds_nothing_on_that_publisher(tmp_path: Path) -> None:
+    with publisher(tmp_path, "test", "--listen", HERE) as (_, link):
+        key = link.partition("btpk:")[2][:64]
+        wrong = link.replace(key, "ab" * 32)
+        result = livestream(tmp_path, "watch", wrong, "-o", "-", "--timeout", "2s")
+    assert result.returncode == 3
+    assert result.stdout == b""
 
 
 def test_nobody_there_is_exit_code_3_in_bounded_time(tmp_path: Path) -> None:
