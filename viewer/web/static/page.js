@@ -1,161 +1,215 @@
-"use strict";
-// The page: feeds MediaSource from live.mp4, keeps near the live edge, and shows how it goes.
+// The page around the picture: how live it is, how it travels, and why it stands if it does.
+import { glassToGlass, readClock } from "/static/clock.js";
+import { Graph } from "/static/graph.js";
+import { KEPT_S, LivePlayer } from "/static/player.js";
+
 const $ = (id) => document.getElementById(id);
 const video = $("video");
-const Source = self.ManagedMediaSource || self.MediaSource;
-let target = 0.15; // Seconds buffered here; the engine has delayed the picture already.
-let engineLag = null;
-const history = [];
+const player = new LivePlayer(video);
+let stats = null;
+let isOffline = false;
+let lateBefore = null;
+let movedAt = performance.now();
+let timeBefore = 0;
+self.livestream = { player, readClock: () => readClock(video), glassToGlass: () => glassToGlass(video) };
 
-async function play() {
-  const about = await (await fetch("/api/v1")).json();
-  $("name").textContent = about.name || "livestream";
-  $("link").value = about.link;
-  if (!about.mime) throw new Error("not on the air yet");
-  const media = new Source();
-  video.disableRemotePlayback = true;
-  video.src = URL.createObjectURL(media);
-  await new Promise((done) => media.addEventListener("sourceopen", done, { once: true }));
-  const buffer = media.addSourceBuffer(about.mime);
-  const response = await fetch(`/c/${about.channel}/live.mp4`);
-  const reader = response.body.getReader();
-  video.play().catch(() => {});
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    await append(buffer, value);
-    trim(buffer);
+const lagGraph = new Graph($("lag-graph"), [{ name: "--accent", isFilled: true }], (top) => `${top.toFixed(1)} s`, 1);
+const rateGraph = new Graph(
+  $("rate-graph"),
+  [{ name: "--down", isFilled: true }, { name: "--up" }],
+  (top) => megabits(top),
+  500_000,
+);
+
+function megabits(bps) {
+  return `${(bps / 1e6).toFixed(bps < 9.95e6 ? 2 : 1)} Mbit/s`;
+}
+
+// Seconds from the capture to the picture: the engine's, ours, and a standing picture's age.
+function lag() {
+  if (!stats || !stats.lag_s || !video.videoWidth) return null;
+  return stats.lag_s + player.ahead() + Math.max(0, player.silence() - 0.5);
+}
+
+function stillFor() {
+  const now = performance.now();
+  if (video.currentTime !== timeBefore || player.isPaused) movedAt = now;
+  timeBefore = video.currentTime;
+  return (now - movedAt) / 1000;
+}
+
+// [state, word, why]
+function judge() {
+  const still = stillFor();
+  if (isOffline) return ["off", "offline", "The viewer program has stopped. Start livestream watch again; this page goes on by itself."];
+  if (player.problem) return ["bad", "no picture", player.problem];
+  if (player.isBlocked) return ["wait", "ready", "Press play."];
+  if (stats?.why) return [video.videoWidth ? "bad" : "wait", video.videoWidth ? "stalled" : "connecting", capital(stats.why)];
+  if (!video.videoWidth) return ["wait", "connecting", "Looking for the picture."];
+  if (player.isPaused) return ["wait", "paused", ""];
+  if (still > 1 && player.ahead() > 0.5) return ["bad", "stalled", "Decoder: this browser cannot keep up with the picture."];
+  if (still > 1) return ["bad", "stalled", "Pieces were lost; the picture goes on at the next key frame."];
+  if (!player.isFollowing) return ["wait", "looking back", ""];
+  return ["live", "LIVE", ""];
+}
+
+function capital(text) {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
+function refresh() {
+  const [state, word, why] = judge();
+  const seconds = lag();
+  const hasLag = seconds !== null && state !== "off";
+  setText("badge-text", hasLag ? `${word} ${seconds.toFixed(1)} s` : word);
+  $("badge").dataset.state = state;
+  setText("lag", hasLag ? seconds.toFixed(2) : "–");
+  if ($("why").hidden === Boolean(why)) $("why").hidden = !why;
+  setText("why", why);
+  const behind = player.ahead();
+  const isLive = player.isFollowing && !player.isPaused;
+  $("live").setAttribute("aria-pressed", String(isLive));
+  const seek = $("seek");
+  seek.min = String(-Math.max(1, Math.min(KEPT_S, Math.floor(player.depth()))));
+  if (!seek.matches(":active")) seek.value = String(isLive ? 0 : -behind);
+  setText("position", isLive || behind < 1 ? "" : `−${Math.round(behind)} s`);
+  $("pause").dataset.icon = player.isPaused || player.isBlocked ? "play" : "pause";
+  $("pause").setAttribute("aria-label", player.isPaused ? "Play" : "Pause");
+  $("mute").dataset.icon = video.muted ? "muted" : "sound";
+  $("mute").setAttribute("aria-label", video.muted ? "Sound on" : "Sound off");
+  $("unmute").hidden = !video.muted || !video.videoWidth || wasSoundTouched;
+}
+
+function setText(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
+function show(news) {
+  const first = stats === null;
+  stats = news.stats;
+  if (first) setTarget(stats.latency_target_s);
+  if (player.about) {
+    setText("name", player.about.name || "livestream");
+    document.title = `${player.about.name || "live"} · livestream`;
+    if ($("link").value !== player.about.link) $("link").value = player.about.link;
   }
+  setText("down", megabits(stats.down_bps));
+  setText("up", megabits(stats.up_bps));
+  setText("count", String(stats.peers));
+  setText("buffer", `${stats.buffer_s.toFixed(2)} s`);
+  setText("late", `${((100 * stats.pieces_late) / Math.max(1, stats.pieces_received)).toFixed(2)} %`);
+  const ratio = stats.down_bps ? stats.up_bps / stats.down_bps : 0;
+  setText("ratio", ratio.toFixed(2));
+  const publisher = Math.round(100 * stats.publisher_share);
+  $("share-bar").value = 100 - publisher;
+  setText("share-text", `${100 - publisher} % from other viewers, ${publisher} % from the publisher`);
+  const glass = glassToGlass(video);
+  $("glass").hidden = glass === null;
+  if (glass !== null) setText("glass", `Clock in the picture: ${(glass / 1000).toFixed(2)} s`);
+  lagGraph.add([lag()], { rule: stats.latency_target_s, isMarked: lateBefore !== null && stats.pieces_late > lateBefore });
+  lateBefore = stats.pieces_late;
+  rateGraph.add([stats.down_bps, stats.up_bps]);
+  showPeers(news.peers);
 }
 
-function append(buffer, data) {
-  return new Promise((done, fail) => {
-    buffer.addEventListener("updateend", done, { once: true });
-    buffer.addEventListener("error", fail, { once: true });
-    buffer.appendBuffer(data);
-  });
-}
-
-function trim(buffer) {
-  const ranges = video.buffered;
-  if (ranges.length && video.currentTime - ranges.start(0) > 30 && !buffer.updating) {
-    buffer.remove(0, video.currentTime - 10);
-  }
-}
-
-function ahead() {
-  const ranges = video.buffered;
-  return ranges.length ? ranges.end(ranges.length - 1) - video.currentTime : 0;
-}
-
-function follow() {
-  const ranges = video.buffered;
-  if (!ranges.length) return;
-  const start = ranges.start(ranges.length - 1);
-  if (video.currentTime < start) video.currentTime = start;
-  const extra = ahead();
-  if (extra > 3) video.currentTime = ranges.end(ranges.length - 1) - target;
-  video.playbackRate = extra > target + 0.4 ? 1.05 : 1;
-}
-
-async function keepPlaying() {
-  for (let wait = 300; ; wait = Math.min(wait * 1.5, 4000)) {
-    const began = Date.now();
-    try {
-      await play();
-    } catch (error) {
-      $("badge").textContent = "waiting";
-    }
-    if (Date.now() - began > 5000) wait = 300;
-    await new Promise((done) => setTimeout(done, wait));
-  }
-}
-
-// The test picture's clock: 48 columns in the lowest twelfth, 1010, 32 bits, checksum, 0101.
-const eye = document.createElement("canvas");
-eye.width = 480;
-eye.height = 1;
-const sight = eye.getContext("2d", { willReadFrequently: true });
-function readClock() {
-  const { videoWidth: width, videoHeight: height } = video;
-  if (!width) return null;
-  sight.drawImage(video, 0, height - height / 24, width, 1, 0, 0, 480, 1);
-  const pixels = sight.getImageData(0, 0, 480, 1).data;
-  const bits = [];
-  for (let column = 0; column < 48; column++) {
-    const at = 4 * (column * 10 + 5);
-    bits.push(0.299 * pixels[at] + 0.587 * pixels[at + 1] + 0.114 * pixels[at + 2] > 128 ? 1 : 0);
-  }
-  const number = (from, count) => bits.slice(from, from + count).reduce((sum, bit) => sum * 2 + bit, 0);
-  let sum = 0;
-  for (let byte = 0; byte < 4; byte++) sum += number(4 + 8 * byte, 8);
-  if (number(0, 4) !== 10 || number(44, 4) !== 5 || number(36, 8) !== sum % 256) return null;
-  return number(4, 32);
-}
-function glassToGlass() {
-  const clock = readClock();
-  return clock === null ? null : ((Date.now() % 4294967296) - clock + 4294967296) % 4294967296;
-}
-window.livestream = { readClock: glassToGlass };
-
-const rate = (bps) => `${(bps / 1e6).toFixed(2)} Mbit/s`;
-function show({ stats, peers }) {
-  engineLag = stats.lag_s;
-  $("badge").textContent = stats.why ? "stalled" : `LIVE ${(engineLag + ahead()).toFixed(1)} s`;
-  $("badge").classList.toggle("stalled", Boolean(stats.why));
-  $("why").hidden = !stats.why;
-  $("why").textContent = stats.why;
-  $("lag").textContent = `${(engineLag + ahead()).toFixed(2)} s`;
-  $("down").textContent = rate(stats.down_bps);
-  $("up").textContent = rate(stats.up_bps);
-  $("count").textContent = stats.peers;
-  $("late").textContent = `${((100 * stats.pieces_late) / Math.max(1, stats.pieces_received)).toFixed(2)} %`;
-  $("share").textContent = `${(100 * stats.publisher_share).toFixed(0)} %`;
-  const glass = glassToGlass();
-  $("glass-row").hidden = glass === null;
-  if (glass !== null) $("glass").textContent = `${(glass / 1000).toFixed(2)} s`;
+function showPeers(peers) {
+  $("no-peers").hidden = peers.length > 0;
   $("peers").replaceChildren(...peers.map((peer) => {
     const row = document.createElement("tr");
-    for (const text of [peer.address, `${peer.rtt_ms} ms`, rate(peer.down_bps), rate(peer.up_bps), peer.roles]) {
+    const who = row.insertCell();
+    who.append(peer.address, Object.assign(document.createElement("small"), { textContent: peer.roles || "neighbour" }));
+    for (const text of [peer.rtt_ms.toFixed(1), (peer.down_bps / 1e6).toFixed(2), (peer.up_bps / 1e6).toFixed(2)]) {
       row.insertCell().textContent = text;
     }
     return row;
   }));
-  history.push([stats.down_bps, stats.up_bps]);
-  if (history.length > 120) history.shift();
-  draw();
 }
 
-function draw() {
-  const canvas = $("graph");
-  canvas.width = canvas.clientWidth;
-  const context = canvas.getContext("2d");
-  const top = Math.max(1, ...history.flat());
-  ["#37a2c5", "#c58a37"].forEach((colour, series) => {
-    context.strokeStyle = colour;
-    context.lineWidth = 2;
-    context.beginPath();
-    history.forEach((point, index) => {
-      const x = (index / 119) * canvas.width;
-      const y = 76 - (72 * point[series]) / top;
-      if (index) context.lineTo(x, y); else context.moveTo(x, y);
-    });
-    context.stroke();
-  });
-}
-
-$("unmute").addEventListener("click", () => {
+let wasSoundTouched = false;
+function toggleSound() {
   video.muted = !video.muted;
-  $("unmute").textContent = video.muted ? "Unmute" : "Mute";
+  wasSoundTouched = true;
+  refresh();
+}
+
+function togglePause() {
+  if (player.isBlocked) player.jumpToLive();
+  else player.togglePause();
+  refresh();
+}
+
+function toggleFull() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else $("screen").requestFullscreen?.();
+}
+
+function lookBack(seconds) {
+  player.seekBehind(Math.max(0, player.ahead() + seconds));
+  refresh();
+}
+
+function setTarget(seconds) {
+  $("target").value = String(seconds);
+  setText("target-value", `${Number(seconds).toFixed(1)} s`);
+}
+
+async function sendTarget() {
+  const seconds = Number($("target").value);
+  const answer = await fetch("/api/v1/latency", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-Livestream": "1" },
+    body: JSON.stringify({ seconds }),
+  }).catch(() => null);
+  if (!answer?.ok && stats) setTarget(stats.latency_target_s);
+}
+
+async function copyLink() {
+  const link = $("link");
+  link.select();
+  try {
+    await navigator.clipboard.writeText(link.value);
+  } catch {
+    document.execCommand("copy"); // Without TLS, on another machine, there is no clipboard object.
+  }
+  setText("copy", "Copied");
+  setTimeout(() => setText("copy", "Copy"), 1500);
+}
+
+const KEYS = {
+  " ": togglePause,
+  k: togglePause,
+  l: () => player.jumpToLive(),
+  m: toggleSound,
+  f: toggleFull,
+  ArrowLeft: () => lookBack(5),
+  ArrowRight: () => lookBack(-5),
+};
+document.addEventListener("keydown", (event) => {
+  // Fields and buttons keep the keys that are theirs.
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input")) return;
+  if (event.key === " " && event.target.matches("button")) return;
+  const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+  refresh();
 });
-$("copy").addEventListener("click", () => { $("link").select(); navigator.clipboard?.writeText($("link").value); });
-$("target").addEventListener("input", () => { $("target-value").textContent = `${(+$("target").value).toFixed(1)} s`; });
-$("target").addEventListener("change", () => fetch("/api/v1/latency", {
-  method: "POST",
-  headers: { "Content-Type": "application/json", "X-Livestream": "1" },
-  body: JSON.stringify({ seconds: +$("target").value }),
-}));
-video.addEventListener("waiting", () => { target = Math.min(0.6, target + 0.05); });
-setInterval(follow, 250);
-new EventSource("/api/v1/events").onmessage = (event) => show(JSON.parse(event.data));
-keepPlaying();
+
+$("pause").addEventListener("click", togglePause);
+$("live").addEventListener("click", () => { player.jumpToLive(); refresh(); });
+$("mute").addEventListener("click", toggleSound);
+$("unmute").addEventListener("click", toggleSound);
+$("full").addEventListener("click", toggleFull);
+video.addEventListener("click", togglePause);
+video.addEventListener("dblclick", toggleFull);
+$("seek").addEventListener("input", () => player.seekBehind(-Number($("seek").value)));
+$("target").addEventListener("input", () => setTarget($("target").value));
+$("target").addEventListener("change", sendTarget);
+$("copy").addEventListener("click", copyLink);
+$("link").addEventListener("focus", () => $("link").select());
+
+const events = new EventSource("/api/v1/events");
+events.onmessage = (event) => { isOffline = false; show(JSON.parse(event.data)); };
+events.onerror = () => { isOffline = true; };
+setInterval(refresh, 250);
+player.run();
