@@ -7,7 +7,7 @@ import errno
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -27,7 +27,8 @@ Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 STATIC: Final = Path(__file__).parent / "static"
 PORT_TRIES: Final = 20
-REQUEST_BYTES_MAX: Final = 16 * 1024
+REQUEST_BYTES_MAX: Final = 512  # A number; nothing deep enough for JSON's recursion.
+EVENT_S: Final = 1.0
 LATENCY_MIN_S: Final = 0.2
 LATENCY_MAX_S: Final = 30.0
 HEADERS: Final = {
@@ -205,18 +206,21 @@ class WebServer:
         self._check_channel(request)
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": kind})
         await response.prepare(request)
-        async with aclosing(self._view.outlet(container).read()) as fragments:
-            async for data in fragments:
-                await response.write(data)
+        with suppress(ConnectionResetError):  # The reader has left, as readers do.
+            async with aclosing(self._view.outlet(container).read()) as fragments:
+                async for data in fragments:
+                    await response.write(data)
         return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
-        while True:
-            news = {"stats": dict(self._view.stats()), "peers": self._view.peers()}
-            await response.write(f"data: {json.dumps(news)}\n\n".encode())
-            await asyncio.sleep(1)
+        with suppress(ConnectionResetError):
+            while True:
+                news = {"stats": dict(self._view.stats()), "peers": self._view.peers()}
+                await response.write(f"data: {json.dumps(news)}\n\n".encode())
+                await asyncio.sleep(EVENT_S)
+        return response
 
     async def _latency(self, request: web.Request) -> web.Response:
         try:
