@@ -155,9 +155,8 @@ def test_readers_that_leave_are_no_error(caplog: pytest.LogCaptureFixture) -> No
         for sample in samples[20:]:
             view.outputs.write([sample])
             await asyncio.sleep(0)
-        asked = view.stats_asked
-        while view.stats_asked == asked:  # The events' next turn.
-            await asyncio.sleep(0.02)
+        view.asked.clear()
+        await view.asked.wait()  # The events' next turn.
 
     visit(work)
     assert caplog.messages == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -26,7 +27,7 @@ class ScriptedView(ChannelView):
         self.outputs = Outputs()
         self.outputs.outlet(Container.MP4)
         self.why = ""
-        self.stats_asked = 0
+        self.asked = asyncio.Event()
         self.lag_s = 1.0
         self.latency_s = 1.0
 
@@ -50,7 +51,7 @@ class ScriptedView(ChannelView):
         return self.outputs.outlet(container)
 
     def stats(self) -> Mapping[str, float | int | str]:
-        self.stats_asked += 1
+        self.asked.set()
         return {
             "lag_s": self.lag_s,
             "buffer_s": 0.8,
