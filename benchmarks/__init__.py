@@ -1,1 +1,1 @@
-"""Speed: each prints ours beside a peer in one run and writes JSON."""
+"""Benchmarks: each prints our figures beside others', and writes them as JSON."""

@@ -1,0 +1,92 @@
+"""Publishers and viewers as processes, and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+__all__ = ["HERE", "Cost", "publisher", "stats_of", "viewer", "wait_for"]
+
+HERE: Final = "127.0.0.1:0"
+STOP_TIMEOUT_S: Final = 10.0
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
+
+
+class Cost:
+    """CPU of a process between two moments, as a share of one core (Linux: /proc)."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._pid = process.pid
+        self._began = time.monotonic(), self._cpu_s()
+
+    def cores(self) -> float:
+        """Return the cores used since creation: 1.0 is one core, busy all the time."""
+        began, cpu_s = self._began
+        return (self._cpu_s() - cpu_s) / (time.monotonic() - began)
+
+    def _cpu_s(self) -> float:
+        fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
+
+
+@contextmanager
+def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a publisher; yields it and its link."""
+    process = _start(folder, "publish", *words, "--listen", HERE, "-q")
+    try:
+        if process.stdout is None:
+            raise RuntimeError("no pipe")
+        yield process, process.stdout.readline().decode().strip()
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def viewer(folder: Path, link: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a viewer; what `-o -` gives is in its `stdout`."""
+    process = _start(folder, "watch", link, *words, "--listen", HERE, "-q")
+    try:
+        yield process
+    finally:
+        _stop(process)
+
+
+def stats_of(file: Path) -> list[dict[str, float]]:
+    """Return the whole lines of a `--stats` file."""
+    lines = file.read_text().splitlines(keepends=True) if file.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def wait_for(file: Path, rows: int, timeout_s: float = 30.0) -> None:
+    """Wait until a `--stats` file has so many rows. Raises TimeoutError."""
+    until = time.monotonic() + timeout_s
+    while len(stats_of(file)) < rows:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{file.name}: no {rows} rows within {timeout_s:.0f} s")
+        time.sleep(0.05)
+
+
+def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "livestream", *words],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "LIVESTREAM_DATA_DIR": str(folder)},
+    )
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.communicate(timeout=STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
