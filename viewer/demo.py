@@ -52,9 +52,9 @@ async def _run(options: DemoOptions, folder: Path, processes: list[Process]) -> 
     link = await _read_link(publisher)
     sys.stderr.write(f"Publisher is on the air. Link: {link}\n")
     for _ in range(1, options.viewers):
-        await _start(
-            ["watch", link, "-q", "--player", "none", "--listen", "127.0.0.1:0"], folder, processes
-        )
+        # Into nothing: only the last viewer has a page, on the port that the guide names.
+        words = ["watch", link, "-q", "-o", os.devnull, "--listen", "127.0.0.1:0"]
+        await _start(words, folder, processes)
         await asyncio.sleep(STAGGER_S)
     sys.stderr.write(f"{options.viewers - 1} viewers pass it on; the last one has the page.\n")
     words = ["watch", link, "--player", options.player, "--listen", "127.0.0.1:0"]

@@ -17,10 +17,9 @@ def demo(
     http: options.Http = None,
 ) -> None:
     """Show it all on this machine: no account, no camera, no internet."""
-    import asyncio
-
+    from livestream.runtime.loop import run_to_end
     from viewer.demo import DemoOptions, run
 
     seconds = options.parse_duration(duration) if duration else None
-    code = asyncio.run(run(DemoOptions(source, viewers, player, seconds, http)))
+    code = run_to_end(run(DemoOptions(source, viewers, player, seconds, http)))
     raise typer.Exit(code)

@@ -32,11 +32,11 @@ def publish(  # noqa: PLR0917 - the signature is the interface.
     quiet: options.Quiet = False,
 ) -> None:
     """Put a live video on the air; the link is the first line on stdout."""
-    import asyncio
     from fractions import Fraction
 
     from livestream.errors import UsageError
     from livestream.runtime.address import parse_address
+    from livestream.runtime.loop import run_to_end
     from publisher.broadcast import BroadcastOptions, run
     from publisher.feed import FeedMode, FeedOptions
 
@@ -57,7 +57,7 @@ def publish(  # noqa: PLR0917 - the signature is the interface.
         gop_us=int(options.parse_duration(gop) * 1e6),
         loop=loop,
     )
-    code = asyncio.run(
+    code = run_to_end(
         run(
             BroadcastOptions(
                 source=source,

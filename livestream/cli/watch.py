@@ -27,11 +27,10 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
     quiet: options.Quiet = False,
 ) -> None:
     """Watch a live channel, and pass it on to others while you do."""
-    import asyncio
-
     from livestream.errors import UsageError
     from livestream.runtime.address import parse_address
     from livestream.runtime.channels import ChannelStore
+    from livestream.runtime.loop import run_to_end
     from viewer.session import SessionOptions
     from viewer.watch import WatchOptions, run
 
@@ -50,7 +49,7 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
         peers=tuple(parse_address(text) for text in peer or ()),
         timeout_s=options.parse_duration(timeout),
     )
-    code = asyncio.run(
+    code = run_to_end(
         run(
             WatchOptions(
                 session=session,

@@ -164,6 +164,23 @@ def test_a_port_in_use_is_exit_code_4(tmp_path: Path) -> None:
     assert port.encode() in result.stderr
 
 
+def test_sigterm_ends_a_publisher_in_order_and_its_viewers_keep_what_they_have(
+    tmp_path: Path,
+) -> None:
+    out, stats = tmp_path / "out.ts", tmp_path / "stats.json"
+    words = ["-o", str(out), "--listen", HERE, "--stats", str(stats), "-q"]
+    with publisher(tmp_path, "test", "--listen", HERE) as (process, link):
+        viewer = subprocess.Popen(
+            [sys.executable, "-m", "livestream", "watch", link, *words], env=environment(tmp_path)
+        )
+        received_until(stats, 60)
+        process.terminate()
+        assert process.wait(10) == 128 + signal.SIGTERM
+        viewer.terminate()
+        assert viewer.wait(10) == 128 + signal.SIGTERM
+    assert codecs(out) == ["aac", "h264"]
+
+
 def test_a_channel_is_made_once(tmp_path: Path) -> None:
     first = livestream(tmp_path, "channel", "new", "garden")
     assert first.returncode == 0
