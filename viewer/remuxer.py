@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
@@ -117,6 +118,8 @@ class Remuxer:
         self._sequence = 0
         leads = [track.number for track in tracks if track.kind is self._lead]
         self._lead_pid = TS_FIRST_PID + self._streams[leads[0]].index if leads else 0
+        self.samples_refused = 0
+        "Samples in which FFmpeg finds no picture or sound at all."
         self.init = self._sink.take()
         "What a reader gets first: ftyp and moov; nothing for TS."
 
@@ -126,7 +129,8 @@ class Remuxer:
 
     def close(self) -> list[Fragment]:
         """End the container and return what was left in it."""
-        self._out.close()
+        with suppress(av.FFmpegError):  # Of nothing but samples that it refused.
+            self._out.close()
         if self._container is Container.MP4:
             self._sink.take()  # FFmpeg's trailer describes no fragment of ours.
             return []
@@ -147,7 +151,10 @@ class Remuxer:
         packet.pts = max(sample.pts, dts)
         packet.duration = sample.duration
         packet.is_keyframe = sample.is_keyframe or track.kind is TrackKind.AUDIO
-        self._out.mux_one(packet)
+        try:
+            self._out.mux_one(packet)
+        except av.FFmpegError:
+            self.samples_refused += 1  # The publisher's fault; what comes next may be sound.
         return self._take_ts()
 
     def _movie_fragment(self, sample: Sample, track: Track, dts: int) -> Fragment:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -116,3 +117,24 @@ def test_a_sample_of_an_unknown_track_is_left_out(bigbuckbunny: Path) -> None:
     first = next(sample for sample in samples if sample.is_keyframe)
     remuxer = Remuxer(tracks, Container.MP4, first)
     assert remuxer.write([Sample(9, False, 0, 0, 0, b"x")]) == []
+
+
+@BOTH
+@pytest.mark.parametrize("junk", [b"", b"\x00\x00\x00\x01", b"\xff\xff\xff\xff\x65", b"junk" * 9])
+def test_a_publishers_junk_is_left_out_and_the_rest_goes_on(
+    container: Container, junk: bytes
+) -> None:
+    tracks, samples = encoded(20)
+    remuxer = Remuxer(tracks, container, samples[0])
+    for number, sample in enumerate(samples):
+        written = remuxer.write([replace(sample, data=junk) if number == 5 else sample])
+        assert written or number == 5
+    remuxer.close()
+
+
+def test_a_stream_of_nothing_but_junk_ends_without_an_error() -> None:
+    tracks, samples = encoded(20)
+    remuxer = Remuxer(tracks, Container.MPEGTS, samples[0])
+    written = remuxer.write([replace(sample, data=b"junk") for sample in samples])
+    assert written + remuxer.close() == []
+    assert remuxer.samples_refused == len(samples)

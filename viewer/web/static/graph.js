@@ -1,8 +1,9 @@
 // Two minutes of some numbers as lines, newest at the right.
 const SECONDS = 120;
+const LABEL_PX = 17; // Above the curves.
 
 export class Graph {
-  // series: [{ colour: "--variable", fill: true }]; label: (top) => text for the highest value.
+  // series: [{ name: "--colour", isFilled: true }]; label: (top) => text for the highest value.
   constructor(canvas, series, label, floor) {
     this.canvas = canvas;
     this.series = series;
@@ -33,9 +34,9 @@ export class Graph {
     const style = getComputedStyle(canvas);
     const colour = (name) => style.getPropertyValue(name);
     const values = this.points.flatMap(({ point }) => point).filter((value) => value !== null);
-    const top = Math.max(this.floor, this.rule ?? 0, ...values) * 1.15;
+    const top = Math.max(this.floor, this.rule ?? 0, ...values);
     const x = (index) => ((index + SECONDS - this.points.length) / (SECONDS - 1)) * width;
-    const y = (value) => height - 1.5 - ((height - 6) * value) / top;
+    const y = (value) => height - 1.5 - ((height - LABEL_PX - 1.5) * value) / top;
 
     pen.strokeStyle = colour("--line");
     pen.lineWidth = 1;
@@ -54,7 +55,7 @@ export class Graph {
     this.points.forEach(({ isMarked }, index) => { if (isMarked) pen.fillRect(x(index) - 1, 0, 2, 5); });
     pen.fillStyle = colour("--soft");
     pen.font = "11px system-ui, sans-serif";
-    pen.fillText(this.label(top), 2, 17);
+    pen.fillText(this.label(top), 2, LABEL_PX - 5);
   }
 }
 

@@ -100,7 +100,7 @@ function show(news) {
   setText("late", `${((100 * stats.pieces_late) / Math.max(1, stats.pieces_received)).toFixed(2)} %`);
   const ratio = stats.down_bps ? stats.up_bps / stats.down_bps : 0;
   setText("ratio", ratio.toFixed(2));
-  const publisher = Math.round(100 * stats.publisher_share);
+  const publisher = stats.pieces_received ? Math.round(100 * stats.publisher_share) : 100;
   $("share-bar").value = 100 - publisher;
   setText("share-text", `${100 - publisher} % from other viewers, ${publisher} % from the publisher`);
   const glass = glassToGlass(video);

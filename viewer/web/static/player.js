@@ -7,6 +7,8 @@ const JUMP_S = 1.5; // Further than this behind the live edge: jump there, do no
 const HURRY = 1.05; // Nobody hears that.
 const WATCHED_TICKS = 15; // The least buffered during so many ticks is what can be spared.
 const TICK_MS = 100;
+const WAIT_MS = 250; // From one attempt to the next; longer while they fail at once.
+const WAIT_MS_MAX = 3000;
 const GAP_S = 0.1; // So near to the end of what is buffered, the picture stands.
 
 export class LivePlayer {
@@ -28,14 +30,15 @@ export class LivePlayer {
 
   // Play, and begin again after every end: a publisher that comes back has a new stream.
   async run() {
-    for (let wait = 250; ; wait = Math.min(wait * 1.5, 3000)) {
-      const before = this.appendedAt;
+    for (let wait = WAIT_MS; ; wait = Math.min(wait * 1.5, WAIT_MS_MAX)) {
+      const began = performance.now();
       try {
         await this.#play();
       } catch (error) {
-        if (!(error instanceof TypeError)) this.lastError = error; // A TypeError: no network.
+        this.lastError = error; // Shown to those who look for it; the page says why it stands.
       }
-      if (this.appendedAt > before) wait = 250;
+      // What cannot be decoded would otherwise be fetched again and again.
+      if (performance.now() - began > WAIT_MS_MAX || !this.about?.mime) wait = WAIT_MS;
       await new Promise((done) => setTimeout(done, wait));
     }
   }
