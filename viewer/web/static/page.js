@@ -11,6 +11,7 @@ let isOffline = false;
 let lateBefore = null;
 let movedAt = performance.now();
 let timeBefore = 0;
+let fillsUntil = 0; // The engine holds the picture back until it is as far behind as was asked for.
 self.livestream = { player, readClock: () => readClock(video), glassToGlass: () => glassToGlass(video) };
 
 const lagGraph = new Graph($("lag-graph"), [{ name: "--accent", isFilled: true }], (top) => `${top.toFixed(1)} s`, 1);
@@ -25,10 +26,10 @@ function megabits(bps) {
   return `${(bps / 1e6).toFixed(bps < 9.95e6 ? 2 : 1)} Mbit/s`;
 }
 
-// Seconds from the capture to the picture: the engine's, ours, and a standing picture's age.
+// Seconds from the capture to the picture: the engine's lag and what is buffered here.
 function lag() {
   if (!stats || !stats.lag_s || !video.videoWidth) return null;
-  return stats.lag_s + player.ahead() + Math.max(0, player.silence() - 0.5);
+  return stats.lag_s + player.ahead();
 }
 
 function stillFor() {
@@ -41,9 +42,10 @@ function stillFor() {
 // [state, word, why]
 function judge() {
   const still = stillFor();
-  if (isOffline) return ["off", "offline", "The viewer program has stopped. Start livestream watch again; this page goes on by itself."];
+  if (isOffline) return ["off", "offline", "The channel has ended, or the viewer program was stopped. Start livestream watch again; this page goes on by itself."];
   if (player.problem) return ["bad", "no picture", player.problem];
   if (player.isBlocked) return ["wait", "ready", "Press play."];
+  if (performance.now() < fillsUntil && still > 0.3) return ["wait", "filling", "Filling the buffer that you asked for."];
   if (stats?.why) return [video.videoWidth ? "bad" : "wait", video.videoWidth ? "stalled" : "connecting", capital(stats.why)];
   if (!video.videoWidth) return ["wait", "connecting", "Looking for the picture."];
   if (player.isPaused) return ["wait", "paused", ""];
@@ -155,12 +157,14 @@ function setTarget(seconds) {
 
 async function sendTarget() {
   const seconds = Number($("target").value);
+  const before = stats?.latency_target_s ?? seconds;
   const answer = await fetch("/api/v1/latency", {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-Livestream": "1" },
     body: JSON.stringify({ seconds }),
   }).catch(() => null);
-  if (!answer?.ok && stats) setTarget(stats.latency_target_s);
+  if (answer?.ok) fillsUntil = performance.now() + 1000 * (seconds - before) + 500;
+  else setTarget(before);
 }
 
 async function copyLink() {

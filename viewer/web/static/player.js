@@ -19,12 +19,13 @@ export class LivePlayer {
     this.isBlocked = false; // The browser wants a click first.
     this.problem = ""; // Why this browser will never show it.
     this.about = null;
-    this.appendedAt = 0;
     this.buffer = null;
     this.cushion = BUFFER_MIN_S;
     this.lows = [];
     this.hasStarted = false;
-    video.addEventListener("waiting", () => this.#onWaiting());
+    this.stoodAt = NaN;
+    video.addEventListener("waiting", () => { if (this.#isSteady()) this.stoodAt = performance.now(); });
+    video.addEventListener("playing", () => this.#onPlaying());
     setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -47,11 +48,6 @@ export class LivePlayer {
   ahead() {
     const ranges = this.video.buffered;
     return ranges.length ? Math.max(0, ranges.end(ranges.length - 1) - this.video.currentTime) : 0;
-  }
-
-  // Seconds for which nothing new came.
-  silence() {
-    return this.appendedAt ? (performance.now() - this.appendedAt) / 1000 : 0;
   }
 
   // Seconds that one can look back from the live edge.
@@ -112,7 +108,6 @@ export class LivePlayer {
       const reader = response.body.getReader();
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         await this.#append(part.value);
-        this.appendedAt = performance.now();
         await this.#trim();
       }
     } finally {
@@ -188,6 +183,10 @@ export class LivePlayer {
     if (this.isFollowing) this.#follow(edge);
   }
 
+  #isSteady() {
+    return this.isFollowing && this.hasStarted && !this.video.seeking;
+  }
+
   // Over what was lost, to where the picture goes on.
   #leaveGap(ranges) {
     const now = this.video.currentTime;
@@ -220,9 +219,12 @@ export class LivePlayer {
     this.video.currentTime = time;
   }
 
-  #onWaiting() {
-    // The picture stood for want of data: hold a little more. Less again after a quiet minute.
-    if (!this.isFollowing || !this.hasStarted || this.video.seeking) return;
+  // The picture stood for want of data: hold a little more, if that little would have done; less
+  // again after a quiet minute.
+  #onPlaying() {
+    const stoodFor = performance.now() - this.stoodAt;
+    this.stoodAt = NaN;
+    if (!(stoodFor < BUFFER_MAX_S * 1000)) return;
     this.cushion = Math.min(BUFFER_MAX_S, this.cushion + 0.08);
     clearTimeout(this.calm);
     this.calm = setTimeout(() => { this.cushion = BUFFER_MIN_S; }, 60_000);
