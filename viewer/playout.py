@@ -218,6 +218,8 @@ class Playout:
         while self._by_capture and self._by_capture[0][0] + self._latency_us <= now:
             self._due_end = max(self._due_end, heappop(self._by_capture)[1] + 1)
         while self._next_index < self._due_end and not self._is_ended:
+            if self._is_gathering(now):
+                return
             held = self._held.pop(self._next_index, None)
             if held is not None:
                 self._next_index += 1
@@ -229,6 +231,14 @@ class Playout:
             if resume is None:
                 return
             self._skip_to(resume)
+
+    def _is_gathering(self, now: int) -> bool:
+        """Whether to begin a little later, so that the picture does not stumble as it begins."""
+        first_at = self._received_first_at
+        is_tuning_in = (
+            self._started_at is None and first_at is not None and now < first_at + self._patience_us
+        )
+        return is_tuning_in and self._next_index < self._run_end < self._due_end
 
     def _resume_index(self, now: int) -> int | None:
         """Return where to go on, the next piece not being there; None: wait for it."""
