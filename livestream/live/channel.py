@@ -99,13 +99,14 @@ class Channel(Extension):
         live: LiveConfig | None = None,
         swarm: SwarmConfig | None = None,
         is_source: bool = False,
+        window: LiveWindow | None = None,
     ) -> None:
         self.config = live or LiveConfig()
         swarm_config = swarm or SwarmConfig()
         self.key = ChannelKey(channel_key)
         self.clock = ChannelClock(unix_offset_us)
         self.head: Head | None = None
-        self.window = LiveWindow(self.config.window_us)
+        self.window = window or LiveWindow(self.config.window_us)
         self.stale_head_ms = 0
         "How old the newest head was that we refused for its age; 0: none."
         self.bad_heads = 0

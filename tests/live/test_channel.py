@@ -9,6 +9,7 @@ from livestream.live.channel import Channel, PieceVerified
 from livestream.live.head import Head
 from livestream.live.piece import LivePiece
 from livestream.live.signing import Signer
+from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.media.records import NO_RECORD, Payload, PayloadFlags
 from livestream.media.sample import Track, TrackKind
@@ -27,7 +28,15 @@ PAYLOAD = bytes(4_000)
 class Station:
     """One node with its channel."""
 
-    def __init__(self, world: World, number: int, *, is_source: bool, up_bps: int | None) -> None:
+    def __init__(
+        self,
+        world: World,
+        number: int,
+        *,
+        is_source: bool,
+        up_bps: int | None,
+        window: LiveWindow | None = None,
+    ) -> None:
         self.address = Address(f"192.0.2.{number}", 4000)
         self.received: dict[int, int] = {}
         "Index to lag, µs."
@@ -43,6 +52,7 @@ class Station:
             live=LiveConfig(),
             swarm=swarm,
             is_source=is_source,
+            window=window,
         )
         self.node = Node(me, rng, swarm=swarm)
         self.node.add_swarm(self.channel.swarm, world.now)
@@ -61,11 +71,25 @@ class Station:
 class Broadcast:
     """A publisher that cuts a piece every 25 ms, and its viewers."""
 
-    def __init__(self, seed: int, viewers: int, link: Link, *, up_bps: int | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        viewers: int,
+        link: Link,
+        *,
+        up_bps: int | None = None,
+        first_window: LiveWindow | None = None,
+    ) -> None:
         self.world = World(seed, link)
         self.source = Station(self.world, 1, is_source=True, up_bps=up_bps)
         self.viewers = [
-            Station(self.world, number + 2, is_source=False, up_bps=None)
+            Station(
+                self.world,
+                number + 2,
+                is_source=False,
+                up_bps=None,
+                window=None if number else first_window,
+            )
             for number in range(viewers)
         ]
         self.next_index = 0

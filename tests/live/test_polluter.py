@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livestream.config import LiveConfig
 from livestream.live.window import LiveWindow
 from tests.live.test_channel import Broadcast, missed
 from tests.world import Link
@@ -17,9 +18,9 @@ class RewritingWindow(LiveWindow):
 
 
 def test_forged_pieces_are_never_kept_and_their_sender_is_banned() -> None:
-    cast = Broadcast(5, 5, Link(delay_us=15_000), up_bps=1_920_000)
-    polluter = cast.viewers.pop(0)
-    polluter.channel.window.__class__ = RewritingWindow
+    window = RewritingWindow(LiveConfig().window_us)
+    cast = Broadcast(5, 5, Link(delay_us=15_000), up_bps=1_920_000, first_window=window)
+    cast.viewers.pop(0)
     cast.run(15)
     honest = cast.viewers
     rejected = sum(viewer.channel.swarm.stats.pieces_rejected for viewer in honest)
