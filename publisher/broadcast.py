@@ -36,6 +36,7 @@ SMALL_PIECE_BYTES: Final = 4 * 1024
 LARGE_PIECE_BYTES: Final = 8 * 1024
 LARGE_FROM_BPS: Final = 1_500_000  # Below this, 8 KiB would take too long to fill.
 LINGER_S: Final = 4.0  # After the end: viewers fetch what they still miss.
+GOODBYE_S: Final = 1.0  # The same after Ctrl-C, when somebody waits for the prompt.
 PORT_TRIES: Final = 8  # A free UDP port whose TCP twin is taken: try another pair.
 
 
@@ -83,12 +84,13 @@ class Broadcast:
                 self._publish_payloads(now)
                 driver.drain()
         finally:
+            # However it ends, by Ctrl-C too: viewers play to the end, and do not wait for more.
             ticking.cancel()
-        now = clock.now()
-        self._chunker.finish(now)
-        self._publish_payloads(now)
-        self._sign_head(now, is_ended=True)
-        driver.drain()
+            now = clock.now()
+            self._chunker.finish(now)
+            self._publish_payloads(now)
+            self._sign_head(now, is_ended=True)
+            driver.drain()
 
     async def _keep_ticking(self, clock: Clock, driver: UdpDriver) -> None:
         while True:
@@ -177,9 +179,7 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
     broadcast = Broadcast(channel, Signer(stored.private_key), epoch, feed, options.name)
     telling = asyncio.create_task(_tell(report, node, channel, feed, clock))
     try:
-        await _until_failure(broadcast.send(clock, driver), driver)
-        report.say("The source has ended; waiting for viewers to drain.")
-        await asyncio.sleep(LINGER_S if channel.swarm.ready else 0)
+        await _send_to_the_end(broadcast, clock, driver, report)
     finally:
         telling.cancel()
         node.close("the publisher leaves", clock.now())
@@ -188,14 +188,32 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
         await tracker.stop()
 
 
+async def _send_to_the_end(
+    broadcast: Broadcast, clock: Clock, driver: UdpDriver, report: Report
+) -> None:
+    """Send, say that it has ended, and stay for those who still fetch."""
+    linger_s = LINGER_S
+    try:
+        await _until_failure(broadcast.send(clock, driver), driver)
+        report.say("The source has ended; waiting for viewers to drain.")
+    except asyncio.CancelledError:
+        report.say("Going off the air.")
+        linger_s = GOODBYE_S
+        raise
+    finally:
+        await asyncio.sleep(linger_s if broadcast.channel.swarm.ready else 0)
+
+
 async def _until_failure(work: object, driver: UdpDriver) -> None:
     """Await the work, but fail at once if the node's driver fails."""
     working = asyncio.ensure_future(work)  # type: ignore[call-overload]
     failing = asyncio.ensure_future(driver.failed())
-    done, _ = await asyncio.wait((working, failing), return_when=asyncio.FIRST_COMPLETED)
-    for task in (working, failing):
-        if task not in done:
-            task.cancel()
+    try:
+        done, _ = await asyncio.wait((working, failing), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()
+        failing.cancel()
+        await asyncio.gather(working, failing, return_exceptions=True)
     for task in done:
         task.result()
 

@@ -24,6 +24,7 @@ from viewer.playout import Playout, PlayoutEnded, SamplesReleased
 __all__ = ["Session", "SessionOptions", "SessionStats"]
 
 STALL_US: Final = 300_000  # A picture that is late by less is no stall to speak of.
+SILENT_MS: Final = 2_500  # A head comes each second, over a hop or a few.
 OFF_AIR_S: Final = 300.0  # A viewer waits so long for its publisher to come back.
 DRAIN_US: Final = 3 * SECOND  # After the publisher's last word, what is missing will not come.
 
@@ -180,10 +181,11 @@ class Session:
             return "no peers: nobody of this channel answers"
         if self.channel.head is None:
             return "peers found, waiting for the channel's head"
-        if self._playout is None or now - self._released_at < STALL_US:
+        is_moving = self._playout is None or now - self._released_at < STALL_US
+        if is_moving or self._ended_at is not None:
             return ""
         head_age_ms = self.channel.clock.unix_ms(now) - self.channel.head.time_ms
-        if head_age_ms > 5_000:
+        if head_age_ms > SILENT_MS:
             return f"the publisher has been silent for {head_age_ms // 1000} s"
         return "pieces come too slowly: a neighbour's uplink, or this downlink, is too narrow"
 
