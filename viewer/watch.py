@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -96,12 +97,13 @@ async def run(options: WatchOptions) -> int:
     session = Session(options.session)
     tasks: list[asyncio.Task[None]] = []
     server: WebServer | None = None
+    player: Process | None = None
     try:
         await session.open()
         tasks.append(asyncio.create_task(_announce(session, options.trackers)))
         tasks.append(asyncio.create_task(_tell(session, report)))
         if options.output is None:
-            server = await _serve(session, options, report)
+            server, player = await _serve(session, options, report)
         else:
             session.outputs.outlet(_container(options.output))
         await _watch(session, options, tasks, report)
@@ -110,6 +112,8 @@ async def run(options: WatchOptions) -> int:
             task.cancel()
         session.close()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if player is not None and player.returncode is None:
+            player.terminate()
         if server is not None:
             await server.stop()
         report.close()
@@ -154,7 +158,9 @@ async def _first(*works: object) -> None:
                 future.cancel()
 
 
-async def _serve(session: Session, options: WatchOptions, report: Report) -> WebServer:
+async def _serve(
+    session: Session, options: WatchOptions, report: Report
+) -> tuple[WebServer, Process | None]:
     session.outputs.outlet(Container.MP4)
     http = options.http or Address("127.0.0.1", 7070)
     server = WebServer(
@@ -165,7 +171,7 @@ async def _serve(session: Session, options: WatchOptions, report: Report) -> Web
     player = await start_player(options.player, url, session.options.link.public_key.hex())
     if player is None and options.player == "auto":
         report.say("No display or player here: open the page in a browser.")
-    return server
+    return server, player
 
 
 async def _announce(session: Session, trackers: tuple[str, ...]) -> None:
