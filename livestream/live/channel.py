@@ -21,7 +21,7 @@ from livestream.machine import MILLISECOND, SECOND, Event, earliest
 from livestream.swarm.extension import Extension
 from livestream.swarm.peer import Peer
 from livestream.swarm.pex import PeerExchange
-from livestream.swarm.swarm import Seams, Swarm
+from livestream.swarm.whole import Seams, WholePieceSwarm
 from livestream.wire import live as wire
 from livestream.wire.live import (
     Feed,
@@ -122,7 +122,7 @@ class Channel(Extension):
         )
         self.choker = choker
         seams = Seams(self._verifier, self.window, self._picker, choker)
-        self.swarm = Swarm(info_hash_of(channel_key), node_key, seams, swarm_config, rng)
+        self.swarm = WholePieceSwarm(info_hash_of(channel_key), node_key, seams, swarm_config, rng)
         self.feeders = Feeders(self.swarm.node_id, rng, self._send)
         self._pex = PeerExchange(lambda: list(self.swarm.ready))
         self.swarm.speak(self)

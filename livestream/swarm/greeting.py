@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 
@@ -10,7 +11,7 @@ from livestream.errors import MessageDecodeError
 from livestream.machine import Address
 from livestream.wire import bencode
 
-__all__ = ["CLIENT_NAME", "extension_handshake", "read_extension_handshake"]
+__all__ = ["CLIENT_NAME", "Greeting", "extension_handshake", "read_extension_handshake"]
 
 CLIENT_NAME: Final = "livestream 0.1.0"
 HANDSHAKE_BYTES_MAX: Final = 16 * 1024
@@ -18,13 +19,27 @@ EXTENSIONS_MAX: Final = 64  # No client offers half as many.
 CLIENT_CHARACTERS_MAX: Final = 40
 
 
-def extension_handshake(names: Sequence[str], address: Address) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What an extension handshake says."""
+
+    client: str
+    extensions: dict[str, int]
+    "The ids under which the sender receives each extension."
+    fields: Mapping[bytes, bencode.Value]
+    "Everything in it, unchecked."
+
+
+def extension_handshake(
+    names: Sequence[str], address: Address, fields: Mapping[bytes, bencode.Value]
+) -> bytes:
     """Return our handshake: we receive the i-th of `names` under id i + 1.
 
     `address` is the other side's: it learns how the world sees it ("yourip").
     """
     return bencode.encode(
         {
+            **fields,
             b"m": {name.encode(): number for number, name in enumerate(names, start=1)},
             b"v": CLIENT_NAME.encode(),
             b"yourip": ip_address(address.host.partition("%")[0]).packed,
@@ -32,15 +47,15 @@ def extension_handshake(names: Sequence[str], address: Address) -> bytes:
     )
 
 
-def read_extension_handshake(payload: bytes) -> tuple[str, dict[str, int]]:
-    """Return the other side's client name, and the ids under which it receives each extension.
+def read_extension_handshake(payload: bytes) -> Greeting:
+    """Parse the other side's.
 
     Raises:
         MessageDecodeError: not a handshake.
     """
     if len(payload) > HANDSHAKE_BYTES_MAX:
         raise MessageDecodeError(f"extension handshake of {len(payload)} bytes")
-    fields = bencode.decode(payload)
+    fields = bencode.decode(payload, allow_unsorted=True)
     offered = fields.get(b"m") if isinstance(fields, dict) else None
     if not isinstance(fields, dict) or not isinstance(offered, dict):
         raise MessageDecodeError("extension handshake without extensions")
@@ -54,4 +69,4 @@ def read_extension_handshake(payload: bytes) -> tuple[str, dict[str, int]]:
     client = fields.get(b"v", b"")
     name = client.decode("utf-8", "replace") if isinstance(client, bytes) else ""
     printable = "".join(letter for letter in name if letter.isprintable())
-    return printable[:CLIENT_CHARACTERS_MAX], extensions
+    return Greeting(printable[:CLIENT_CHARACTERS_MAX], extensions, fields)

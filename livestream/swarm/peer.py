@@ -11,6 +11,7 @@ from livestream.errors import StateError
 from livestream.machine import MILLISECOND, Address
 from livestream.pieces.bitfield import SlidingBitfield
 from livestream.pieces.picker import Holder
+from livestream.swarm.greeting import Greeting
 from livestream.swarm.rates import RateMeter
 from livestream.transport.connection import Connection
 from livestream.wire.messages import Extended, Message
@@ -72,6 +73,8 @@ class Peer(Holder):
         self.joined_at = now
         self.heard_at = now
         self.client = ""
+        self.greeting: Greeting | None = None
+        "What its extension handshake says beside that."
         self.extensions: dict[str, int] = {}
         "The ids under which the peer wants to receive each extension (BEP 10)."
         self.held = SlidingBitfield()

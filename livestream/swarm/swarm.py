@@ -1,13 +1,14 @@
-"""One swarm: its peers, what they are asked for and what they get. Knows neither live nor torrent.
+"""One swarm: its peers, from greeting to goodbye. Knows neither live nor torrent.
 
-Everything that differs between the two modes is behind the seams: `Verifier`, `PieceStore`,
-`Picker`, `Choker`, and `Extension` for what they tell each other beside the peer wire protocol.
+How pieces travel is for the two subclasses: whole (`swarm/whole.py`) or in blocks
+(`swarm/blocks.py`). `Extension` is what peers tell each other beside the peer wire protocol.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
@@ -15,30 +16,22 @@ from typing import Final
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
-from livestream.pieces.picker import Picker
-from livestream.pieces.store import PieceStore
-from livestream.pieces.verifier import Verdict, Verifier
 from livestream.swarm.candidates import Candidates
-from livestream.swarm.choker import Choker
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
 from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
-from livestream.swarm.uploads import UploadQueue, Urgency
 from livestream.transport.connection import Connection
-from livestream.wire import messages
-from livestream.wire.messages import Cancel, Extended, Handshake, Message, Piece, Reject, Request
+from livestream.wire import bencode, messages
+from livestream.wire.messages import Extended, Handshake, Message
 
-__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Seams", "Swarm"]
+__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
 
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
-REQUEST_FORGOTTEN_US: Final = 10 * SECOND
-ASKED_LIFETIME_US: Final = 2 * SECOND  # Whoever asked has asked elsewhere by then.
-STRANGE_MAX: Final = 500  # Pieces of another epoch that one peer may send before it is dropped.
 
 
 @dataclass(frozen=True, slots=True)
 class PeerJoined(Event):
-    """The peer's extension handshake is in: it can be talked to."""
+    """The peer's greeting is in: it can be talked to."""
 
     peer: Peer
 
@@ -59,16 +52,6 @@ class PeerBanned(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seams:
-    """What makes a swarm a live channel or a torrent."""
-
-    verifier: Verifier
-    store: PieceStore
-    picker: Picker[Peer]
-    choker: Choker
-
-
 @dataclass(slots=True)
 class SwarmStats:
     """Counters of a swarm; they only grow."""
@@ -87,20 +70,14 @@ class SwarmStats:
     message_errors: int = 0
 
 
-class Swarm:
+class Swarm(ABC):
     """The peers of one info-hash. Not a machine of its own: the node feeds it and drains it.
 
-    Invariant: a peer is in `peers` from its greeting to its end; only READY peers that finished
-    the extension handshake are `ready`; every stored piece has passed the verifier.
+    Invariant: a peer is in `peers` from its greeting to its end; only READY peers are `ready`.
     """
 
     def __init__(
-        self,
-        info_hash: bytes,
-        public_key: bytes,
-        seams: Seams,
-        config: SwarmConfig,
-        rng: Random,
+        self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
     ) -> None:
         self.info_hash = info_hash
         self.peer_id = peer_id_of(public_key)
@@ -108,14 +85,11 @@ class Swarm:
         self.config = config
         self.stats = SwarmStats()
         self.candidates = Candidates(rng)
-        self.uploads = UploadQueue()
         self.peers: dict[Connection, Peer] = {}
         self.ready: dict[Peer, None] = {}
         self.source_peers: dict[Peer, None] = {}
         "Peers known to be the origin of the pieces; for the books only."
-        self._seams = seams
         self._extensions: list[Extension] = []
-        self._asked: dict[int, list[Peer]] = {}
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
 
@@ -166,14 +140,11 @@ class Swarm:
         del self.peers[peer.connection]
         self.ready.pop(peer, None)
         self.source_peers.pop(peer, None)
-        self.uploads.drop_peer(peer)
         if peer.state is not PeerState.CLOSED:
             peer.move(PeerState.CLOSED)
         if not any(other.address == peer.address for other in self.peers.values()):
             self.candidates.on_lost(peer.address, now, was_ready=was_ready)
-        for index in list(peer.requested):
-            self._forget_request(peer, index)
-            self._seams.picker.on_failed(index, peer, now)
+        self._on_gone(peer, now)
         if was_ready:
             for extension in self._spoken_by(peer):
                 extension.on_gone(peer, now)
@@ -189,7 +160,9 @@ class Swarm:
                 self._on_handshake(peer, Handshake.parse(data), now)
             else:
                 message = messages.parse(data)
-                if message is not None:
+                if isinstance(message, Extended):
+                    self._on_extended(peer, message, now)
+                elif message is not None:
                     self._on_message(peer, message, now)
         except ProtocolError as error:
             self.stats.message_errors += 1
@@ -209,42 +182,15 @@ class Swarm:
         self._events.append(PeerBanned(peer, reason))
         self.drop(peer, reason, now)
 
-    def store(self, index: int, data: bytes, now: int, peer: Peer | None = None) -> None:
-        """Keep a verified piece, our own or a peer's, and let everyone know who must."""
-        self._seams.store.put(index, data, now)
-        self._seams.picker.on_stored(index, now)
-        for asked in self._asked.pop(index, ()):
-            asked.requested.pop(index, None)
-            if asked is not peer:
-                asked.send(Cancel(index, 0, len(data)))
-        for extension in self._extensions:
-            extension.on_stored(index, peer, now)
-
-    def push(self, peer: Peer, index: int, deadline: int, now: int) -> bool:
-        """Queue a piece that a peer subscribed to; False when its connection is overloaded."""
-        if index in peer.held:
-            return True
-        return self.uploads.add(peer, index, urgency=Urgency.PUSHED, deadline=deadline, now=now)
-
     def emit(self, event: Event) -> None:
         """Report something to whoever drives the node."""
         self._events.append(event)
 
     # Driving, for the node
 
+    @abstractmethod
     def next_upload(self, now: int) -> bool:
-        """Hand the most urgent piece to its connection; False when there is none to send."""
-        while (upload := self.uploads.next_upload(now)) is not None:
-            peer, entry = upload
-            data = self._seams.store.get(entry.index)
-            if data is None or (entry.urgency is Urgency.PUSHED and entry.index in peer.held):
-                continue
-            message = Piece(entry.index, 0, data).to_bytes()
-            peer.connection.send_independent(message, entry.deadline)
-            peer.stats.pieces_out += 1
-            peer.up.add(len(data), now)
-            return True
-        return False
+        """Hand what is most urgent to its connection; False when there is nothing to send."""
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""
@@ -252,34 +198,70 @@ class Swarm:
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(
-            self._sweep_at,
-            self._seams.picker.get_timer(),
-            *(extension.get_timer() for extension in self._extensions),
-        )
+        return earliest(self._sweep_at, *(extension.get_timer() for extension in self._extensions))
 
     def handle_timer(self, now: int) -> None:
-        """Do what is due: requests, extensions, and a look around once a second."""
+        """Do what is due: extensions, and a look around once a second."""
         for extension in self._extensions:
             timer = extension.get_timer()
             if timer is not None and timer <= now:
                 extension.handle_timer(now)
-        timer = self._seams.picker.get_timer()
-        if timer is not None and timer <= now:
-            self._send_requests(now)
         if self._sweep_at is None or self._sweep_at <= now:
             self._sweep(now)
             self._sweep_at = now + SWEEP_US
+
+    # For the subclasses
+
+    @abstractmethod
+    def _on_message(self, peer: Peer, message: Message, now: int) -> None:
+        """Take a message that is about pieces. Raises ProtocolError: the peer is dropped."""
+
+    @abstractmethod
+    def _on_gone(self, peer: Peer, now: int) -> None:
+        """The peer has left, ready or not: what it owes will not come."""
+
+    @abstractmethod
+    def _sweep_peer(self, peer: Peer, now: int) -> None:
+        """Look after one peer, once a second."""
+
+    def _make_peer(self, connection: Connection, public_key: bytes, now: int) -> Peer:
+        return Peer(connection, public_key, now)
+
+    def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
+        """Their handshake is in. A peer is ready once it has said which extensions it speaks."""
+        if not handshake.has_extended:
+            raise ProtocolError("no extension protocol")
+
+    def _greeting_fields(self) -> Mapping[bytes, bencode.Value]:
+        """What our extension handshake says beside the extensions."""
+        return {}
+
+    def _send_handshakes(self, peer: Peer) -> None:
+        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_extension_handshake(peer)
+
+    def _send_extension_handshake(self, peer: Peer) -> None:
+        names = [extension.name for extension in self._extensions]
+        payload = extension_handshake(names, peer.address, self._greeting_fields())
+        peer.send(Extended(0, payload))
+
+    def _join(self, peer: Peer) -> None:
+        """The peer can be talked to from now on."""
+        self.ready[peer] = None
+        self._events.append(PeerJoined(peer))
 
     # Messages
 
     def _on_handshake(self, peer: Peer, handshake: Handshake, now: int) -> None:
         if handshake.info_hash != self.info_hash:
             raise ProtocolError("another swarm's handshake")
-        if handshake.peer_id != peer.peer_id:
+        if handshake.peer_id == self.peer_id:
+            self.candidates.forget(peer.address)
+            raise ProtocolError("a connection to ourselves")
+        if not peer.public_key:
+            peer.peer_id = handshake.peer_id
+        elif handshake.peer_id != peer.peer_id:
             raise ProtocolError("a peer id that is not its key's")
-        if not handshake.has_extended:
-            raise ProtocolError("no extension protocol")
         for other in list(self.peers.values()):
             if other is not peer and other.peer_id == peer.peer_id:
                 loser = self._worse_of(peer, other)
@@ -288,69 +270,17 @@ class Swarm:
                     return
         peer.move(PeerState.READY)
         self.candidates.on_connected(peer.address)
-
-    def _on_message(self, peer: Peer, message: Message, now: int) -> None:
-        if isinstance(message, Piece):
-            self._on_piece(peer, message, now)
-        elif isinstance(message, Extended):
-            self._on_extended(peer, message, now)
-        elif isinstance(message, Request):
-            self._on_request(peer, message, now)
-        elif isinstance(message, Reject):
-            if message.index in peer.requested:
-                self._forget_request(peer, message.index)
-                self._seams.picker.on_failed(message.index, peer, now)
-        elif isinstance(message, Cancel):
-            self.uploads.cancel(peer, message.index)
-
-    def _on_piece(self, peer: Peer, message: Piece, now: int) -> None:
-        index, data = message.index, message.data
-        peer.stats.pieces_in += 1
-        peer.down.add(len(data), now)
-        self.stats.payload_bytes += len(data)
-        peer.held.add(index)
-        if message.begin or not self._seams.store.wants(index):
-            peer.stats.pieces_duplicate += 1
-            self.stats.pieces_duplicate += 1
-            return
-        verdict = self._seams.verifier.verify(index, data)
-        if verdict is Verdict.FORGED:
-            self.stats.pieces_rejected += 1
-            self.ban(peer, f"piece {index} is forged", now)
-        elif verdict is Verdict.STRANGE:
-            self.stats.pieces_strange += 1
-            peer.stats.pieces_strange += 1
-            if peer.stats.pieces_strange > STRANGE_MAX:
-                raise ProtocolError("too many pieces of another epoch")
-        else:
-            self.stats.pieces_received += 1
-            self.stats.kept_bytes += len(data)
-            if peer in self.source_peers:
-                self.stats.source_bytes += len(data)
-            self.store(index, data, now, peer)
-
-    def _on_request(self, peer: Peer, message: Request, now: int) -> None:
-        is_served = (
-            message.begin == 0
-            and self._seams.store.holds(message.index)
-            and self._seams.choker.serves(peer, message.index, now)
-            and self.uploads.add(
-                peer,
-                message.index,
-                urgency=Urgency.ASKED,
-                deadline=now + ASKED_LIFETIME_US,
-                now=now,
-            )
-        )
-        if not is_served:
-            peer.send(Reject(message.index, message.begin, message.length))
+        self._on_greeted(peer, handshake, now)
 
     def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
         if message.extension == 0:
-            peer.client, peer.extensions = read_extension_handshake(message.payload)
+            greeting = read_extension_handshake(message.payload)
+            is_first = peer.greeting is None
+            peer.greeting = greeting
+            peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
-                self.ready[peer] = None
-                self._events.append(PeerJoined(peer))
+                self._join(peer)
+            if is_first:
                 for extension in self._spoken_by(peer):
                     extension.on_ready(peer, now)
         elif peer in self.ready and message.extension <= len(self._extensions):
@@ -361,23 +291,18 @@ class Swarm:
     # Helpers
 
     def _refusal(self, connection: Connection, public_key: bytes, now: int) -> bool:
-        if peer_id_of(public_key) == self.peer_id:
+        if public_key and peer_id_of(public_key) == self.peer_id:
             self.candidates.forget(connection.address)
             return True
         return self.candidates.bans(connection.address, public_key, now)
 
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
-        peer = Peer(connection, public_key, now)
+        peer = self._make_peer(connection, public_key, now)
         self.peers[connection] = peer
         self.candidates.on_connected(connection.address)
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_US
         return peer
-
-    def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
-        names = [extension.name for extension in self._extensions]
-        peer.send(Extended(0, extension_handshake(names, peer.address)))
 
     def _worse_of(self, new: Peer, old: Peer) -> Peer:
         """Both ends must drop the same one: keep what the smaller peer id opened, else the new."""
@@ -389,29 +314,12 @@ class Swarm:
     def _spoken_by(self, peer: Peer) -> Sequence[Extension]:
         return [extension for extension in self._extensions if extension.name in peer.extensions]
 
-    def _send_requests(self, now: int) -> None:
-        for pick in self._seams.picker.picks(list(self.ready), now):
-            pick.holder.requested[pick.index] = now
-            self._asked.setdefault(pick.index, []).append(pick.holder)
-            pick.holder.send(Request(pick.index, 0, messages.MESSAGE_BYTES_MAX >> 4))
-
-    def _forget_request(self, peer: Peer, index: int) -> None:
-        peer.requested.pop(index, None)
-        asked = self._asked.get(index)
-        if asked is not None and peer in asked:
-            asked.remove(peer)
-            if not asked:
-                del self._asked[index]
-
     def _sweep(self, now: int) -> None:
         for peer in list(self.peers.values()):
             waited_us = now - peer.joined_at
             if peer not in self.ready and waited_us > self.config.greeting_timeout_us:
                 self.drop(peer, "no greeting", now)
-                continue
-            if now - peer.heard_at > self.config.silence_max_us:
+            elif now - peer.heard_at > self.config.silence_max_us:
                 self.drop(peer, "silent", now)
-                continue
-            for index, asked_at in list(peer.requested.items()):
-                if now - asked_at > REQUEST_FORGOTTEN_US:
-                    self._forget_request(peer, index)
+            else:
+                self._sweep_peer(peer, now)
