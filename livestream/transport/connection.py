@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from enum import Enum
 
 from livestream.machine import Address, Event, Machine
+from livestream.wire.messages import Piece
 
-__all__ = ["Connected", "Connection", "ConnectionState", "Disconnected", "MessageReceived"]
+__all__ = [
+    "BlockReceived",
+    "Connected",
+    "Connection",
+    "ConnectionState",
+    "Disconnected",
+    "MessageReceived",
+]
 
 
 class ConnectionState(Enum):
@@ -32,6 +40,15 @@ class MessageReceived(Event):
     """One whole message, without its length prefix."""
 
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BlockReceived(Event):
+    """A block of a piece: what a piece message says (BEP 3)."""
+
+    index: int
+    begin: int
+    data: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +79,10 @@ class Connection(Machine):
     @abstractmethod
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is worth nothing after `deadline` (µs) and may then be cancelled."""
+
+    def send_block(self, index: int, begin: int, data: memoryview) -> None:
+        """Queue a block of a piece, in order. A transport that can, does not copy it."""
+        self.send(Piece(index, begin, bytes(data)).to_bytes())
 
     @abstractmethod
     def reserve(self, rate_bps: int) -> None:

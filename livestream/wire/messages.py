@@ -12,18 +12,22 @@ from livestream.errors import MessageDecodeError
 __all__ = [
     "HANDSHAKE_SIZE",
     "MESSAGE_BYTES_MAX",
+    "AllowedFast",
     "Bitfield",
     "Cancel",
     "Choke",
     "Extended",
     "Handshake",
     "Have",
+    "HaveAll",
+    "HaveNone",
     "Interested",
     "Message",
     "NotInterested",
     "Piece",
     "Reject",
     "Request",
+    "Suggest",
     "Unchoke",
     "parse",
 ]
@@ -60,6 +64,11 @@ class Handshake:
         if len(data) != HANDSHAKE_SIZE or not data.startswith(PROTOCOL):
             raise MessageDecodeError("not a BitTorrent handshake")
         return cls(data[28:48], data[48:68], int.from_bytes(data[20:28], "big"))
+
+    @property
+    def has_fast(self) -> bool:
+        """Whether the sender speaks the fast extension (BEP 6)."""
+        return bool(self.reserved & FAST_BIT)
 
     @property
     def has_extended(self) -> bool:
@@ -132,23 +141,57 @@ class NotInterested(_Bare):
     ID = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Have(Message):
-    """I have verified this piece."""
+class HaveAll(_Bare):
+    """I have every piece (BEP 6)."""
 
-    ID: ClassVar[int] = 4
+    __slots__ = ()
+    ID = 14
+
+
+class HaveNone(_Bare):
+    """I have no piece (BEP 6)."""
+
+    __slots__ = ()
+    ID = 15
+
+
+@dataclass(frozen=True, slots=True)
+class _Index(Message):
+    """Names one piece."""
+
     index: int
 
     def to_bytes(self) -> bytes:
         """Serialise, without the length prefix."""
-        return b"\x04" + _INDEX.pack(self.index)
+        return bytes((self.ID,)) + _INDEX.pack(self.index)
 
     @classmethod
-    def parse(cls, body: bytes) -> Have:
+    def parse(cls, body: bytes) -> Message:
         """Parse what follows the id. Raises MessageDecodeError."""
         if len(body) != _INDEX.size:
-            raise MessageDecodeError(f"have: {len(body)} bytes, expected {_INDEX.size}")
+            raise MessageDecodeError(f"{cls.__name__}: {len(body)} bytes, expected {_INDEX.size}")
         return cls(*_INDEX.unpack(body))
+
+
+@dataclass(frozen=True, slots=True)
+class Have(_Index):
+    """I have verified this piece."""
+
+    ID: ClassVar[int] = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Suggest(_Index):
+    """You may like to ask for this piece (BEP 6)."""
+
+    ID: ClassVar[int] = 13
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedFast(_Index):
+    """I serve this piece even while I choke you (BEP 6)."""
+
+    ID: ClassVar[int] = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +306,11 @@ _KINDS: Final[dict[int, type[Message]]] = {
         Request,
         Piece,
         Cancel,
+        Suggest,
+        HaveAll,
+        HaveNone,
         Reject,
+        AllowedFast,
         Extended,
     )
 }

@@ -1,0 +1,69 @@
+"""A piece on its way: blocks in, in any order and from anyone, until it is whole (`Assembly`)."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final, Generic, TypeVar
+
+__all__ = ["BLOCK_BYTES", "Assembly"]
+
+BLOCK_BYTES: Final = 16 * 1024  # BEP 3: what all clients ask for, and all that many serve.
+
+A = TypeVar("A")
+
+
+class Assembly(Generic[A]):
+    """The blocks of one piece: who was asked for each, and who gave it.
+
+    Invariant: `missing` counts the blocks without an author; `free` holds, last first, those
+    that nobody was asked for.
+    """
+
+    __slots__ = ("asked", "authors", "buffer", "free", "index", "missing", "owner")
+
+    def __init__(self, index: int, size: int) -> None:
+        count = -(-size // BLOCK_BYTES)
+        self.index = index
+        self.buffer = bytearray(size)
+        self.missing = count
+        self.free = list(range(count - 1, -1, -1))
+        self.asked: list[list[A]] = [[] for _ in range(count)]
+        self.authors: list[A | None] = [None] * count
+        self.owner: A | None = None
+        "Whoever is quick enough takes the piece alone, so that a bad one has one author."
+
+    def block_length(self, block: int) -> int:
+        """Return the bytes of a block: the last one of a piece may be shorter."""
+        return min(BLOCK_BYTES, len(self.buffer) - block * BLOCK_BYTES)
+
+    def put(self, block: int, data: bytes | memoryview, author: A) -> list[A] | None:
+        """Take a block; None if it is here already, else the others that were asked for it."""
+        if self.authors[block] is not None:
+            return None
+        start = block * BLOCK_BYTES
+        self.buffer[start : start + len(data)] = data
+        self.authors[block] = author
+        self.missing -= 1
+        asked = self.asked[block]
+        if not asked:
+            self.free.remove(block)
+            return []
+        others = [peer for peer in asked if peer is not author]
+        asked.clear()
+        return others
+
+    def release(self, block: int, peer: A) -> None:
+        """A peer that was asked will not give this block."""
+        asked = self.asked[block]
+        if peer in asked:
+            asked.remove(peer)
+            if not asked and self.authors[block] is None:
+                self.free.append(block)
+
+    def digests(self) -> list[bytes]:
+        """Return a digest of every block, to tell later which were wrong."""
+        view = memoryview(self.buffer)
+        return [
+            sha1(view[start : start + BLOCK_BYTES], usedforsecurity=False).digest()
+            for start in range(0, len(view), BLOCK_BYTES)
+        ]

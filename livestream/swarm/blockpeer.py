@@ -1,0 +1,92 @@
+"""One peer of a swarm whose pieces go in blocks: who chokes whom, what it owes, how fast it is."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from livestream.machine import SECOND
+from livestream.pieces.assembly import BLOCK_BYTES, Assembly
+from livestream.pieces.pieceset import PieceSet
+from livestream.swarm.peer import Peer
+from livestream.transport.connection import Connection
+
+__all__ = ["BlockPeer"]
+
+DEPTH_MIN: Final = 4
+DEPTH_MAX: Final = 500
+DEPTH_SECONDS: Final = 3  # Of the peer's rate; libtorrent's request_queue_time.
+REQUESTS_TAKEN_DEFAULT: Final = 250  # What a peer takes that does not say (BEP 10's reqq).
+RATE_GAIN: Final = 0.3  # Of the newest second in the averages.
+
+
+class BlockPeer(Peer):
+    """Invariant: `owed` has exactly the blocks that were asked of it and have not come."""
+
+    def __init__(self, connection: Connection, public_key: bytes, now: int, count: int) -> None:
+        super().__init__(connection, public_key, now)
+        self.pieces = PieceSet(count)
+        self.chokes_us = True
+        self.wants_us = False
+        self.is_choked = True
+        self.is_wanted = False
+        "We told it that we are interested."
+        self.choked_at = now
+        self.fast: dict[int, None] = {}
+        "Pieces that it serves even while it chokes us (BEP 6)."
+        self.has_fast_extension = False
+        self.owed: dict[tuple[int, int], int] = {}
+        "(piece, block) to when it was asked for, µs."
+        self.own: list[Assembly[BlockPeer]] = []
+        "Pieces that it is getting for us alone."
+        self.asked_of_us: deque[tuple[int, int, int]] = deque()
+        "(piece, begin, length) that it waits for."
+        self.depth = DEPTH_MIN
+        self.is_snubbed = False
+        self.gave_at = now
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.bytes_in_round = 0
+        self.bytes_out_round = 0
+        self.bytes_out_turn = 0
+        self.rate_in = 0.0
+        "Bytes a second, averaged."
+        self.rate_out = 0.0
+        self._seen = (0, 0)
+        self._is_ramping = True
+
+    @property
+    def depth_max(self) -> int:
+        """How many requests it takes."""
+        fields = self.greeting.fields if self.greeting is not None else {}
+        limit = fields.get(b"reqq")
+        taken = limit if isinstance(limit, int) and limit > 0 else REQUESTS_TAKEN_DEFAULT
+        return max(1, min(DEPTH_MAX, taken))
+
+    def on_block(self, size: int, now: int) -> None:
+        """Count a block in; while the rate still grows, so does the depth, as in slow start."""
+        self.bytes_in += size
+        self.bytes_in_round += size
+        self.gave_at = now
+        self.is_snubbed = False
+        if self._is_ramping and self.depth < self.depth_max:
+            self.depth += 1
+
+    def count_out(self, size: int) -> None:
+        """Count a block out."""
+        self.bytes_out += size
+        self.bytes_out_round += size
+        self.bytes_out_turn += size
+
+    def measure(self, elapsed_us: int) -> None:
+        """Take the rates of the time since the last call, and fit the depth to them."""
+        seen_in, seen_out = self._seen
+        self._seen = self.bytes_in, self.bytes_out
+        before = self.rate_in
+        seconds = max(elapsed_us, 1) / SECOND
+        self.rate_in += RATE_GAIN * ((self.bytes_in - seen_in) / seconds - self.rate_in)
+        self.rate_out += RATE_GAIN * ((self.bytes_out - seen_out) / seconds - self.rate_out)
+        self._is_ramping = self.rate_in > before * 1.1
+        wanted = int(self.rate_in * DEPTH_SECONDS / BLOCK_BYTES)
+        if not self._is_ramping:
+            self.depth = min(max(wanted, DEPTH_MIN), self.depth_max)

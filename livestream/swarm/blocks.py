@@ -1,0 +1,401 @@
+"""A swarm whose pieces travel in blocks of 16 KiB: BitTorrent's own exchange (BEP 3, 6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final, cast
+
+from livestream.config import SwarmConfig
+from livestream.errors import ProtocolError
+from livestream.machine import SECOND, Event, earliest
+from livestream.pieces.blockstore import BlockStore
+from livestream.pieces.pieceset import PieceSet
+from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.peer import Peer
+from livestream.swarm.requests import BlockChoker, PiecePicker, Requests
+from livestream.swarm.swarm import Swarm
+from livestream.transport.connection import Connection
+from livestream.wire.bencode import Value
+from livestream.wire.messages import (
+    AllowedFast,
+    Bitfield,
+    Cancel,
+    Choke,
+    Handshake,
+    Have,
+    HaveAll,
+    HaveNone,
+    Interested,
+    Message,
+    NotInterested,
+    Reject,
+    Request,
+    Unchoke,
+)
+
+__all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
+
+REQUESTS_TAKEN: Final = 2_000  # From one peer at a time, as libtorrent; further ones are rejected.
+BLOCK_LENGTH_MAX: Final = 128 * 1024  # Nobody asks for more than 16 KiB; some once took this.
+UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only below this.
+UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
+ALLOWED_FAST_MAX: Final = 64
+SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
+
+
+@dataclass(frozen=True, slots=True)
+class PieceVerified(Event):
+    """A piece is genuine and kept."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmCompleted(Event):
+    """All that is wanted is here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed(Event):
+    """The store could not keep a piece; requests have stopped until `resume`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BlockSeams:
+    """What makes a block swarm a torrent. Its verifier is the store's: it hashes in threads."""
+
+    store: BlockStore
+    picker: PiecePicker
+    choker: BlockChoker
+
+
+class BlockSwarm(Swarm):
+    """Trades blocks: asks for what the picker chooses, serves whom the choker lets.
+
+    Invariant: every piece announced or served is in `store.held`, so it was verified.
+    """
+
+    def __init__(
+        self,
+        info_hash: bytes,
+        public_key: bytes,
+        seams: BlockSeams,
+        config: SwarmConfig,
+        rng: Random,
+    ) -> None:
+        super().__init__(info_hash, public_key, config, rng)
+        self.store = seams.store
+        self.bytes_uploaded = 0
+        self.is_paused = False
+        "No requests go out: the disk is full, or the user wants it so."
+        self.upload_bps: int | None = config.upload_bps
+        self._choker = seams.choker
+        self._requests = Requests(seams.store, seams.picker, self.ban)
+        self._loading: dict[int, None] = {}
+        self._turn: dict[BlockPeer, None] = {}
+        self._swept_at: int | None = None
+        self._out_before = 0
+
+    @property
+    def block_peers(self) -> list[BlockPeer]:
+        """The peers that can be talked to."""
+        return [cast(BlockPeer, peer) for peer in self.ready]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing more is wanted."""
+        return self._requests.is_complete
+
+    @property
+    def requests(self) -> Requests:
+        """What is under way."""
+        return self._requests
+
+    # Results of the store, from whoever drives it
+
+    def on_verified(self, index: int, *, is_genuine: bool, now: int) -> None:
+        """The store has hashed a piece, and kept it if it is genuine."""
+        if not is_genuine:
+            self.stats.pieces_rejected += 1
+            self._requests.on_forged(index, now)
+            self._fill_all(now)
+            return
+        self.stats.pieces_received += 1
+        self.stats.kept_bytes += self.store.piece_size(index)
+        self._requests.on_kept(index, now)
+        have = Have(index)
+        for peer in self.block_peers:
+            if index not in peer.pieces:
+                peer.send(have)
+        self.emit(PieceVerified(index))
+        if self._requests.is_complete:
+            self.emit(SwarmCompleted())
+            for peer in self.block_peers:
+                self._tell_interest(peer)
+        else:
+            self._fill_all(now)
+
+    def on_store_failed(self, index: int, reason: str, now: int) -> None:
+        """The store could not keep a piece: stop asking until `resume`."""
+        self._requests.on_given_up(index)
+        self.is_paused = True
+        self.emit(StoreFailed(reason))
+
+    def on_loaded(self, index: int, now: int) -> None:
+        """A piece that peers wait for is in memory, or was lost after all."""
+        self._loading.pop(index, None)
+        if index not in self.store.held:
+            for peer in self.block_peers:
+                self._reject_all(peer, index)
+
+    def resume(self, now: int) -> None:
+        """Ask again."""
+        self.is_paused = False
+        self._fill_all(now)
+
+    # Driving, for the node
+
+    def receive_block(
+        self, peer: Peer, index: int, begin: int, data: bytes | memoryview, now: int
+    ) -> None:
+        """Take a block."""
+        peer.heard_at = now
+        self.stats.payload_bytes += len(data)
+        if isinstance(peer, BlockPeer) and peer in self.ready:
+            others = self._requests.receive(peer, index, begin, data, now)
+            if others is None:
+                self.stats.pieces_duplicate += 1
+                return
+            for other in others:
+                other.send(Cancel(index, begin, len(data)))
+            if len(peer.owed) <= peer.depth * 3 // 4:
+                self._fill(peer, now)
+
+    def next_upload(self, now: int) -> bool:
+        """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
+        for peer in list(self._turn):
+            if peer.connection.backlog_bytes >= UPLOAD_BACKLOG_MAX:
+                continue
+            sent = self._serve(peer)
+            del self._turn[peer]
+            if peer.asked_of_us:
+                self._turn[peer] = None
+            if sent:
+                return True
+        return False
+
+    def get_timer(self) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        return earliest(super().get_timer(), self._choker.get_timer())
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due."""
+        super().handle_timer(now)
+        timer = self._choker.get_timer()
+        if timer is not None and timer <= now:
+            self._hold_round(now)
+
+    def _sweep(self, now: int) -> None:
+        elapsed_us = now - self._swept_at if self._swept_at is not None else SECOND
+        self._swept_at = now
+        for peer in self.block_peers:
+            peer.measure(elapsed_us)
+        super()._sweep(now)
+
+    def _sweep_peer(self, peer: Peer, now: int) -> None:
+        if isinstance(peer, BlockPeer) and peer in self.ready:
+            self._requests.look_after(peer, now)
+            self._tell_interest(peer)
+            self._fill(peer, now)
+
+    # Peers
+
+    def _make_peer(self, connection: Connection, public_key: bytes, now: int) -> Peer:
+        return BlockPeer(connection, public_key, now, len(self.store.held))
+
+    def _send_handshakes(self, peer: Peer) -> None:
+        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+
+    def _greeting_fields(self) -> dict[bytes, Value]:
+        return {b"reqq": REQUESTS_TAKEN}
+
+    def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
+        if not isinstance(peer, BlockPeer):
+            return
+        peer.has_fast_extension = handshake.has_fast
+        held = self.store.held
+        if peer.has_fast_extension and held.is_full:
+            peer.send(HaveAll())
+        elif peer.has_fast_extension and not held.held:
+            peer.send(HaveNone())
+        elif held.held:
+            peer.send(Bitfield(held.to_bytes()))
+        if handshake.has_extended:
+            self._send_extension_handshake(peer)
+        self._requests.add_peer(peer)
+        self._join(peer)
+
+    def _on_gone(self, peer: Peer, now: int) -> None:
+        if isinstance(peer, BlockPeer):
+            self._choker.on_left(peer)
+            self._turn.pop(peer, None)
+            if self._requests.drop_peer(peer):
+                self._fill_all(now)
+
+    # Messages
+
+    def _on_message(self, peer: Peer, message: Message, now: int) -> None:
+        if not isinstance(peer, BlockPeer):
+            return
+        if isinstance(message, Have):
+            self._on_have(peer, message.index, now)
+        elif isinstance(message, Request):
+            self._on_request(peer, message)
+        elif isinstance(message, (Choke, Unchoke, AllowedFast, Reject)):
+            self._on_permission(peer, message, now)
+        elif isinstance(message, (Interested, NotInterested)):
+            self._on_interest(peer, now, wants_us=isinstance(message, Interested))
+        elif isinstance(message, (Bitfield, HaveAll, HaveNone)):
+            self._on_pieces(peer, message, now)
+        elif isinstance(message, Cancel):
+            self._cancel(peer, (message.index, message.begin, message.length))
+
+    def _on_have(self, peer: BlockPeer, index: int, now: int) -> None:
+        if index >= len(peer.pieces):
+            raise ProtocolError(f"have of piece {index}")
+        if self._requests.on_have(peer, index):
+            self._tell_interest(peer)
+            self._fill(peer, now)
+
+    def _on_pieces(self, peer: BlockPeer, message: Message, now: int) -> None:
+        count = len(peer.pieces)
+        pieces = PieceSet(count)
+        if isinstance(message, Bitfield):
+            pieces = PieceSet.from_bytes(message.bits, count)
+        elif isinstance(message, HaveAll):
+            pieces.fill()
+        self._requests.replace_pieces(peer, pieces)
+        self._tell_interest(peer)
+        self._fill(peer, now)
+
+    def _on_permission(self, peer: BlockPeer, message: Message, now: int) -> None:
+        if isinstance(message, Choke):
+            peer.chokes_us = True
+            if not peer.has_fast_extension:  # With it, rejects follow (BEP 6).
+                self._requests.void(peer)
+                self._fill_all(now)
+        elif isinstance(message, Unchoke):
+            peer.chokes_us = False
+            peer.gave_at = now
+            self._fill(peer, now)
+        elif isinstance(message, AllowedFast):
+            if message.index < len(peer.pieces) and len(peer.fast) < ALLOWED_FAST_MAX:
+                peer.fast[message.index] = None
+        elif isinstance(message, Reject):
+            self._requests.on_reject(peer, message.index, message.begin)
+
+    def _on_interest(self, peer: BlockPeer, now: int, *, wants_us: bool) -> None:
+        peer.wants_us = wants_us
+        if not wants_us:
+            self._choker.on_left(peer)
+            self._set_choked(peer, is_choked=True, now=now)
+        elif self._choker.on_interested(peer, now):
+            self._set_choked(peer, is_choked=False, now=now)
+
+    def _on_request(self, peer: BlockPeer, message: Request) -> None:
+        index, begin, length = message.index, message.begin, message.length
+        is_sound = (
+            index < len(self.store.held)
+            and 0 < length <= BLOCK_LENGTH_MAX
+            and begin + length <= self.store.piece_size(index)
+        )
+        if not is_sound:
+            raise ProtocolError(f"request of {length} bytes at {begin} of piece {index}")
+        is_served = (
+            not peer.is_choked
+            and index in self.store.held
+            and len(peer.asked_of_us) < REQUESTS_TAKEN
+        )
+        if is_served:
+            peer.asked_of_us.append((index, begin, length))
+            self._turn[peer] = None
+        elif peer.has_fast_extension:
+            peer.send(Reject(index, begin, length))
+
+    def _cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
+        if block in peer.asked_of_us:
+            peer.asked_of_us.remove(block)
+            if peer.has_fast_extension:
+                peer.send(Reject(*block))
+
+    # Serving
+
+    def _serve(self, peer: BlockPeer) -> int:
+        """Queue up to a batch of blocks on the connection; returns their bytes."""
+        sent = 0
+        send_block = peer.connection.send_block
+        for _ in range(min(UPLOAD_BATCH, len(peer.asked_of_us))):
+            index, begin, length = peer.asked_of_us[0]
+            view = self.store.view(index)
+            if view is None:
+                if index not in self._loading:
+                    self._loading[index] = None
+                    self.store.load(index)
+                break
+            peer.asked_of_us.popleft()
+            send_block(index, begin, view[begin : begin + length])
+            sent += length
+        peer.count_out(sent)
+        self.bytes_uploaded += sent
+        return sent
+
+    def _reject_all(self, peer: BlockPeer, index: int) -> None:
+        for block in [block for block in peer.asked_of_us if block[0] == index]:
+            self._cancel(peer, block)
+
+    def _hold_round(self, now: int) -> None:
+        peers = self.block_peers
+        rate = (self.bytes_uploaded - self._out_before) * 8 / 10
+        self._out_before = self.bytes_uploaded
+        has_spare = self.upload_bps is None or rate < SPARE_UPLOAD_SHARE * self.upload_bps
+        chosen = self._choker.rank(
+            peers, now, is_seed=self._requests.is_complete, has_spare_upload=has_spare
+        )
+        for peer in peers:
+            self._set_choked(peer, is_choked=peer not in chosen, now=now)
+
+    def _set_choked(self, peer: BlockPeer, *, is_choked: bool, now: int) -> None:
+        if peer.is_choked == is_choked:
+            return
+        peer.is_choked = is_choked
+        if not is_choked:
+            peer.bytes_out_turn = 0
+            peer.send(Unchoke())
+            return
+        peer.choked_at = now
+        peer.send(Choke())
+        for block in list(peer.asked_of_us):
+            self._cancel(peer, block)
+        peer.asked_of_us.clear()
+        self._turn.pop(peer, None)
+
+    # Asking
+
+    def _tell_interest(self, peer: BlockPeer) -> None:
+        is_wanted = self._requests.wants_of(peer)
+        if is_wanted != peer.is_wanted:
+            peer.is_wanted = is_wanted
+            peer.send(Interested() if is_wanted else NotInterested())
+
+    def _fill(self, peer: BlockPeer, now: int) -> None:
+        if self.is_paused or peer not in self.ready:
+            return
+        for index, begin, length in self._requests.next_blocks(peer, now):
+            peer.send(Request(index, begin, length))
+
+    def _fill_all(self, now: int) -> None:
+        for peer in self.block_peers:
+            self._fill(peer, now)

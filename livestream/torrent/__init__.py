@@ -1,0 +1,1 @@
+"""Torrents: the file side of the seams."""
