@@ -41,6 +41,7 @@ BLOCK_LENGTH_MAX: Final = 128 * 1024  # Nobody asks for more than 16 KiB; some o
 UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only below this.
 UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
 ALLOWED_FAST_MAX: Final = 64
+ROUND_S: Final = 10
 SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
 
 
@@ -78,6 +79,8 @@ class BlockSwarm(Swarm):
     Invariant: every piece announced or served is in `store.held`, so it was verified.
     """
 
+    uses_streams = True
+
     def __init__(
         self,
         info_hash: bytes,
@@ -88,7 +91,6 @@ class BlockSwarm(Swarm):
     ) -> None:
         super().__init__(info_hash, public_key, config, rng)
         self.store = seams.store
-        self.bytes_uploaded = 0
         self.is_paused = False
         "No requests go out: the disk is full, or the user wants it so."
         self.upload_bps: int | None = config.upload_bps
@@ -349,7 +351,7 @@ class BlockSwarm(Swarm):
             send_block(index, begin, view[begin : begin + length])
             sent += length
         peer.count_out(sent)
-        self.bytes_uploaded += sent
+        self.stats.stream_bytes_out += sent
         return sent
 
     def _reject_all(self, peer: BlockPeer, index: int) -> None:
@@ -358,8 +360,9 @@ class BlockSwarm(Swarm):
 
     def _hold_round(self, now: int) -> None:
         peers = self.block_peers
-        rate = (self.bytes_uploaded - self._out_before) * 8 / 10
-        self._out_before = self.bytes_uploaded
+        sent = self.stats.stream_bytes_out
+        rate = (sent - self._out_before) * 8 / ROUND_S
+        self._out_before = sent
         has_spare = self.upload_bps is None or rate < SPARE_UPLOAD_SHARE * self.upload_bps
         chosen = self._choker.rank(
             peers, now, is_seed=self._requests.is_complete, has_spare_upload=has_spare

@@ -12,8 +12,15 @@ from livestream.machine import SECOND, Address, Event, Machine, Train, earliest
 from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
-from livestream.transport.connection import Connected, Connection, Disconnected, MessageReceived
-from livestream.transport.endpoint import Endpoint
+from livestream.transport.connection import (
+    BlockReceived,
+    Connected,
+    Connection,
+    Disconnected,
+    MessageReceived,
+)
+from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.streams import StreamEndpoint
 from livestream.wire.messages import Handshake
 
 __all__ = ["Node"]
@@ -44,6 +51,8 @@ class Node(Machine):
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
         self._config = swarm or SwarmConfig()
+        self.streams = StreamEndpoint()
+        "What TCP carries; empty unless a driver moves its bytes."
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
         self._swarms: dict[bytes, Swarm] = {}
         self._calls: dict[Connection, Swarm] = {}
@@ -107,6 +116,7 @@ class Node(Machine):
         """Return when `handle_timer` wants to be called."""
         return earliest(
             self._endpoint.get_timer(),
+            self.streams.get_timer(),
             self._attempt_at,
             self._blocked_until,
             *(swarm.get_timer() for swarm in self._swarms.values()),
@@ -115,6 +125,7 @@ class Node(Machine):
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
         self._endpoint.handle_timer(now)
+        self.streams.handle_timer(now)
         self._handle_connections(now)
         if self._blocked_until is not None and self._blocked_until <= now:
             self._blocked_until = None
@@ -137,15 +148,27 @@ class Node(Machine):
 
     # Connections
 
+    def handle_streams(self, now: int) -> None:
+        """Take what the streams report. Call it after bytes came, before more are read."""
+        self._handle_connections(now)
+
     def _handle_connections(self, now: int) -> None:
-        while (report := self._endpoint.next_event()) is not None:
-            connection, event = report.connection, report.event
-            if isinstance(event, MessageReceived):
-                self._on_message(connection, event.data, now)
-            elif isinstance(event, Connected):
-                self._on_connected(connection, event.public_key, now)
-            elif isinstance(event, Disconnected):
-                self._on_disconnected(connection, event.reason, now)
+        for endpoint in (self._endpoint, self.streams):
+            while (report := endpoint.next_event()) is not None:
+                self._handle_report(report, now)
+
+    def _handle_report(self, report: ConnectionEvent, now: int) -> None:
+        connection, event = report.connection, report.event
+        if isinstance(event, BlockReceived):
+            known = self._peers.get(connection)
+            if known is not None:
+                known[0].receive_block(known[1], event.index, event.begin, event.data, now)
+        elif isinstance(event, MessageReceived):
+            self._on_message(connection, event.data, now)
+        elif isinstance(event, Connected):
+            self._on_connected(connection, event.public_key, now)
+        elif isinstance(event, Disconnected):
+            self._on_disconnected(connection, event.reason, now)
 
     def _on_connected(self, connection: Connection, public_key: bytes, now: int) -> None:
         swarm = self._calls.pop(connection, None)
@@ -195,7 +218,8 @@ class Node(Machine):
     def _call(self, now: int) -> None:
         for swarm in self._swarms.values():
             for address in swarm.next_attempts(now):
-                self._calls[self._endpoint.connect(address, now)] = swarm
+                endpoint = self.streams if swarm.uses_streams else self._endpoint
+                self._calls[endpoint.connect(address, now)] = swarm
 
     def _drop_strangers(self, now: int) -> None:
         for connection, (_, since) in list(self._strangers.items()):
@@ -215,9 +239,12 @@ class Node(Machine):
                 if self._budget is not None and (started or not self._budget.has_tokens(now)):
                     self._blocked_until = self._budget.next_tokens_at(now)
                     return started
+                bytes_before = swarm.stats.stream_bytes_out
                 if not swarm.next_upload(now):
                     break
                 started = True
+                if self._budget is not None:
+                    self._budget.take(swarm.stats.stream_bytes_out - bytes_before, now)
         return started
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
@@ -22,7 +22,7 @@ from livestream.swarm.greeting import extension_handshake, read_extension_handsh
 from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
 from livestream.transport.connection import Connection
 from livestream.wire import bencode, messages
-from livestream.wire.messages import Extended, Handshake, Message
+from livestream.wire.messages import Extended, Handshake, Message, Piece
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
 
@@ -67,6 +67,8 @@ class SwarmStats:
     source_bytes: int = 0
     "Of the kept ones, what came straight from the publisher."
     kept_bytes: int = 0
+    stream_bytes_out: int = 0
+    "Blocks handed to byte streams."
     message_errors: int = 0
 
 
@@ -75,6 +77,9 @@ class Swarm(ABC):
 
     Invariant: a peer is in `peers` from its greeting to its end; only READY peers are `ready`.
     """
+
+    uses_streams: ClassVar[bool] = False
+    "Whether its peers are called over byte streams (TCP) rather than over QUIC."
 
     def __init__(
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
@@ -191,6 +196,12 @@ class Swarm(ABC):
     @abstractmethod
     def next_upload(self, now: int) -> bool:
         """Hand what is most urgent to its connection; False when there is nothing to send."""
+
+    def receive_block(
+        self, peer: Peer, index: int, begin: int, data: bytes | memoryview, now: int
+    ) -> None:
+        """Take a block that a transport has parsed already."""
+        self.receive_message(peer, Piece(index, begin, bytes(data)).to_bytes(), now)
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""

@@ -1,0 +1,230 @@
+"""All of our TCP: moves bytes between sockets and streams, a batch of blocks a system call."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from livestream.errors import NetworkError
+from livestream.machine import Address
+from livestream.runtime.clock import Clock
+from livestream.transport.connection import ConnectionState
+from livestream.transport.stream import Stream
+from livestream.transport.streams import StreamEndpoint
+
+__all__ = ["TcpDriver"]
+
+BACKLOG: Final = 128
+READS_MAX: Final = 4  # A wake-up of one socket handles so many reads, then others run.
+TCP_INFO_BYTES: Final = 104
+TCP_INFO_RTT: Final = 68  # Offset of tcpi_rtt (µs) in Linux's struct tcp_info.
+WRITES_MAX: Final = 8
+
+
+class TcpDriver:
+    """The asyncio shell of a node's streams: raw sockets, read into the streams' own buffers.
+
+    Invariant: every open socket belongs to one stream; a closed stream's socket is closed at the
+    next `drain`.
+    """
+
+    def __init__(
+        self, streams: StreamEndpoint, clock: Clock, on_activity: Callable[[], None]
+    ) -> None:
+        self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._streams = streams
+        self._clock = clock
+        self._on_activity = on_activity
+        self._listener: socket.socket | None = None
+        self._sockets: dict[Stream, socket.socket] = {}
+        self._dialling: dict[Stream, socket.socket] = {}
+        self._blocked: dict[Stream, None] = {}
+        self._paused: dict[Stream, None] = {}
+
+    async def open(self, listen: Address) -> Address:
+        """Bind and listen. Raises NetworkError when the port cannot be had."""
+        is_v6 = ":" in listen.host
+        sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_v6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        try:
+            sock.bind(listen)
+            sock.listen(BACKLOG)
+        except OSError as error:
+            sock.close()
+            raise NetworkError(
+                f"TCP port {listen.port} on {listen.host} cannot be used ({error.strerror}). "
+                "Choose another with --listen HOST:PORT."
+            ) from error
+        self._listener = sock
+        self.address = Address(*sock.getsockname()[:2])
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_callers)
+        return self.address
+
+    def close(self) -> None:
+        """Stop, without a word to anyone."""
+        loop = asyncio.get_running_loop()
+        if self._listener is not None:
+            loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        for stream in [*self._sockets, *self._dialling]:
+            self._drop(stream)
+
+    def drain(self) -> None:
+        """Carry out what the streams want: dials, bytes out, goodbyes."""
+        while (stream := self._streams.next_dial()) is not None:
+            self._dial(stream)
+        for stream in self._streams.take_unsent():
+            if stream.state is ConnectionState.CLOSED:
+                self._drop(stream)
+            elif stream not in self._blocked:
+                self._write(stream)
+
+    # Sockets
+
+    def _on_callers(self) -> None:
+        if self._listener is None:
+            return
+        for _ in range(BACKLOG):
+            try:
+                sock, source = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                break  # Too many open files, or the caller has gone: the next wake-up tries again.
+            stream = self._streams.accept(_address(source), self._clock.now())
+            if stream is None:
+                sock.close()
+                continue
+            self._adopt(stream, sock)
+        self._on_activity()
+
+    def _dial(self, stream: Stream) -> None:
+        is_v6 = ":" in stream.address.host
+        sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM)
+        sock.setblocking(False)
+        code = sock.connect_ex(stream.address)
+        if code not in (0, errno.EINPROGRESS):
+            sock.close()
+            stream.lost(f"cannot connect: {errno.errorcode.get(code, code)}")
+            return
+        self._dialling[stream] = sock
+        asyncio.get_running_loop().add_writer(sock.fileno(), self._on_dialled, stream)
+
+    def _on_dialled(self, stream: Stream) -> None:
+        sock = self._dialling.pop(stream)
+        asyncio.get_running_loop().remove_writer(sock.fileno())
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code or stream.state is not ConnectionState.CONNECTING:
+            sock.close()
+            stream.lost(f"cannot connect: {errno.errorcode.get(code, code)}")
+        else:
+            stream.connected(self._clock.now())
+            self._adopt(stream, sock)
+        self._on_activity()
+
+    def _adopt(self, stream: Stream, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sockets[stream] = sock
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable, stream)
+
+    def _drop(self, stream: Stream) -> None:
+        loop = asyncio.get_running_loop()
+        sock = self._sockets.pop(stream, None) or self._dialling.pop(stream, None)
+        self._blocked.pop(stream, None)
+        self._paused.pop(stream, None)
+        if sock is not None:
+            loop.remove_reader(sock.fileno())
+            loop.remove_writer(sock.fileno())
+            sock.close()
+
+    # Bytes
+
+    def _on_readable(self, stream: Stream) -> None:
+        sock = self._sockets.get(stream)
+        for _ in range(READS_MAX):
+            if sock is None or stream.state is not ConnectionState.CONNECTED:
+                return
+            space = stream.get_buffer()
+            size = len(space)
+            try:
+                count = sock.recv_into(space)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._lose(stream, error.strerror or str(error))
+                return
+            finally:
+                space.release()
+            if not count:
+                self._lose(stream, "hung up")
+                return
+            self.bytes_in += count
+            stream.buffer_updated(count, self._clock.now())
+            self._on_activity()
+            stream.rewind()
+            if count < size:
+                return
+
+    def _write(self, stream: Stream) -> None:
+        sock = self._sockets.get(stream)
+        if sock is None:
+            return
+        for _ in range(WRITES_MAX):
+            buffers = stream.buffers_to_send()
+            if not buffers:
+                self._set_blocked(stream, sock, is_blocked=False)
+                return
+            try:
+                count = sock.sendmsg(buffers)
+            except (BlockingIOError, InterruptedError):
+                self._set_blocked(stream, sock, is_blocked=True)
+                return
+            except OSError as error:
+                self._lose(stream, error.strerror or str(error))
+                return
+            self.bytes_out += count
+            stream.sent(count, self._clock.now())
+        self._set_blocked(stream, sock, is_blocked=True)
+
+    def _set_blocked(self, stream: Stream, sock: socket.socket, *, is_blocked: bool) -> None:
+        loop = asyncio.get_running_loop()
+        if is_blocked and stream not in self._blocked:
+            self._blocked[stream] = None
+            loop.add_writer(sock.fileno(), self._on_writable, stream)
+        elif not is_blocked and stream in self._blocked:
+            del self._blocked[stream]
+            loop.remove_writer(sock.fileno())
+
+    def _on_writable(self, stream: Stream) -> None:
+        self._write(stream)
+        self._measure(stream)
+        self._on_activity()
+
+    def _measure(self, stream: Stream) -> None:
+        sock = self._sockets.get(stream)
+        if sock is None:
+            return
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+        if len(info) >= TCP_INFO_RTT + 4:
+            stream.rtt_measured_us = struct.unpack_from("I", info, TCP_INFO_RTT)[0]
+
+    def _lose(self, stream: Stream, reason: str) -> None:
+        stream.lost(reason)
+        self._drop(stream)
+        self._on_activity()
+
+
+def _address(source: tuple[str, int, int, int] | tuple[str, int]) -> Address:
+    host = source[0]
+    return Address(host.removeprefix("::ffff:") if "." in host else host, source[1])
