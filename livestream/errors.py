@@ -11,6 +11,10 @@
         * NetworkError         4   network or port
         * KeyMismatchError     5   key, passphrase or signature
         * MediaError           6   a source, a codec, a player
+        * MetainfoError        1   a .torrent or a magnet that cannot be
+        * UnfinishedError      7   not all of it is here
+        * HashMismatchError    8   what is on disk is not what it should be
+        * DiskError            1   DiskFullError: 9
         * ExistsError          13
 """
 
@@ -19,15 +23,20 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "DiskError",
+    "DiskFullError",
     "ExistsError",
+    "HashMismatchError",
     "KeyMismatchError",
     "LivestreamError",
     "MediaError",
     "MessageDecodeError",
+    "MetainfoError",
     "NetworkError",
     "NotFoundError",
     "ProtocolError",
     "StateError",
+    "UnfinishedError",
     "UsageError",
     "UserError",
     "VerificationError",
@@ -88,6 +97,32 @@ class MediaError(UserError):
     """A source cannot be opened or decoded, or no player can be started."""
 
     exit_code = 6
+
+
+class MetainfoError(UserError):
+    """A .torrent file or a magnet link is not one, or not one that can be trusted."""
+
+
+class UnfinishedError(UserError):
+    """The command ended before all of it was here."""
+
+    exit_code = 7
+
+
+class HashMismatchError(UserError):
+    """Data on disk is not what its hashes say."""
+
+    exit_code = 8
+
+
+class DiskError(UserError):
+    """A file cannot be read or written."""
+
+
+class DiskFullError(DiskError):
+    """No space is left."""
+
+    exit_code = 9
 
 
 class ExistsError(UserError):

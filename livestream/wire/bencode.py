@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from livestream.errors import MessageDecodeError
 
-__all__ = ["DEPTH_MAX", "Value", "decode", "encode"]
+__all__ = ["DEPTH_MAX", "Value", "decode", "decode_with_span", "encode"]
 
 Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 
@@ -48,10 +48,27 @@ def decode(data: bytes, *, allow_unsorted: bool = False) -> Value:
     return _Decoder(data, allow_unsorted).decode()
 
 
+def decode_with_span(data: bytes, key: bytes) -> tuple[Value, tuple[int, int] | None]:
+    """Parse one value, and say where the value of a key of its outermost dictionary stands.
+
+    An info-hash is over the bytes as they are: keys out of order are accepted, and encoding the
+    value again could give others.
+
+    Raises:
+        MessageDecodeError: as `decode`.
+    """
+    decoder = _Decoder(data, allow_unsorted=True, span_key=key)
+    value = decoder.decode()
+    return value, decoder.span
+
+
 class _Decoder:
     """Walks the bytes once with a stack of its own: depth is a limit, never a crash."""
 
-    def __init__(self, data: bytes, allow_unsorted: bool) -> None:
+    def __init__(self, data: bytes, allow_unsorted: bool, span_key: bytes | None = None) -> None:
+        self.span: tuple[int, int] | None = None
+        self._span_key = span_key
+        self._span_start = 0
         self._data = data
         self._at = 0
         self._allow_unsorted = allow_unsorted
@@ -102,8 +119,12 @@ class _Decoder:
             if value in parent or not (is_sorted or self._allow_unsorted):
                 raise MessageDecodeError("bencoding: keys repeated or out of order")
             self._keys[-1] = value
+            if len(self._stack) == 1 and value == self._span_key:
+                self._span_start = self._at
             return None
         parent[key] = value
+        if len(self._stack) == 1 and key == self._span_key:
+            self.span = self._span_start, self._at
         self._keys[-1] = None
         return None
 

@@ -1,0 +1,214 @@
+"""The disk side of a torrent: hashes, writes and reads whole pieces in threads (`DiskStore`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Final
+
+from livestream.errors import DiskError
+from livestream.pieces.blockstore import BlockStore
+from livestream.pieces.pieceset import PieceSet
+from livestream.pieces.verifier import Verdict
+from livestream.runtime.files import FileSet
+from livestream.runtime.resume import ResumeRecord
+from livestream.torrent.hashing import HashVerifier
+from livestream.torrent.metainfo import Metainfo
+
+__all__ = ["DiskEvents", "DiskStore"]
+
+IN_FLIGHT_MAX: Final = 64 << 20  # Bytes on their way to the disk before no more are asked for.
+CACHE_MAX: Final = 48 << 20  # Bytes of pieces kept in memory for those who download from us.
+CHECK_AHEAD: Final = 8  # Pieces a worker has waiting while a torrent is checked.
+
+
+class DiskEvents:
+    """What the store reports, on the loop's thread. Overridden by whoever drives a swarm."""
+
+    def on_verified(self, index: int, *, is_genuine: bool) -> None:
+        """A submitted piece was hashed, and kept if it is genuine."""
+
+    def on_loaded(self, index: int) -> None:
+        """A piece asked for is in memory, or is no longer held."""
+
+    def on_disk_error(self, index: int, error: DiskError) -> None:
+        """A submitted piece could not be kept."""
+
+
+class DiskStore(BlockStore):
+    """One torrent on disk.
+
+    Invariant: a piece is in `held` only after its bytes were hashed here, or a record vouches
+    for files that have not changed since; `_in_flight` counts bytes submitted and not reported.
+    """
+
+    def __init__(
+        self,
+        metainfo: Metainfo,
+        folder: Path,
+        *,
+        record: ResumeRecord,
+        wanted: frozenset[int] | None = None,
+        workers: int = 0,
+    ) -> None:
+        """Take the numbers of the wanted files; None: all."""
+        everything = frozenset(range(len(metainfo.files)))
+        self.metainfo = metainfo
+        self.held = PieceSet(metainfo.piece_count)
+        self.events = DiskEvents()
+        self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
+        self._record = record
+        self._verifier = HashVerifier(metainfo)
+        self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="disk")
+        self._in_flight = 0
+        self._pending: dict[Future[None], None] = {}
+        self._cache: OrderedDict[int, memoryview] = OrderedDict()
+        self._cached_bytes = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    # Life
+
+    async def open(self, on_progress: Callable[[int, int], None] | None = None) -> None:
+        """Make the files, and find out what is here. Raises DiskError."""
+        self._loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._files.create)
+        states = await asyncio.to_thread(self._files.states)
+        trusted, doubtful = self._record.judge(self.metainfo, states)
+        for index in trusted:
+            self.held.add(index)
+        await self.check(doubtful, on_progress)
+
+    async def check(
+        self, indexes: list[int], on_progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Hash pieces that are on disk, on all cores; `held` is right for them afterwards.
+
+        Raises:
+            DiskError: a file cannot be read.
+        """
+        loop = asyncio.get_running_loop()
+        limit = asyncio.Semaphore(CHECK_AHEAD * (os.cpu_count() or 1))
+        done = 0
+
+        async def one(index: int) -> None:
+            nonlocal done
+            async with limit:
+                is_genuine = await loop.run_in_executor(self._pool, self._is_on_disk, index)
+            if is_genuine:
+                self.held.add(index)
+            else:
+                self.held.discard(index)
+            done += 1
+            if on_progress is not None:
+                on_progress(done, len(indexes))
+
+        await asyncio.gather(*(one(index) for index in indexes))
+
+    async def save(self) -> None:
+        """Record what is held, once it is on the disk. Raises DiskError."""
+        bits = self.held.to_bytes()
+        await asyncio.to_thread(self._save, bits)
+
+    async def close(self, timeout_s: float) -> None:
+        """Finish what is under way, within a time, and record it."""
+        await asyncio.to_thread(wait, list(self._pending), timeout_s)
+        await asyncio.sleep(0)  # What the last writers reported is taken now.
+        try:
+            await self.save()
+        finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._files.close()
+
+    # BlockStore
+
+    def piece_size(self, index: int) -> int:
+        """Return the bytes of a piece."""
+        return self.metainfo.piece_size(index)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the disk keeps up."""
+        return self._in_flight < IN_FLIGHT_MAX
+
+    def submit(self, index: int, buffer: bytearray) -> None:
+        """Hash and keep a piece, in a thread."""
+        self._in_flight += len(buffer)
+        self._start(self._keep, index, buffer)
+
+    def load(self, index: int) -> None:
+        """Read a held piece into memory, in a thread."""
+        self._start(self._load, index)
+
+    def view(self, index: int) -> memoryview | None:
+        """Return a held piece if it is in memory."""
+        view = self._cache.get(index)
+        if view is not None:
+            self._cache.move_to_end(index)
+        return view
+
+    # In threads
+
+    def _is_on_disk(self, index: int) -> bool:
+        data = self._read(index)
+        return data is not None and self._verifier.verify(index, data) is Verdict.GENUINE
+
+    def _read(self, index: int) -> bytearray | None:
+        start = index * self.metainfo.piece_length
+        return self._files.read(start, self.metainfo.piece_size(index))
+
+    def _keep(self, index: int, buffer: bytearray) -> None:
+        try:
+            is_genuine = self._verifier.verify(index, buffer) is Verdict.GENUINE
+            if is_genuine:
+                self._files.write(index * self.metainfo.piece_length, buffer)
+        except DiskError as error:
+            self._report(self._on_error, index, len(buffer), error)
+            return
+        self._report(self._on_kept, index, len(buffer), is_genuine)
+
+    def _load(self, index: int) -> None:
+        try:
+            data = self._read(index)
+        except DiskError:
+            data = None
+        self._report(self._on_loaded, index, data)
+
+    def _save(self, bits: bytes) -> None:
+        self._files.sync()
+        self._record.save(self.metainfo, bits, self._files.states())
+
+    # On the loop
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        future: Future[None] = self._pool.submit(work, *arguments)
+        self._pending[future] = None
+        future.add_done_callback(lambda done: self._pending.pop(done, None))
+
+    def _report(self, callback: Callable[..., None], *arguments: object) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, *arguments)
+
+    def _on_kept(self, index: int, size: int, is_genuine: bool) -> None:
+        self._in_flight -= size
+        if is_genuine:
+            self.held.add(index)
+        self.events.on_verified(index, is_genuine=is_genuine)
+
+    def _on_error(self, index: int, size: int, error: DiskError) -> None:
+        self._in_flight -= size
+        self.events.on_disk_error(index, error)
+
+    def _on_loaded(self, index: int, data: bytearray | None) -> None:
+        if data is None:
+            self.held.discard(index)  # The file is gone or cut: what is not there is not served.
+        else:
+            self._cache[index] = memoryview(data).toreadonly()
+            self._cached_bytes += len(data)
+            while self._cached_bytes > CACHE_MAX and len(self._cache) > 1:
+                _, oldest = self._cache.popitem(last=False)
+                self._cached_bytes -= len(oldest)
+        self.events.on_loaded(index)

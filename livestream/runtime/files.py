@@ -1,0 +1,218 @@
+"""A torrent's files below one folder, opened so that no link can lead out of it (`FileSet`)."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Condition
+from typing import Final
+
+from livestream.errors import DiskError, DiskFullError
+from livestream.torrent.metainfo import Metainfo
+
+__all__ = ["FileSet"]
+
+OPEN_MAX: Final = 128  # Descriptors of one torrent; one of 100,000 files must work.
+FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+FILE_MODE: Final = 0o644
+PARTS: Final = -1  # The number of the part file among the files.
+
+
+class FileSet:
+    """Reads and writes the torrent's byte space. Safe to use from several threads.
+
+    Bytes of files that nobody wants, but that share a piece with wanted ones, go to a part file
+    with holes. Invariant: at most OPEN_MAX descriptors are open, none of them closed while used.
+    """
+
+    def __init__(self, metainfo: Metainfo, folder: Path, wanted: frozenset[int]) -> None:
+        """Take the numbers of the wanted files; nothing is opened yet."""
+        self._metainfo = metainfo
+        self._folder = folder
+        self._wanted = wanted
+        self._parts_name = f".{metainfo.info_hash.hex()}.parts"
+        self._open: OrderedDict[int, int] = OrderedDict()
+        self._users: dict[int, int] = {}
+        self._free = Condition()
+        self._root: int | None = None
+        self.touched: dict[int, None] = {}
+        "Files written since this was last emptied."
+
+    def create(self) -> None:
+        """Make the folder, and files that have no bytes. Raises DiskError."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for number in sorted(self._wanted):
+                entry = self._metainfo.files[number]
+                if not entry.length and not entry.is_padding:
+                    os.close(self._open_file(number, is_writing=True))
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        with self._free:
+            for descriptor in self._open.values():
+                os.close(descriptor)
+            self._open.clear()
+            if self._root is not None:
+                os.close(self._root)
+                self._root = None
+
+    def read(self, start: int, length: int) -> bytearray | None:
+        """Return bytes of the torrent; None where a file is missing or too short.
+
+        Raises:
+            DiskError: the disk fails.
+        """
+        buffer = bytearray(length)
+        at = 0
+        for span in self._metainfo.spans(start, length):
+            view = memoryview(buffer)[at : at + span.length]
+            at += span.length
+            if self._metainfo.files[span.file].is_padding:
+                continue
+            number, offset = self._place(span.file, span.start)
+            try:
+                with self._using(number, is_writing=False) as descriptor:
+                    if os.preadv(descriptor, [view], offset) != span.length:
+                        return None
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
+        return buffer
+
+    def write(self, start: int, data: bytes | bytearray) -> None:
+        """Write bytes of the torrent. Raises DiskError."""
+        at = 0
+        for span in self._metainfo.spans(start, len(data)):
+            view = memoryview(data)[at : at + span.length]
+            at += span.length
+            if self._metainfo.files[span.file].is_padding:
+                continue
+            number, offset = self._place(span.file, span.start)
+            try:
+                with self._using(number, is_writing=True) as descriptor:
+                    while view:
+                        count = os.pwrite(descriptor, view, offset)
+                        view, offset = view[count:], offset + count
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
+            self.touched[number] = None
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk. Raises DiskError."""
+        with self._free:
+            touched, self.touched = self.touched, {}
+        for number in touched:
+            try:
+                with self._using(number, is_writing=True) as descriptor:
+                    os.fdatasync(descriptor)
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
+
+    def states(self) -> list[tuple[int, int]]:
+        """Return (size, mtime in ns) of every file, the part file last; (-1, 0) if not there."""
+        found = []
+        for number in [*range(len(self._metainfo.files)), PARTS]:
+            try:
+                status = self._path(number).lstat()
+                found.append((status.st_size, status.st_mtime_ns))
+            except OSError:
+                found.append((-1, 0))
+        return found
+
+    # Helpers
+
+    def _place(self, file: int, start: int) -> tuple[int, int]:
+        """Return the file number, or PARTS, and the offset in it."""
+        if file in self._wanted:
+            return file, start
+        return PARTS, self._metainfo.files[file].offset + start
+
+    def _path(self, number: int) -> Path:
+        if number == PARTS:
+            return self._folder / self._parts_name
+        return self._folder.joinpath(*self._metainfo.files[number].path)
+
+    @contextmanager
+    def _using(self, number: int, *, is_writing: bool) -> Iterator[int]:
+        descriptor = self._take(number, is_writing=is_writing)
+        try:
+            yield descriptor
+        finally:
+            with self._free:
+                self._users[number] -= 1
+                if not self._users[number]:
+                    del self._users[number]
+                    self._free.notify()
+
+    def _take(self, number: int, *, is_writing: bool) -> int:
+        with self._free:
+            descriptor = self._open.get(number)
+            if descriptor is None:
+                self._evict()
+                descriptor = self._open_file(number, is_writing=is_writing)
+                self._open[number] = descriptor
+            self._open.move_to_end(number)
+            self._users[number] = self._users.get(number, 0) + 1
+            return descriptor
+
+    def _evict(self) -> None:
+        while len(self._open) >= OPEN_MAX:
+            idle = next((number for number in self._open if number not in self._users), None)
+            if idle is None:
+                self._free.wait()
+                continue
+            os.close(self._open.pop(idle))
+
+    def _open_file(self, number: int, *, is_writing: bool) -> int:
+        """Open for both if we may, step by step from the folder, following no link."""
+        if self._root is None:
+            raise FileNotFoundError(errno.ENOENT, "closed")
+        is_parts = number == PARTS
+        path = (self._parts_name,) if is_parts else self._metainfo.files[number].path
+        folder = os.dup(self._root)
+        try:
+            for name in path[:-1]:
+                if is_writing:
+                    _make_folder(name, folder)
+                inner = os.open(name, FOLDER_FLAGS, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            try:
+                flags = FILE_FLAGS | os.O_RDWR | (os.O_CREAT if is_writing else 0)
+                descriptor = os.open(path[-1], flags, FILE_MODE, dir_fd=folder)
+            except OSError as error:
+                if is_writing or error.errno not in (errno.EACCES, errno.EROFS):
+                    raise
+                descriptor = os.open(path[-1], FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
+        finally:
+            os.close(folder)
+        length = 0 if is_parts else self._metainfo.files[number].length
+        if is_writing and os.fstat(descriptor).st_size < length:
+            os.ftruncate(descriptor, length)  # Sparse: bytes come in any order.
+        return descriptor
+
+
+def _make_folder(name: str, folder: int) -> None:
+    try:
+        os.mkdir(name, dir_fd=folder)
+    except FileExistsError:
+        return
+
+
+def disk_error(error: OSError, path: Path) -> DiskError:
+    """Say what an OSError means for the person who wants the file."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFullError(f"No space for {path}. Free some, or choose another folder with -o.")
+    if error.errno == errno.ELOOP:
+        return DiskError(f"{path} is a link: torrents are not written through links.")
+    return DiskError(f"{path}: {error.strerror}. Check the folder and its permissions.")

@@ -1,0 +1,392 @@
+"""What a .torrent file says (BEP 3, 52, 47, 12, 19, 27): `Metainfo`, parsed and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+from typing import Final, TypeAlias
+
+from livestream.errors import MessageDecodeError, MetainfoError
+from livestream.torrent.paths import clean_paths
+from livestream.wire import bencode
+from livestream.wire.bencode import Value
+
+__all__ = ["FileEntry", "Metainfo", "Span"]
+
+METADATA_BYTES_MAX: Final = 30 << 20  # As libtorrent: 2 GB ones are seen in the wild.
+PIECES_MAX: Final = 2_000_000
+FILES_MAX: Final = 100_000
+TOTAL_BYTES_MAX: Final = (1 << 63) - 1
+PIECE_LENGTH_MAX: Final = 1 << 29
+V2_PIECE_LENGTH_MIN: Final = 16 * 1024
+SHA1_SIZE: Final = 20
+SHA256_SIZE: Final = 32
+TRACKERS_MAX: Final = 200
+URLS_MAX: Final = 200
+TREE_DEPTH_MAX: Final = 64
+TEXT_MAX: Final = 1_000
+
+_Dict: TypeAlias = dict[bytes, Value]
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file. `path` is safe to use below any folder, and unique in its torrent."""
+
+    path: tuple[str, ...]
+    length: int
+    offset: int
+    "Of its first byte in the torrent's byte space."
+    is_padding: bool = False
+    root: bytes = b""
+    "Merkle root of its 16 KiB leaves (BEP 52); empty for v1, and for empty files."
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of bytes in one file."""
+
+    file: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Metainfo:
+    """A torrent. `hashes` is one SHA-1 a piece (v1); `layers` SHA-256 ones by root (v2).
+
+    Invariant: the files tile `[0, length)` in order, padding included; where both versions are
+    there, they describe the same files.
+    """
+
+    name: str
+    piece_length: int
+    files: tuple[FileEntry, ...]
+    length: int
+    info: bytes
+    "The raw bytes of the info dictionary: what the info-hashes are over."
+    hashes: bytes = b""
+    layers: dict[bytes, bytes] = field(default_factory=dict)
+    has_v2: bool = False
+    is_single: bool = False
+    is_private: bool = False
+    trackers: tuple[tuple[str, ...], ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    comment: str = ""
+    created_by: str = ""
+    created_at: int | None = None
+
+    @property
+    def has_v1(self) -> bool:
+        """Whether it has SHA-1 piece hashes."""
+        return bool(self.hashes)
+
+    @property
+    def info_hash_v1(self) -> bytes:
+        """SHA-1 of the info dictionary."""
+        return sha1(self.info, usedforsecurity=False).digest()
+
+    @property
+    def info_hash_v2(self) -> bytes:
+        """SHA-256 of the info dictionary."""
+        return sha256(self.info).digest()
+
+    @property
+    def info_hash(self) -> bytes:
+        """The 20 bytes by which peers and trackers know it."""
+        return self.info_hash_v1 if self.has_v1 or not self.has_v2 else self.info_hash_v2[:20]
+
+    @property
+    def piece_count(self) -> int:
+        """How many pieces."""
+        return -(-self.length // self.piece_length)
+
+    def piece_size(self, index: int) -> int:
+        """Return the bytes of a piece: the last one may be shorter."""
+        return min(self.piece_length, self.length - index * self.piece_length)
+
+    def spans(self, start: int, length: int) -> Iterator[Span]:
+        """Yield the runs in files that bytes `[start, start + length)` of the torrent are."""
+        low, high = 0, len(self.files)
+        while low < high:
+            middle = (low + high) // 2
+            entry = self.files[middle]
+            if entry.offset + entry.length <= start:
+                low = middle + 1
+            else:
+                high = middle
+        end = start + length
+        for number in range(low, len(self.files)):
+            entry = self.files[number]
+            if entry.offset >= end:
+                return
+            first = max(start, entry.offset)
+            count = min(end, entry.offset + entry.length) - first
+            if count > 0:
+                yield Span(number, first - entry.offset, count)
+
+    @classmethod
+    def parse(cls, data: bytes) -> Metainfo:
+        """Parse a .torrent file.
+
+        Raises:
+            MetainfoError: it is none, or contradicts itself, or goes beyond a limit.
+        """
+        if len(data) > METADATA_BYTES_MAX:
+            raise MetainfoError(f"This .torrent has {len(data):,} bytes: more than can be one.")
+        try:
+            outer, span = bencode.decode_with_span(data, b"info")
+        except MessageDecodeError as error:
+            raise MetainfoError(f"Not a .torrent file: {error}.") from error
+        if not isinstance(outer, dict) or span is None:
+            raise MetainfoError("Not a .torrent file: it has no info dictionary.")
+        return _Parser(outer, data[span[0] : span[1]]).parse()
+
+    @classmethod
+    def from_info(cls, info: bytes, trackers: Sequence[Sequence[str]] = ()) -> Metainfo:
+        """Parse an info dictionary that peers gave (BEP 9).
+
+        Raises:
+            MetainfoError: as `parse`.
+        """
+        tiers: list[Value] = [[url.encode() for url in tier] for tier in trackers]
+        try:
+            parsed = bencode.decode(info, allow_unsorted=True)
+        except MessageDecodeError as error:
+            raise MetainfoError(f"Not an info dictionary: {error}.") from error
+        return _Parser({b"info": parsed, b"announce-list": tiers}, info).parse()
+
+
+class _Parser:
+    """Reads one decoded .torrent; every rule that it breaks is a MetainfoError."""
+
+    def __init__(self, outer: _Dict, raw_info: bytes) -> None:
+        info = outer.get(b"info")
+        if not isinstance(info, dict):
+            raise MetainfoError("Not a .torrent file: its info is no dictionary.")
+        self._outer = outer
+        self._info: _Dict = info
+        self._raw_info = raw_info
+
+    def parse(self) -> Metainfo:
+        info = self._info
+        piece_length = info.get(b"piece length")
+        if not isinstance(piece_length, int) or not 0 < piece_length <= PIECE_LENGTH_MAX:
+            raise MetainfoError("This torrent's piece length is no number that can be.")
+        name = self._text(info, b"name") or "torrent"
+        has_v1 = b"pieces" in info
+        version = info.get(b"meta version", 1)
+        has_v2 = version == 2
+        if not has_v2 and (version != 1 or not has_v1):
+            raise MetainfoError("This torrent has no piece hashes of a version known here.")
+        files = self._files_v1(name) if has_v1 else []
+        is_single = b"length" in info
+        if has_v2:
+            tree, is_single_v2 = self._files_v2(name, piece_length)
+            if has_v1:
+                files = _match(files, tree)
+            else:
+                files, is_single = tree, is_single_v2
+        files = _cleaned(files, name, is_single=is_single)
+        length = files[-1].offset + files[-1].length
+        hashes = self._hashes(length, piece_length) if has_v1 else b""
+        layers = self._layers(files, piece_length) if has_v2 else {}
+        return Metainfo(
+            name=clean_paths([[name]])[0][0],
+            piece_length=piece_length,
+            files=tuple(files),
+            length=length,
+            info=self._raw_info,
+            hashes=hashes,
+            layers=layers,
+            has_v2=has_v2,
+            is_single=is_single,
+            is_private=info.get(b"private") == 1,
+            trackers=self._trackers(),
+            web_seeds=self._urls(b"url-list"),
+            comment=self._text(self._outer, b"comment"),
+            created_by=self._text(self._outer, b"created by"),
+            created_at=self._date(),
+        )
+
+    # Files
+
+    def _files_v1(self, name: str) -> list[FileEntry]:
+        if b"length" in self._info:
+            if b"files" in self._info:
+                raise MetainfoError("This torrent is one file and several at once.")
+            return [FileEntry((name,), _length(self._info), 0)]
+        listed = self._info.get(b"files")
+        if not isinstance(listed, list) or not listed:
+            raise MetainfoError("This torrent has no files.")
+        if len(listed) > FILES_MAX:
+            raise MetainfoError(f"This torrent has {len(listed):,} files: over {FILES_MAX:,}.")
+        files, offset = [], 0
+        for entry in listed:
+            if not isinstance(entry, dict):
+                raise MetainfoError("This torrent's list of files is malformed.")
+            length = _length(entry)
+            path = entry.get(b"path.utf-8", entry.get(b"path"))
+            if not isinstance(path, list) or not path:
+                raise MetainfoError("A file of this torrent has no path.")
+            parts = tuple(_decode(part) for part in path if isinstance(part, bytes))
+            if len(parts) != len(path):
+                raise MetainfoError("A path of this torrent is not text.")
+            attributes = entry.get(b"attr", b"")
+            is_padding = isinstance(attributes, bytes) and b"p" in attributes
+            files.append(FileEntry(parts, length, offset, is_padding))
+            offset += length
+        if not 0 < offset <= TOTAL_BYTES_MAX:
+            raise MetainfoError("This torrent's files have no bytes, or more than there can be.")
+        return files
+
+    def _files_v2(self, name: str, piece_length: int) -> tuple[list[FileEntry], bool]:
+        """Return the files, padded to pieces as v2 lays them out, and whether it is only one."""
+        if piece_length < V2_PIECE_LENGTH_MIN or piece_length & (piece_length - 1):
+            raise MetainfoError("This v2 torrent's piece length is no power of two from 16 KiB.")
+        leaves = list(_walk(self._info.get(b"file tree")))
+        if not leaves:
+            raise MetainfoError("This torrent has no files.")
+        if len(leaves) > FILES_MAX:
+            raise MetainfoError(f"This torrent has over {FILES_MAX:,} files.")
+        files: list[FileEntry] = []
+        offset = 0
+        last = max(number for number, (_, leaf) in enumerate(leaves) if _length(leaf) or not number)
+        for number, (path, properties) in enumerate(leaves):
+            length = _length(properties)
+            root = properties.get(b"pieces root", b"")
+            if not isinstance(root, bytes) or len(root) != (SHA256_SIZE if length else 0):
+                raise MetainfoError("A file of this v2 torrent has no root hash.")
+            files.append(FileEntry(path, length, offset, root=root))
+            offset += length
+            gap = -offset % piece_length
+            if gap and number < last:
+                files.append(FileEntry((".pad", str(gap)), gap, offset, is_padding=True))
+                offset += gap
+        if not 0 < offset <= TOTAL_BYTES_MAX:
+            raise MetainfoError("This torrent's files have no bytes, or more than there can be.")
+        return files, len(leaves) == 1 and leaves[0][0] == (name,)
+
+    # Hashes
+
+    def _hashes(self, length: int, piece_length: int) -> bytes:
+        hashes = self._info.get(b"pieces")
+        count = -(-length // piece_length)
+        if count > PIECES_MAX:
+            raise MetainfoError(f"This torrent has {count:,} pieces: over {PIECES_MAX:,}.")
+        if not isinstance(hashes, bytes) or len(hashes) != SHA1_SIZE * count:
+            raise MetainfoError(f"This torrent has not the hashes of its {count:,} pieces.")
+        return hashes
+
+    def _layers(self, files: Sequence[FileEntry], piece_length: int) -> dict[bytes, bytes]:
+        """Check the piece layers that are given; a magnet's metadata comes without."""
+        given = self._outer.get(b"piece layers", {})
+        if not isinstance(given, dict):
+            raise MetainfoError("This torrent's piece layers are malformed.")
+        layers: dict[bytes, bytes] = {}
+        for entry in files:
+            if entry.length <= piece_length or entry.is_padding:
+                continue
+            layer = given.get(entry.root)
+            count = -(-entry.length // piece_length)
+            if count > PIECES_MAX:
+                raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
+            if layer is None and not given:
+                continue
+            if not isinstance(layer, bytes) or len(layer) != SHA256_SIZE * count:
+                raise MetainfoError(f"The piece hashes of {entry.path[-1]} are missing.")
+            layers[entry.root] = layer
+        return layers
+
+    # The rest
+
+    def _trackers(self) -> tuple[tuple[str, ...], ...]:
+        tiers: list[tuple[str, ...]] = []
+        listed = self._outer.get(b"announce-list")
+        for tier in listed if isinstance(listed, list) else []:
+            urls = [_url(url) for url in tier] if isinstance(tier, list) else []
+            found = tuple(dict.fromkeys(url for url in urls if url))
+            if found:
+                tiers.append(found)
+        if not tiers:
+            single = _url(self._outer.get(b"announce"))
+            tiers = [(single,)] if single else []
+        return tuple(tiers[:TRACKERS_MAX])
+
+    def _urls(self, key: bytes) -> tuple[str, ...]:
+        value = self._outer.get(key)
+        urls = value if isinstance(value, list) else [value]
+        return tuple(found for url in urls[:URLS_MAX] if (found := _url(url)))
+
+    def _text(self, holder: _Dict, key: bytes) -> str:
+        value = holder.get(key + b".utf-8", holder.get(key))
+        return _decode(value)[:TEXT_MAX] if isinstance(value, bytes) else ""
+
+    def _date(self) -> int | None:
+        value = self._outer.get(b"creation date")
+        return value if isinstance(value, int) and 0 < value < 1 << 40 else None
+
+
+def _walk(tree: Value | None) -> Iterator[tuple[tuple[str, ...], _Dict]]:
+    """Yield (path, properties) of the files of a v2 tree, in its order."""
+    if not isinstance(tree, dict):
+        raise MetainfoError("This v2 torrent has no file tree.")
+    stack: list[tuple[tuple[str, ...], Value]] = [((), tree)]
+    while stack:
+        path, node = stack.pop()
+        if not isinstance(node, dict) or len(path) > TREE_DEPTH_MAX:
+            raise MetainfoError("This v2 torrent's file tree is malformed.")
+        properties = node.get(b"")
+        if isinstance(properties, dict):
+            if len(node) > 1 or not path:
+                raise MetainfoError("A file of this v2 torrent is a folder too.")
+            yield path, properties
+            continue
+        names = sorted(node, reverse=True)
+        stack += [((*path, _decode(name)), node[name]) for name in names]
+
+
+def _match(files: Sequence[FileEntry], tree: Sequence[FileEntry]) -> list[FileEntry]:
+    """Take v1's layout with v2's roots. Raises MetainfoError where they are not the same files."""
+    real = [entry for entry in files if not entry.is_padding]
+    other = [entry for entry in tree if not entry.is_padding]
+    same = [(entry.path, entry.length) for entry in real] == [
+        (entry.path, entry.length) for entry in other
+    ]
+    if not same:
+        raise MetainfoError("This hybrid torrent's two halves describe different files.")
+    roots = iter(other)
+    matched = []
+    for entry in files:
+        root = b"" if entry.is_padding else next(roots).root
+        matched.append(FileEntry(entry.path, entry.length, entry.offset, entry.is_padding, root))
+    return matched
+
+
+def _cleaned(files: Sequence[FileEntry], name: str, *, is_single: bool) -> list[FileEntry]:
+    """Give every file its safe path; several are below a folder with the torrent's name."""
+    prefix: tuple[str, ...] = () if is_single else (name,)
+    paths = clean_paths([(*prefix, *entry.path) for entry in files])
+    return [
+        FileEntry(path, entry.length, entry.offset, entry.is_padding, entry.root)
+        for path, entry in zip(paths, files, strict=True)
+    ]
+
+
+def _length(holder: _Dict) -> int:
+    length = holder.get(b"length")
+    if not isinstance(length, int) or not 0 <= length <= TOTAL_BYTES_MAX:
+        raise MetainfoError("A file of this torrent has a length that cannot be.")
+    return length
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace")
+
+
+def _url(value: Value | None) -> str:
+    if not isinstance(value, bytes) or len(value) > TEXT_MAX:
+        return ""
+    url = value.decode("utf-8", "replace").strip()
+    return url if url.startswith(("http://", "https://", "udp://")) else ""
