@@ -26,7 +26,8 @@ class ResumeRecord:
     trusted, and nothing that was verified is lost.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        """Take where it is; None: nothing is kept, so everything is hashed at each start."""
         self._path = path
 
     def judge(
@@ -60,6 +61,8 @@ class ResumeRecord:
 
     def save(self, metainfo: Metainfo, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         """Replace the record. Raises OSError."""
+        if self._path is None:
+            return
         record = bencode.encode(
             {
                 b"format": FORMAT,
@@ -80,7 +83,7 @@ class ResumeRecord:
     def _load(self, metainfo: Metainfo) -> tuple[PieceSet, list[tuple[int, int]]] | None:
         """Return what was recorded; None for nothing, or nothing that can be used."""
         try:
-            fields = bencode.decode(self._path.read_bytes())
+            fields = bencode.decode(self._path.read_bytes()) if self._path is not None else None
         except (OSError, MessageDecodeError):
             return None
         if not isinstance(fields, dict) or fields.get(b"info-hash") != metainfo.info_hash_v2:

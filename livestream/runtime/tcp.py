@@ -79,8 +79,9 @@ class TcpDriver:
         for stream in [*self._sockets, *self._dialling]:
             self._drop(stream)
 
-    def drain(self) -> None:
-        """Carry out what the streams want: dials, bytes out, goodbyes."""
+    def drain(self) -> bool:
+        """Carry out what the streams want: dials, bytes out, goodbyes. True if bytes went out."""
+        before = self.bytes_out
         while (stream := self._streams.next_dial()) is not None:
             self._dial(stream)
         for stream in self._streams.take_unsent():
@@ -88,6 +89,7 @@ class TcpDriver:
                 self._drop(stream)
             elif stream not in self._blocked:
                 self._write(stream)
+        return self.bytes_out != before
 
     # Sockets
 

@@ -62,13 +62,16 @@ class UdpDriver:
         on_event: Callable[[Event], None],
         *,
         use_trains: bool = True,
+        on_turn: Callable[[], None] | None = None,
     ) -> None:
+        """Take the machine; `on_turn` is called after each turn that began with this driver."""
         self.stats = UdpStats()
         self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
         self._machine = machine
         self._clock = clock
         self._on_event = on_event
         self._use_trains = use_trains
+        self._on_turn = on_turn
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -156,7 +159,12 @@ class UdpDriver:
             self._machine.handle_timer(self._clock.now())
         except Exception as error:
             self._fail(error)
+        self._end_turn()
+
+    def _end_turn(self) -> None:
         self.drain()
+        if self._on_turn is not None:
+            self._on_turn()
 
     def _on_readable(self) -> None:
         try:
@@ -167,7 +175,7 @@ class UdpDriver:
                 self._machine.receive_train(train, self._clock.now())
         except Exception as error:
             self._fail(error)
-        self.drain()
+        self._end_turn()
 
     def _read(self) -> Train | None:
         if self._socket is None:

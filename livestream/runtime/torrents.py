@@ -1,0 +1,246 @@
+"""Torrents under way: one node, its sockets, and a disk store each (`TorrentSession`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from random import SystemRandom
+from typing import Final
+
+from livestream.config import SwarmConfig
+from livestream.discovery.announce import Announcer
+from livestream.errors import DiskError, NetworkError
+from livestream.machine import SECOND, Address, Event
+from livestream.runtime.clock import Clock
+from livestream.runtime.disk import DiskEvents, DiskStore
+from livestream.runtime.http import TrackerClient
+from livestream.runtime.keys import new_identity
+from livestream.runtime.resume import ResumeRecord
+from livestream.runtime.tcp import TcpDriver
+from livestream.runtime.udp import UdpDriver
+from livestream.swarm.blocks import BlockSeams, BlockSwarm
+from livestream.swarm.node import Node
+from livestream.torrent.choker import TitForTat
+from livestream.torrent.metainfo import Metainfo
+from livestream.torrent.picker import RarestFirst
+
+__all__ = ["Torrent", "TorrentOptions", "TorrentSession"]
+
+SAVE_INTERVAL_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 5.0
+DISK_RETRY_S: Final = 30.0
+PORT_TRIES: Final = 8
+SILENCE_MAX_US: Final = 180 * SECOND  # Ordinary peers say something every two minutes.
+PUMPS_MAX: Final = 64  # Rounds of uploads before other work gets its turn.
+
+
+@dataclass(frozen=True, slots=True)
+class TorrentOptions:
+    """How one torrent is to be had."""
+
+    folder: Path
+    wanted: frozenset[int] | None = None
+    "Numbers of the wanted files; None: all."
+    is_sequential: bool = False
+    peers: tuple[Address, ...] = ()
+    trackers: tuple[str, ...] = ()
+    record: Path | None = None
+    "Where it is kept what is on disk; None: nowhere, so that it is hashed at each start."
+
+
+class Torrent(DiskEvents):
+    """One torrent under way: its store and its swarm, and what passes between them."""
+
+    def __init__(
+        self, metainfo: Metainfo, store: DiskStore, swarm: BlockSwarm, session: TorrentSession
+    ) -> None:
+        self.metainfo = metainfo
+        self.store = store
+        self.swarm = swarm
+        self.completed = asyncio.Event()
+        "Set when all that is wanted is here."
+        self.error: DiskError | None = None
+        "Why nothing more can be kept just now."
+        self._session = session
+        self._tasks: list[asyncio.Task[None]] = []
+        store.events = self
+        if swarm.is_complete:
+            self.completed.set()
+
+    def start(self, trackers: list[Announcer], clock: Clock) -> None:
+        """Announce, and keep the record."""
+        client = TrackerClient(trackers, clock, self.learn_peers)
+        self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
+
+    async def stop(self) -> None:
+        """Finish what is on its way to the disk, and record it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.store.close(CLOSE_TIMEOUT_S)
+
+    def learn_peers(self, addresses: list[Address]) -> None:
+        """Take addresses that a tracker, or the user, gave."""
+        self._session.add_candidates(self.swarm, addresses)
+
+    # DiskEvents
+
+    def on_verified(self, index: int, *, is_genuine: bool) -> None:
+        """A piece was hashed, and kept if it is genuine."""
+        self.error = None
+        self.swarm.on_verified(index, is_genuine=is_genuine, now=self._session.clock.now())
+        if self.swarm.is_complete:
+            self.completed.set()
+        self._session.pump()
+
+    def on_loaded(self, index: int) -> None:
+        """A piece that peers wait for is in memory."""
+        self.swarm.on_loaded(index, self._session.clock.now())
+        self._session.pump()
+
+    def on_disk_error(self, index: int, error: DiskError) -> None:
+        """A piece could not be kept: this torrent waits, others go on."""
+        self.swarm.on_store_failed(index, str(error), self._session.clock.now())
+        if self.error is None:
+            asyncio.get_running_loop().call_later(DISK_RETRY_S, self._retry)
+        self.error = error
+
+    def _retry(self) -> None:
+        self.error = None
+        self.swarm.resume(self._session.clock.now())
+        self._session.pump()
+
+    async def _keep_saving(self) -> None:
+        saved = -1
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            if self.store.held.held != saved:
+                saved = self.store.held.held
+                with suppress(DiskError, OSError):  # It is tried again; the data is not at risk.
+                    await self.store.save()
+
+
+class TorrentSession:
+    """All torrents of one process, behind one port.
+
+    Invariant: after anything happens to the node, its sockets are served (`pump`).
+    """
+
+    def __init__(self, *, upload_bps: int | None = None) -> None:
+        self.clock = Clock()
+        self.torrents: list[Torrent] = []
+        self._rng = SystemRandom()
+        self._identity = new_identity()
+        self._config = SwarmConfig(
+            neighbours_wanted=80,
+            peers_max=200,
+            attempts_max=30,
+            silence_max_us=SILENCE_MAX_US,
+            upload_bps=upload_bps,
+        )
+        self.node = Node(self._identity, self._rng, swarm=self._config)
+        self.udp = UdpDriver(self.node, self.clock, self._on_event, on_turn=self.pump)
+        self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes)
+        self._is_pumping = False
+        self._pump_again: asyncio.Handle | None = None
+
+    async def open(self, listen: Address) -> Address:
+        """Listen for TCP and UDP on one port. Raises NetworkError."""
+        error = NetworkError("no port")
+        for _ in range(1 if listen.port else PORT_TRIES):
+            address = await self.tcp.open(listen)
+            try:
+                await self.udp.open(address)
+            except NetworkError as failure:
+                error = failure
+                self.tcp.close()
+            else:
+                return address
+        raise error
+
+    async def add(
+        self,
+        metainfo: Metainfo,
+        options: TorrentOptions,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Torrent:
+        """Look what is on disk, then take part. Raises DiskError."""
+        record = ResumeRecord(options.record)
+        store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
+        await store.open(on_progress)
+        picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
+        for index in range(metainfo.piece_count):
+            if index in store.held or not _is_wanted(metainfo, index, options.wanted):
+                picker.close(index)
+        swarm = BlockSwarm(
+            metainfo.info_hash,
+            self._identity.public_key,
+            BlockSeams(store, picker, TitForTat(self._rng)),
+            self._config,
+            self._rng,
+        )
+        torrent = Torrent(metainfo, store, swarm, self)
+        self.torrents.append(torrent)
+        self.node.add_swarm(swarm, self.clock.now())
+        self.add_candidates(swarm, list(options.peers))
+        urls = dict.fromkeys(
+            [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
+        )
+        torrent.start(
+            [
+                Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port)
+                for url in urls
+                if url.startswith(("http://", "https://"))
+            ],
+            self.clock,
+        )
+        return torrent
+
+    def add_candidates(self, swarm: BlockSwarm, addresses: list[Address]) -> None:
+        """Tell a swarm where peers may be."""
+        self.node.add_candidates(swarm.info_hash, addresses, self.clock.now())
+        self.pump()
+
+    async def close(self) -> None:
+        """Stop every torrent, say goodbye, and go."""
+        await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
+        self.node.close("done", self.clock.now())
+        self.pump()
+        self.udp.close()
+        self.tcp.close()
+
+    def pump(self) -> None:
+        """Carry out what the node wants until it wants nothing, or for a fair while."""
+        if self._is_pumping:
+            return
+        self._is_pumping = True
+        try:
+            for _ in range(PUMPS_MAX):
+                self.udp.drain()
+                if not self.tcp.drain():
+                    return
+        finally:
+            self._is_pumping = False
+        if self._pump_again is None:
+            self._pump_again = asyncio.get_running_loop().call_soon(self._on_turn)
+
+    def _on_turn(self) -> None:
+        self._pump_again = None
+        self.pump()
+
+    def _on_bytes(self) -> None:
+        self.node.handle_streams(self.clock.now())
+        self.pump()
+
+    def _on_event(self, event: Event) -> None:
+        """What swarms report is in their counters."""
+
+
+def _is_wanted(metainfo: Metainfo, index: int, wanted: frozenset[int] | None) -> bool:
+    if wanted is None:
+        return True
+    start = index * metainfo.piece_length
+    return any(span.file in wanted for span in metainfo.spans(start, metainfo.piece_size(index)))
