@@ -14,7 +14,7 @@ from typing import Final
 from livestream.errors import DiskError, DiskFullError
 from livestream.torrent.metainfo import Metainfo
 
-__all__ = ["FileSet"]
+__all__ = ["FileSet", "disk_error"]
 
 OPEN_MAX: Final = 128  # Descriptors of one torrent; one of 100,000 files must work.
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -43,11 +43,18 @@ class FileSet:
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
 
+    def open(self) -> None:
+        """Open the folder. Raises DiskError."""
+        try:
+            self._root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise disk_error(error, self._folder) from error
+
     def create(self) -> None:
         """Make the folder, and files that have no bytes. Raises DiskError."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self.open()
             for number in sorted(self._wanted):
                 entry = self._metainfo.files[number]
                 if not entry.length and not entry.is_padding:
