@@ -12,7 +12,7 @@ from typing import Final
 
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import Announcer
-from livestream.errors import DiskError, NetworkError
+from livestream.errors import DiskError, NetworkError, NotFoundError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskEvents, DiskStore
@@ -22,8 +22,12 @@ from livestream.runtime.resume import ResumeRecord
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.udp import UdpDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
+from livestream.swarm.metadata import MetadataFetch, MetadataServe
 from livestream.swarm.node import Node
+from livestream.swarm.seekers import SeekerSwarm
+from livestream.swarm.swarm import Swarm
 from livestream.torrent.choker import TitForTat
+from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
 from livestream.torrent.picker import RarestFirst
 
@@ -182,24 +186,57 @@ class TorrentSession:
             self._config,
             self._rng,
         )
+        swarm.metadata_size = len(metainfo.info)
+        swarm.speak(MetadataServe(metainfo.info))
         torrent = Torrent(metainfo, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, list(options.peers))
-        urls = dict.fromkeys(
-            [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
-        )
-        torrent.start(
-            [
-                Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port)
-                for url in urls
-                if url.startswith(("http://", "https://"))
-            ],
-            self.clock,
-        )
+        urls = [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
+        torrent.start(self._announcers(swarm, urls), self.clock)
         return torrent
 
-    def add_candidates(self, swarm: BlockSwarm, addresses: list[Address]) -> None:
+    async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
+        """Get a magnet's metadata from its peers.
+
+        Raises:
+            NotFoundError: nobody gave it within the time.
+            MetainfoError: it is genuine, and cannot be used.
+        """
+        swarm = SeekerSwarm(magnet.info_hash, self._identity.public_key, self._config, self._rng)
+        found: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        hashes = magnet.info_hash_v1, magnet.info_hash_v2
+        swarm.speak(MetadataFetch(hashes, found.set_result, swarm.ban))
+        self.node.add_swarm(swarm, self.clock.now())
+        self.add_candidates(swarm, [*magnet.peers, *options.peers])
+        announcers = self._announcers(swarm, [*magnet.trackers, *options.trackers])
+
+        def learn(addresses: list[Address]) -> None:
+            self.add_candidates(swarm, addresses)
+
+        announcing = asyncio.create_task(TrackerClient(announcers, self.clock, learn).run())
+        try:
+            info = await asyncio.wait_for(found, timeout_s)
+        except TimeoutError:
+            raise NotFoundError(
+                f"Nobody gave the metadata of {magnet.info_hash.hex()} within {timeout_s:.0f} s. "
+                "Is somebody sharing it, and do its trackers answer? --peer HOST:PORT names a peer."
+            ) from None
+        finally:
+            announcing.cancel()
+            await asyncio.gather(announcing, return_exceptions=True)
+            self.node.remove_swarm(swarm, self.clock.now())
+            self.pump()
+        return Metainfo.from_info(info, [[url] for url in magnet.trackers])
+
+    def _announcers(self, swarm: Swarm, urls: list[str]) -> list[Announcer]:
+        return [
+            Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port)
+            for url in dict.fromkeys(urls)
+            if url.startswith(("http://", "https://"))
+        ]
+
+    def add_candidates(self, swarm: Swarm, addresses: list[Address]) -> None:
         """Tell a swarm where peers may be."""
         self.node.add_candidates(swarm.info_hash, addresses, self.clock.now())
         self.pump()

@@ -94,6 +94,8 @@ class BlockSwarm(Swarm):
         self.is_paused = False
         "No requests go out: the disk is full, or the user wants it so."
         self.upload_bps: int | None = config.upload_bps
+        self.metadata_size = 0
+        "Bytes of the info dictionary, where it is offered to peers."
         self._choker = seams.choker
         self._requests = Requests(seams.store, seams.picker, self.ban)
         self._loading: dict[int, None] = {}
@@ -222,7 +224,12 @@ class BlockSwarm(Swarm):
         peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
 
     def _greeting_fields(self) -> dict[bytes, Value]:
-        return {b"reqq": REQUESTS_TAKEN}
+        fields: dict[bytes, Value] = {b"reqq": REQUESTS_TAKEN}
+        if self.metadata_size:
+            fields[b"metadata_size"] = self.metadata_size
+        if self.is_complete:
+            fields[b"upload_only"] = 1
+        return fields
 
     def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
         if not isinstance(peer, BlockPeer):

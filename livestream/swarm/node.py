@@ -72,6 +72,12 @@ class Node(Machine):
         self._swarms[swarm.info_hash] = swarm
         self._attempt_at = now
 
+    def remove_swarm(self, swarm: Swarm, now: int) -> None:
+        """Leave a swarm."""
+        for peer in list(swarm.peers.values()):
+            swarm.drop(peer, "leaving", now)
+        self._swarms.pop(swarm.info_hash, None)
+
     def add_candidates(
         self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
     ) -> None:

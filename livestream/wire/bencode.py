@@ -6,7 +6,7 @@ from typing import Final, TypeAlias
 
 from livestream.errors import MessageDecodeError
 
-__all__ = ["DEPTH_MAX", "Value", "decode", "decode_with_span", "encode"]
+__all__ = ["DEPTH_MAX", "Value", "decode", "decode_prefix", "decode_with_span", "encode"]
 
 Value: TypeAlias = int | bytes | list["Value"] | dict[bytes, "Value"]
 
@@ -62,6 +62,16 @@ def decode_with_span(data: bytes, key: bytes) -> tuple[Value, tuple[int, int] | 
     return value, decoder.span
 
 
+def decode_prefix(data: bytes) -> tuple[Value, int]:
+    """Parse one value that `data` begins with, and say where it ends.
+
+    Raises:
+        MessageDecodeError: as `decode`, bytes after the end aside.
+    """
+    decoder = _Decoder(data, allow_unsorted=True)
+    return decoder.decode_first(), decoder.end
+
+
 class _Decoder:
     """Walks the bytes once with a stack of its own: depth is a limit, never a crash."""
 
@@ -75,13 +85,23 @@ class _Decoder:
         self._stack: list[list[Value] | dict[bytes, Value]] = []
         self._keys: list[bytes | None] = []
 
+    @property
+    def end(self) -> int:
+        """Where the parsed value ends."""
+        return self._at
+
     def decode(self) -> Value:
-        while True:
-            done = self._step()
-            if done is not None:
-                if self._at != len(self._data):
-                    raise MessageDecodeError("bencoding: bytes after the end")
-                return done
+        """Parse one value that fills the data."""
+        value = self.decode_first()
+        if self._at != len(self._data):
+            raise MessageDecodeError("bencoding: bytes after the end")
+        return value
+
+    def decode_first(self) -> Value:
+        """Parse the value that the data begins with."""
+        while (done := self._step()) is None:
+            pass
+        return done
 
     def _step(self) -> Value | None:
         """Read one token; the outermost value when it is complete."""
