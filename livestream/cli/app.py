@@ -9,8 +9,13 @@ from typing import Annotated
 import typer
 
 from livestream.cli import channel
+from livestream.cli.create import create
 from livestream.cli.demo import demo
+from livestream.cli.download import download
+from livestream.cli.info import info
 from livestream.cli.publish import publish
+from livestream.cli.seed import seed
+from livestream.cli.verify import verify
 from livestream.cli.watch import watch
 from livestream.errors import UserError
 
@@ -26,6 +31,11 @@ app = typer.Typer(
 app.command()(publish)
 app.command()(watch)
 app.command()(demo)
+app.command()(download)
+app.command()(seed)
+app.command()(create)
+app.command()(info)
+app.command()(verify)
 app.add_typer(channel.app, name="channel")
 
 

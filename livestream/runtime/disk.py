@@ -53,7 +53,7 @@ class DiskStore(BlockStore):
         *,
         record: ResumeRecord,
         wanted: frozenset[int] | None = None,
-        workers: int = 0,
+        is_read_only: bool = False,
     ) -> None:
         """Take the numbers of the wanted files; None: all."""
         everything = frozenset(range(len(metainfo.files)))
@@ -63,7 +63,8 @@ class DiskStore(BlockStore):
         self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
         self._record = record
         self._verifier = HashVerifier(metainfo)
-        self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, thread_name_prefix="disk")
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="disk")
+        self._is_read_only = is_read_only
         self._in_flight = 0
         self._pending: dict[Future[None], None] = {}
         self._cache: OrderedDict[int, memoryview] = OrderedDict()
@@ -75,7 +76,7 @@ class DiskStore(BlockStore):
     async def open(self, on_progress: Callable[[int, int], None] | None = None) -> None:
         """Make the files, and find out what is here. Raises DiskError."""
         self._loop = asyncio.get_running_loop()
-        await asyncio.to_thread(self._files.create)
+        await asyncio.to_thread(self._files.open if self._is_read_only else self._files.create)
         states = await asyncio.to_thread(self._files.states)
         trusted, doubtful = self._record.judge(self.metainfo, states)
         for index in trusted:

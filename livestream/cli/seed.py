@@ -1,0 +1,48 @@
+"""`livestream seed`: share data that is here."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from livestream.cli import options
+
+
+def seed(  # noqa: PLR0917 - the signature is the interface.
+    torrent: Annotated[list[str], typer.Argument(help=".torrent files")],
+    data: Annotated[str, typer.Option("--data", help="folder that the data is in")] = ".",
+    seed_ratio: Annotated[float | None, typer.Option(min=0, help="stop at this ratio")] = None,
+    seed_time: Annotated[str | None, typer.Option(help="stop after so long")] = None,
+    listen: options.Listen = None,
+    peer: options.Peers = None,
+    tracker: options.Trackers = None,
+    max_up: options.MaxUp = None,
+    stats: options.Stats = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Share torrents whose data is here, until Ctrl-C or a goal."""
+    from pathlib import Path
+
+    from livestream.runtime.address import parse_address
+    from livestream.runtime.loop import run_to_end
+    from livestream.runtime.transfers import TransferOptions, run
+
+    code = run_to_end(
+        run(
+            TransferOptions(
+                sources=tuple(torrent),
+                folder=Path(data),
+                is_seeding=True,
+                seed_ratio=seed_ratio,
+                seed_time_s=options.parse_duration(seed_time) if seed_time else None,
+                listen=parse_address(listen) if listen else None,
+                peers=tuple(parse_address(text) for text in peer or ()),
+                trackers=tuple(tracker or ()),
+                upload_bps=options.parse_rate(max_up) if max_up else None,
+                stats_file=stats,
+                is_quiet=quiet,
+            )
+        )
+    )
+    raise typer.Exit(code)

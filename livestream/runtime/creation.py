@@ -1,0 +1,91 @@
+"""The create command: from a path to a .torrent file, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from livestream.errors import ExistsError, UsageError
+from livestream.runtime.files import disk_error
+from livestream.runtime.hashing import find_files, hash_pieces
+from livestream.swarm.greeting import CLIENT_NAME
+from livestream.torrent.create import (
+    PIECE_LENGTH_MAX,
+    PIECE_LENGTH_MIN,
+    Version,
+    best_piece_length,
+    lay_out,
+    to_torrent,
+)
+from livestream.torrent.magnet import Magnet
+from livestream.torrent.metainfo import Metainfo
+
+__all__ = ["CreateOptions", "make"]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOptions:
+    """What `livestream create` was asked for."""
+
+    path: str
+    output: str
+    trackers: tuple[str, ...] = ()
+    web_seeds: tuple[str, ...] = ()
+    version: Version = Version.HYBRID
+    is_private: bool = False
+    piece_size: str | None = None
+    is_forced: bool = False
+
+
+def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Magnet:
+    """Hash, write the .torrent file, and return its magnet.
+
+    Raises:
+        UsageError: nothing to share at that path, or no such piece size.
+        ExistsError: the .torrent file is there already.
+        DiskError: something cannot be read or written.
+    """
+    path, output = Path(options.path).resolve(), Path(options.output)
+    if output.exists() and not options.is_forced:
+        raise ExistsError(f"{output} is there already. Choose another name, or add --force.")
+    files, is_single = find_files(path)
+    total = sum(length for _, length in files)
+    length = _piece_length(options.piece_size, total)
+    layout = lay_out(path.name, files, length, options.version, is_single=is_single)
+    hashes = hash_pieces(layout, path.parent, options.version, on_progress)
+    data = to_torrent(
+        layout,
+        hashes,
+        options.version,
+        trackers=options.trackers,
+        web_seeds=options.web_seeds,
+        is_private=options.is_private,
+        created_at=int(time.time()),
+        created_by=CLIENT_NAME,
+    )
+    fresh = output.with_name(output.name + ".new")
+    try:
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(output)
+    except OSError as error:
+        raise disk_error(error, output) from error
+    return Magnet.of(Metainfo.parse(data))
+
+
+def _piece_length(text: str | None, total: int) -> int:
+    if text is None:
+        return best_piece_length(total)
+    digits, factor = text, 1
+    if text[-1:] in ("k", "M"):
+        digits, factor = text[:-1], 1 << (10 if text[-1] == "k" else 20)
+    length = int(digits) * factor if digits.isdigit() else 0
+    is_power = length & (length - 1) == 0
+    if not is_power or not PIECE_LENGTH_MIN <= length <= PIECE_LENGTH_MAX:
+        raise UsageError(f"--piece-size {text}: give a power of two from 16k to 16M.")
+    return length
