@@ -12,7 +12,7 @@ from typing import Final
 
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import Announcer
-from livestream.errors import DiskError, NetworkError, NotFoundError
+from livestream.errors import DiskError, MetainfoError, NetworkError, NotFoundError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskEvents, DiskStore
@@ -227,7 +227,13 @@ class TorrentSession:
             await asyncio.gather(announcing, return_exceptions=True)
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
-        return Metainfo.from_info(info, [[url] for url in magnet.trackers])
+        metainfo = Metainfo.from_info(info, [[url] for url in magnet.trackers])
+        if not metainfo.is_verifiable:
+            raise MetainfoError(
+                f"{metainfo.name}: this magnet is of a v2-only torrent, whose piece hashes are not "
+                "fetched from peers yet. Get the .torrent file."
+            )
+        return metainfo
 
     def _announcers(self, swarm: Swarm, urls: list[str]) -> list[Announcer]:
         return [

@@ -83,6 +83,15 @@ class Metainfo:
         return bool(self.hashes)
 
     @property
+    def is_verifiable(self) -> bool:
+        """Whether every piece can be judged: a v2 torrent's metadata alone lacks its layers."""
+        return self.has_v1 or all(
+            entry.length <= self.piece_length or entry.root in self.layers
+            for entry in self.files
+            if not entry.is_padding
+        )
+
+    @property
     def info_hash_v1(self) -> bytes:
         """SHA-1 of the info dictionary."""
         return sha1(self.info, usedforsecurity=False).digest()
