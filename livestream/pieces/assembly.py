@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Final, Generic, TypeVar
 
@@ -21,10 +22,11 @@ class Assembly(Generic[A]):
 
     __slots__ = ("asked", "authors", "buffer", "free", "index", "missing", "owner")
 
-    def __init__(self, index: int, size: int) -> None:
-        count = -(-size // BLOCK_BYTES)
+    def __init__(self, index: int, buffer: bytearray) -> None:
+        """Take a buffer of the piece's size; whatever is in it is overwritten."""
+        count = -(-len(buffer) // BLOCK_BYTES)
         self.index = index
-        self.buffer = bytearray(size)
+        self.buffer = buffer
         self.missing = count
         self.free = list(range(count - 1, -1, -1))
         self.asked: list[list[A]] = [[] for _ in range(count)]
@@ -36,18 +38,28 @@ class Assembly(Generic[A]):
         """Return the bytes of a block: the last one of a piece may be shorter."""
         return min(BLOCK_BYTES, len(self.buffer) - block * BLOCK_BYTES)
 
-    def put(self, block: int, data: bytes | memoryview, author: A) -> list[A] | None:
-        """Take a block; None if it is here already, else the others that were asked for it."""
+    def put(self, block: int, data: bytes | memoryview, author: A) -> Sequence[A] | None:
+        """Take a block; returns the others that were asked for it.
+
+        None if it is here already, or is not as long as it must be.
+        """
+        buffer = self.buffer
+        start = block * BLOCK_BYTES
+        stop = start + len(data)
+        is_fitting = len(data) == BLOCK_BYTES and stop <= len(buffer)
+        if not is_fitting and (stop != len(buffer) or stop - start >= BLOCK_BYTES):
+            return None
         if self.authors[block] is not None:
             return None
-        start = block * BLOCK_BYTES
-        self.buffer[start : start + len(data)] = data
+        buffer[start:stop] = data
         self.authors[block] = author
         self.missing -= 1
         asked = self.asked[block]
+        if len(asked) == 1 and asked[0] is author:
+            asked.clear()
+            return ()
         if not asked:
             self.free.remove(block)
-            return []
         others = [peer for peer in asked if peer is not author]
         asked.clear()
         return others

@@ -63,14 +63,12 @@ class BlockPeer(Peer):
         taken = limit if isinstance(limit, int) and limit > 0 else REQUESTS_TAKEN_DEFAULT
         return max(1, min(DEPTH_MAX, taken))
 
-    def on_block(self, size: int, now: int) -> None:
-        """Count a block in; while the rate still grows, so does the depth, as in slow start."""
-        self.bytes_in += size
-        self.bytes_in_round += size
+    def on_blocks(self, count: int, now: int) -> None:
+        """Blocks came; while the rate still grows, so does the depth, as in slow start."""
         self.gave_at = now
         self.is_snubbed = False
-        if self._is_ramping and self.depth < self.depth_max:
-            self.depth += 1
+        if self._is_ramping and self.depth < DEPTH_MAX:
+            self.depth = min(self.depth + count, self.depth_max)
 
     def count_out(self, size: int) -> None:
         """Count a block out."""

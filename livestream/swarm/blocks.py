@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final, cast
@@ -32,6 +33,7 @@ from livestream.wire.messages import (
     Reject,
     Request,
     Unchoke,
+    requests_to_bytes,
 )
 
 __all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
@@ -162,21 +164,24 @@ class BlockSwarm(Swarm):
 
     # Driving, for the node
 
-    def receive_block(
-        self, peer: Peer, index: int, begin: int, data: bytes | memoryview, now: int
+    def receive_blocks(
+        self, peer: Peer, blocks: Sequence[tuple[int, int, memoryview]], now: int
     ) -> None:
-        """Take a block."""
+        """Take blocks."""
         peer.heard_at = now
-        self.stats.payload_bytes += len(data)
-        if isinstance(peer, BlockPeer) and peer in self.ready:
-            others = self._requests.receive(peer, index, begin, data, now)
+        if not isinstance(peer, BlockPeer) or peer not in self.ready:
+            return
+        for index, begin, data in blocks:
+            self.stats.payload_bytes += len(data)
+            others = self._requests.receive(peer, index, begin, data)
             if others is None:
                 self.stats.pieces_duplicate += 1
-                return
+                continue
             for other in others:
                 other.send(Cancel(index, begin, len(data)))
-            if len(peer.owed) <= peer.depth * 3 // 4:
-                self._fill(peer, now)
+        peer.on_blocks(len(blocks), now)
+        if len(peer.owed) <= peer.depth * 3 // 4:
+            self._fill(peer, now)
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
@@ -403,8 +408,9 @@ class BlockSwarm(Swarm):
     def _fill(self, peer: BlockPeer, now: int) -> None:
         if self.is_paused or peer not in self.ready:
             return
-        for index, begin, length in self._requests.next_blocks(peer, now):
-            peer.send(Request(index, begin, length))
+        blocks = self._requests.next_blocks(peer, now)
+        if blocks:
+            peer.connection.send_many(requests_to_bytes(blocks))
 
     def _fill_all(self, now: int) -> None:
         for peer in self.block_peers:

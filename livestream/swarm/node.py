@@ -13,7 +13,7 @@ from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import (
-    BlockReceived,
+    BlocksReceived,
     Connected,
     Connection,
     Disconnected,
@@ -165,10 +165,10 @@ class Node(Machine):
 
     def _handle_report(self, report: ConnectionEvent, now: int) -> None:
         connection, event = report.connection, report.event
-        if isinstance(event, BlockReceived):
+        if isinstance(event, BlocksReceived):
             known = self._peers.get(connection)
             if known is not None:
-                known[0].receive_block(known[1], event.index, event.begin, event.data, now)
+                known[0].receive_blocks(known[1], event.blocks, now)
         elif isinstance(event, MessageReceived):
             self._on_message(connection, event.data, now)
         elif isinstance(event, Connected):

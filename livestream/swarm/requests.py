@@ -20,6 +20,7 @@ SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snub
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 WHOLE_PIECE_US: Final = 20 * SECOND  # A peer that gives a piece within this takes it whole.
 ENDGAME_COPIES: Final = 2
+SPARE_MAX: Final = 16  # Buffers kept for the next pieces: fresh memory costs a page fault each.
 SUSPECTS_MAX: Final = 64  # Forged pieces whose blocks are remembered until the good copy comes.
 
 
@@ -103,6 +104,7 @@ class Requests:
         self._begun: dict[int, Assembly[BlockPeer]] = {}
         self._verifying: dict[int, Assembly[BlockPeer]] = {}
         self._suspects: dict[int, list[tuple[BlockPeer, bytes]]] = {}
+        self._spare: list[bytearray] = []
 
     @property
     def is_complete(self) -> bool:
@@ -164,23 +166,20 @@ class Requests:
         return found
 
     def receive(
-        self, peer: BlockPeer, index: int, begin: int, data: bytes | memoryview, now: int
-    ) -> list[BlockPeer] | None:
+        self, peer: BlockPeer, index: int, begin: int, data: bytes | memoryview
+    ) -> Sequence[BlockPeer] | None:
         """Take a block. Returns who else was asked for it; None if it was of no use."""
-        block = begin // BLOCK_BYTES
-        was_asked = peer.owed.pop((index, block), None) is not None
+        block, odd = divmod(begin, BLOCK_BYTES)
+        size = len(data)
         assembly = self._begun.get(index)
-        is_fitting = (
-            was_asked
-            and assembly is not None
-            and begin % BLOCK_BYTES == 0
-            and len(data) == assembly.block_length(block)
-        )
-        others = assembly.put(block, data, peer) if assembly and is_fitting else None
+        others = None
+        if peer.owed.pop((index, block), None) is not None and assembly is not None and not odd:
+            others = assembly.put(block, data, peer)
         if assembly is None or others is None:
             self.blocks_wasted += 1
             return None
-        peer.on_block(len(data), now)
+        peer.bytes_in += size
+        peer.bytes_in_round += size
         for other in others:
             other.owed.pop((index, block), None)
         if not assembly.missing:
@@ -226,7 +225,11 @@ class Requests:
         """A piece is genuine: whoever gave another version of a block of it before is banned."""
         assembly = self._verifying.pop(index, None)
         suspects = self._suspects.pop(index, None)
-        if assembly is None or suspects is None:
+        if assembly is None:
+            return
+        if len(self._spare) < SPARE_MAX:
+            self._spare.append(assembly.buffer)
+        if suspects is None:
             return
         for (author, forged), genuine in zip(suspects, assembly.digests(), strict=True):
             if forged != genuine:
@@ -266,10 +269,16 @@ class Requests:
             index = self._choose(peer)
             if index is None:
                 return
-            assembly = Assembly[BlockPeer](index, self._store.piece_size(index))
+            assembly = self._assembly(index)
             self._begun[index] = assembly
             self._own(assembly, peer)
             yield assembly
+
+    def _assembly(self, index: int) -> Assembly[BlockPeer]:
+        size = self._store.piece_size(index)
+        if self._spare and len(self._spare[-1]) == size:
+            return Assembly(index, self._spare.pop())
+        return Assembly(index, bytearray(size))
 
     def _choose(self, peer: BlockPeer) -> int | None:
         if not peer.chokes_us:

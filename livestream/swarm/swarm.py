@@ -197,11 +197,12 @@ class Swarm(ABC):
     def next_upload(self, now: int) -> bool:
         """Hand what is most urgent to its connection; False when there is nothing to send."""
 
-    def receive_block(
-        self, peer: Peer, index: int, begin: int, data: bytes | memoryview, now: int
+    def receive_blocks(
+        self, peer: Peer, blocks: Sequence[tuple[int, int, memoryview]], now: int
     ) -> None:
-        """Take a block that a transport has parsed already."""
-        self.receive_message(peer, Piece(index, begin, bytes(data)).to_bytes(), now)
+        """Take blocks that a transport has parsed already."""
+        for index, begin, data in blocks:
+            self.receive_message(peer, Piece(index, begin, bytes(data)).to_bytes(), now)
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -10,7 +11,7 @@ from livestream.machine import Address, Event, Machine
 from livestream.wire.messages import Piece
 
 __all__ = [
-    "BlockReceived",
+    "BlocksReceived",
     "Connected",
     "Connection",
     "ConnectionState",
@@ -43,12 +44,11 @@ class MessageReceived(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class BlockReceived(Event):
-    """A block of a piece: what a piece message says (BEP 3)."""
+class BlocksReceived(Event):
+    """Blocks of pieces, in the order in which they came: what piece messages say (BEP 3)."""
 
-    index: int
-    begin: int
-    data: bytes | memoryview
+    blocks: list[tuple[int, int, memoryview]]
+    "(piece, begin, data); the data is good until more is received."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,11 @@ class Connection(Machine):
     @abstractmethod
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is worth nothing after `deadline` (µs) and may then be cancelled."""
+
+    def send_many(self, messages: Sequence[bytes]) -> None:
+        """Queue messages, in order."""
+        for message in messages:
+            self.send(message)
 
     def send_block(self, index: int, begin: int, data: memoryview) -> None:
         """Queue a block of a piece, in order. A transport that can, does not copy it."""

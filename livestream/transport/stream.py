@@ -9,7 +9,7 @@ from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
 from livestream.transport.connection import (
-    BlockReceived,
+    BlocksReceived,
     Connected,
     Connection,
     ConnectionState,
@@ -36,7 +36,7 @@ RTT_ASSUMED_US: Final = 100 * MILLISECOND
 class Stream(Connection):
     """One TCP connection's messages. Bytes are read into its own buffer and parsed in place.
 
-    A `BlockReceived` event refers to that buffer, so events are taken before the next read.
+    A `BlocksReceived` event refers to that buffer, so events are taken before the next read.
 
     Invariant: `_buffer[_start:_end]` is the unfinished message, at most MESSAGE_BYTES_MAX; the
     first thing each way is a handshake, which has no length prefix.
@@ -132,6 +132,11 @@ class Stream(Connection):
         data = len(message).to_bytes(4, "big") + message if self._sent_handshake else message
         self._sent_handshake = True
         self._append(data)
+
+    def send_many(self, messages: Sequence[bytes]) -> None:
+        """Queue messages as one run of bytes."""
+        if self.state is not ConnectionState.CLOSED and messages:
+            self._append(b"".join([len(each).to_bytes(4, "big") + each for each in messages]))
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message, in order: a stream knows no other way."""
@@ -229,6 +234,7 @@ class Stream(Connection):
             )
             position += HANDSHAKE_SIZE
         view = memoryview(buffer)
+        blocks: list[tuple[int, int, memoryview]] = []
         while end - position >= 4:
             length = int.from_bytes(view[position : position + 4], "big")
             stop = position + 4 + length
@@ -240,10 +246,15 @@ class Stream(Connection):
             if length > PIECE_HEADER_SIZE and buffer[position + 4] == PIECE_ID:
                 _, _, index, begin = PIECE_HEADER.unpack_from(buffer, position)
                 data = view[position + 4 + PIECE_HEADER_SIZE : stop]
-                self._events.append(BlockReceived(index, begin, data))
+                blocks.append((index, begin, data))
             elif length:
+                if blocks:
+                    self._events.append(BlocksReceived(blocks))
+                    blocks = []
                 self._events.append(MessageReceived(bytes(view[position + 4 : stop])))
             position = stop
+        if blocks:
+            self._events.append(BlocksReceived(blocks))
         self._start = position
         self._on_change(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Final
@@ -30,6 +31,7 @@ __all__ = [
     "Suggest",
     "Unchoke",
     "parse",
+    "requests_to_bytes",
 ]
 
 MESSAGE_BYTES_MAX: Final = 1 << 20  # More than any piece or metadata message; bitfields fit too.
@@ -39,6 +41,7 @@ EXTENDED_BIT: Final = 1 << 20  # BEP 10: reserved byte 5, 0x10, as a bit of the 
 FAST_BIT: Final = 1 << 2  # BEP 6: reserved byte 7, 0x04.
 _INDEX: Final = Struct("!I")
 _BLOCK: Final = Struct("!III")
+_REQUEST: Final = Struct("!BIII")
 _PIECE: Final = Struct("!II")
 
 
@@ -314,6 +317,11 @@ _KINDS: Final[dict[int, type[Message]]] = {
         Extended,
     )
 }
+
+
+def requests_to_bytes(blocks: Iterable[tuple[int, int, int]]) -> list[bytes]:
+    """Serialise requests for many blocks, (piece, begin, length) each, without objects between."""
+    return [_REQUEST.pack(Request.ID, *block) for block in blocks]
 
 
 def parse(data: bytes) -> Message | None:

@@ -1,0 +1,163 @@
+"""libtorrent as a counterpart, and our own session, each until its torrent is complete."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+import libtorrent as lt
+
+from livestream.machine import Address
+from livestream.runtime.hashing import find_files, hash_pieces
+from livestream.runtime.torrents import TorrentOptions, TorrentSession
+from livestream.torrent.create import Version, lay_out, to_torrent
+from livestream.torrent.magnet import Magnet
+from livestream.torrent.metainfo import Metainfo
+
+PIECE_LENGTH = 32 * 1024
+HERE = Address("127.0.0.1", 0)
+TIMEOUT_S = 40
+
+
+def make_data(folder: Path, *, is_single: bool = False) -> Path:
+    """Write files of odd sizes, the same each time; returns what to share."""
+    rng = Random(7)
+    folder.mkdir(parents=True)
+    if is_single:
+        path = folder / "one.bin"
+        path.write_bytes(rng.randbytes(1_000_003))
+        return path
+    root = folder / "many"
+    (root / "deep" / "er").mkdir(parents=True)
+    for name, size in (
+        ("a.bin", 300_001),
+        ("b.txt", 5),
+        ("empty", 0),
+        ("deep/c.bin", 700_000),
+        ("deep/er/ünïcode.bin", 32_768),
+        ("z.bin", 16_384),
+    ):
+        (root / name).write_bytes(rng.randbytes(size))
+    return root
+
+
+def make_torrent(path: Path, version: Version) -> bytes:
+    """Return a .torrent of a file or folder."""
+    files, is_single = find_files(path)
+    layout = lay_out(path.name, files, PIECE_LENGTH, version, is_single=is_single)
+    return to_torrent(layout, hash_pieces(layout, path.parent, version), version)
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """Return every file below a path."""
+    if path.is_file():
+        return {path.name: path.read_bytes()}
+    return {
+        str(inner.relative_to(path)): inner.read_bytes()
+        for inner in sorted(path.rglob("*"))
+        if inner.is_file()
+    }
+
+
+class Libtorrent:
+    """One libtorrent session that speaks TCP on loopback only."""
+
+    def __init__(self) -> None:
+        self.session = lt.session(
+            {
+                "listen_interfaces": "127.0.0.1:0",
+                "enable_dht": False,
+                "enable_lsd": False,
+                "enable_upnp": False,
+                "enable_natpmp": False,
+                "enable_outgoing_utp": False,
+                "enable_incoming_utp": False,
+                "allow_multiple_connections_per_ip": True,
+                "alert_mask": 0,
+            }
+        )
+        self.handle: lt.torrent_handle | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        until = time.monotonic() + TIMEOUT_S
+        while not self.session.listen_port():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        return Address("127.0.0.1", self.session.listen_port())
+
+    def add(self, source: bytes | str, folder: Path) -> None:
+        """Take part in a torrent, named by its file's bytes or a magnet link."""
+        if isinstance(source, str):
+            parameters = lt.parse_magnet_uri(source)
+        else:
+            parameters = lt.load_torrent_buffer(source)
+        parameters.save_path = str(folder)
+        self.handle = self.session.add_torrent(parameters)
+
+    def connect(self, address: Address) -> None:
+        """Call a peer."""
+        assert self.handle is not None
+        self.handle.connect_peer((address.host, address.port))
+
+    def has_all(self) -> bool:
+        """Whether its torrent is complete."""
+        assert self.handle is not None
+        return bool(self.handle.status().is_seeding)
+
+    def wait_complete(self) -> None:
+        """Wait until its torrent is complete."""
+        until = time.monotonic() + TIMEOUT_S
+        while not self.has_all():
+            assert time.monotonic() < until, "libtorrent did not complete"
+            time.sleep(0.02)
+
+    def close(self) -> None:
+        """Leave."""
+        self.session.pause()
+
+
+@contextmanager
+def libtorrent() -> Iterator[Libtorrent]:
+    """Run a libtorrent session."""
+    peer = Libtorrent()
+    try:
+        yield peer
+    finally:
+        peer.close()
+
+
+async def download(source: bytes | str, folder: Path, peer: Address) -> Metainfo:
+    """Download with our own session from one peer; returns what it was."""
+    session = TorrentSession()
+    await session.open(HERE)
+    try:
+        options = TorrentOptions(folder, peers=(peer,))
+        if isinstance(source, str):
+            metainfo = await session.fetch(Magnet.parse(source), options, TIMEOUT_S)
+        else:
+            metainfo = Metainfo.parse(source)
+        torrent = await session.add(metainfo, options)
+        await asyncio.wait_for(torrent.completed.wait(), TIMEOUT_S)
+        assert torrent.swarm.stats.pieces_rejected == 0
+    finally:
+        await session.close()
+    return metainfo
+
+
+async def seed_until(source: bytes, folder: Path, leecher: Libtorrent) -> None:
+    """Seed with our own session until libtorrent has it all."""
+    session = TorrentSession()
+    address = await session.open(HERE)
+    try:
+        torrent = await session.add(Metainfo.parse(source), TorrentOptions(folder))
+        assert torrent.store.held.is_full
+        leecher.connect(address)
+        await asyncio.to_thread(leecher.wait_complete)
+    finally:
+        await session.close()
