@@ -15,6 +15,7 @@ from livestream.cli.download import download
 from livestream.cli.info import info
 from livestream.cli.publish import publish
 from livestream.cli.seed import seed
+from livestream.cli.tracker import tracker
 from livestream.cli.verify import verify
 from livestream.cli.watch import watch
 from livestream.errors import UserError
@@ -36,6 +37,7 @@ app.command()(seed)
 app.command()(create)
 app.command()(info)
 app.command()(verify)
+app.command()(tracker)
 app.add_typer(channel.app, name="channel")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote_from_bytes
 
+from livestream.discovery.tracker import AnnounceEvent
+from livestream.discovery.udp_tracker import Progress
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address
 from livestream.wire import bencode
@@ -25,7 +27,15 @@ RESPONSE_BYTES_MAX: Final = 1 << 20
 class Announcer:
     """One swarm at one tracker: a small machine whose input and output are HTTP bodies."""
 
-    def __init__(self, url: str, info_hash: bytes, peer_id: bytes, port: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        info_hash: bytes,
+        peer_id: bytes,
+        port: int,
+        progress: Callable[[], Progress] = Progress,
+    ) -> None:
+        """Take whom to ask, for whom, and how to learn how far it is."""
         self.url = url
         self.failures = 0
         self.failure = ""
@@ -33,8 +43,11 @@ class Announcer:
         self._query = (
             f"info_hash={quote_from_bytes(info_hash, safe='')}"
             f"&peer_id={quote_from_bytes(peer_id, safe='')}&port={port}"
-            "&uploaded=0&downloaded=0&left=1&compact=1&numwant=50"
+            "&compact=1&numwant=50"
         )
+        self.words = info_hash, peer_id, port
+        self.progress = progress
+        self._was_complete = progress().left == 0
         self._next_at = 0
         self._has_started = False
 
@@ -45,9 +58,30 @@ class Announcer:
     def request(self, now: int, *, is_leaving: bool = False) -> str:
         """Return the URL to get now; the answer goes to `receive`."""
         self._next_at = now + RETRY_MAX_US
-        event = "&event=stopped" if is_leaving else "" if self._has_started else "&event=started"
+        how_far = self.progress()
+        event = self.next_event(how_far, is_leaving=is_leaving)
         joint = "&" if "?" in self.url else "?"
-        return f"{self.url}{joint}{self._query}{event}"
+        numbers = (
+            f"&uploaded={how_far.uploaded}&downloaded={how_far.downloaded}&left={how_far.left}"
+        )
+        name = f"&event={event.name.lower()}" if event else ""
+        return f"{self.url}{joint}{self._query}{numbers}{name}"
+
+    def next_event(self, how_far: Progress, *, is_leaving: bool) -> AnnounceEvent:
+        """Return what to tell besides the numbers; `completed` is told once."""
+        if is_leaving:
+            return AnnounceEvent.STOPPED
+        if not self._has_started:
+            return AnnounceEvent.STARTED
+        if how_far.left == 0 and not self._was_complete:
+            self._was_complete = True
+            return AnnounceEvent.COMPLETED
+        return AnnounceEvent.NONE
+
+    @property
+    def is_completion_due(self) -> bool:
+        """Whether a tracker that knows us has not yet heard that we have it all."""
+        return self._has_started and not self._was_complete and self.progress().left == 0
 
     def receive(self, body: bytes | None, now: int) -> list[Address]:
         """Take an answer (None: there was none) and return the peers in it."""
@@ -57,14 +91,22 @@ class Announcer:
             except MessageDecodeError as error:
                 self.failure = str(error)
             else:
-                self.failures = 0
-                self.failure = ""
-                self._has_started = True
-                self._next_at = now + interval_us
+                self.on_answer(interval_us, now)
                 return peers
+        self.on_failure(now)
+        return []
+
+    def on_answer(self, interval_us: int, now: int) -> None:
+        """The tracker answered: it wants to hear from us again after this."""
+        self.failures = 0
+        self.failure = ""
+        self._has_started = True
+        self._next_at = now + min(max(interval_us, INTERVAL_MIN_US), INTERVAL_MAX_US)
+
+    def on_failure(self, now: int) -> None:
+        """The tracker did not answer, or refused."""
         self.failures += 1
         self._next_at = now + min(RETRY_MAX_US, RETRY_FIRST_US << min(self.failures - 1, 8))
-        return []
 
 
 def parse_response(body: bytes) -> tuple[int, list[Address]]:

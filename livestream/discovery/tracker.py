@@ -1,8 +1,9 @@
-"""A tracker's state (BEP 3, 7, 23, 48): who is in which swarm."""
+"""A tracker's state (BEP 3, 7, 23, 48): who is in which swarm (`TrackerState`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import ip_address
 from random import Random
 from typing import Final
@@ -12,73 +13,169 @@ from livestream.machine import SECOND, Address
 from livestream.wire import bencode
 from livestream.wire.compact import encode_peers
 
-__all__ = ["TrackerState"]
+__all__ = ["Announce", "AnnounceEvent", "ScrapeCounts", "TrackerState"]
 
 INTERVAL_S: Final = 30
 EXPIRY_US: Final = 2 * INTERVAL_S * SECOND
-SWARMS_MAX: Final = 1_000
+SWARMS_MAX: Final = 10_000
 PEERS_MAX: Final = 20_000  # Of one swarm.
-NUMWANT_MAX: Final = 50
+NUMWANT_MAX: Final = 200
+NUMWANT_DEFAULT: Final = 50
 QUERY_MAX: Final = 2_048
+EXPIRE_EVERY_US: Final = 5 * SECOND  # A swarm is looked through for silent peers this often.
+
+
+class AnnounceEvent(IntEnum):
+    """What a peer tells a tracker; the numbers are BEP 15's."""
+
+    NONE = 0
+    COMPLETED = 1
+    STARTED = 2
+    STOPPED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """One peer's word on itself."""
+
+    info_hash: bytes
+    peer_id: bytes
+    address: Address
+    is_seed: bool
+    event: AnnounceEvent
+    wanted: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScrapeCounts:
+    """How a swarm is (BEP 48)."""
+
+    seeds: int
+    leechers: int
+    completed: int
 
 
 @dataclass(slots=True)
 class _Entry:
     address: Address
+    is_seed: bool
     seen_at: int
+
+
+class _TrackedSwarm:
+    """The peers of one info-hash by peer id, and how many of them are seeds."""
+
+    __slots__ = ("completed", "expire_at", "peers")
+
+    def __init__(self) -> None:
+        self.peers: dict[bytes, _Entry] = {}
+        self.completed = 0
+        self.expire_at = 0
 
 
 class TrackerState:
     """Swarms by info-hash, peers by peer id; both bounded, and forgotten when silent."""
 
-    def __init__(self, rng: Random) -> None:
+    def __init__(self, rng: Random, allowed: frozenset[bytes] | None = None) -> None:
+        """Take the info-hashes that are served; None: any."""
+        self.allowed = allowed
         self._rng = rng
-        self._swarms: dict[bytes, dict[bytes, _Entry]] = {}
+        self._swarms: dict[bytes, _TrackedSwarm] = {}
+
+    def take(self, announce: Announce, now: int) -> list[Address] | str:
+        """Note a peer; return others for it, or the reason of a refusal."""
+        if self.allowed is not None and announce.info_hash not in self.allowed:
+            return "this tracker does not serve that torrent"
+        swarm = self._swarms.get(announce.info_hash)
+        if swarm is None:
+            if len(self._swarms) >= SWARMS_MAX:
+                return "too many swarms"
+            swarm = self._swarms[announce.info_hash] = _TrackedSwarm()
+        self._expire(swarm, now)
+        peers = swarm.peers
+        known = peers.get(announce.peer_id)
+        if announce.event is AnnounceEvent.STOPPED:
+            peers.pop(announce.peer_id, None)
+        elif known is not None or len(peers) < PEERS_MAX:
+            peers[announce.peer_id] = _Entry(announce.address, announce.is_seed, now)
+            swarm.completed += announce.event is AnnounceEvent.COMPLETED
+        if not peers:
+            del self._swarms[announce.info_hash]
+        if announce.event is AnnounceEvent.STOPPED:
+            return []
+        # Seeds have nothing for each other.
+        others = [
+            entry.address
+            for peer_id, entry in peers.items()
+            if peer_id != announce.peer_id and not (announce.is_seed and entry.is_seed)
+        ]
+        return self._rng.sample(others, min(announce.wanted, NUMWANT_MAX, len(others)))
+
+    def counts(self, info_hash: bytes, now: int) -> ScrapeCounts:
+        """Return how a swarm is."""
+        swarm = self._swarms.get(info_hash)
+        if swarm is None:
+            return ScrapeCounts(0, 0, 0)
+        self._expire(swarm, now)
+        seeds = sum(entry.is_seed for entry in swarm.peers.values())
+        return ScrapeCounts(seeds, len(swarm.peers) - seeds, swarm.completed)
+
+    # HTTP
 
     def announce(self, query: str, host: str, now: int) -> bytes:
-        """Answer an announce: `query` is the raw query string, `host` who asks."""
+        """Answer an announce over HTTP: `query` is the raw query string, `host` who asks."""
         fields = _fields(query)
         info_hash, peer_id = fields.get("info_hash", b""), fields.get("peer_id", b"")
         port = _number(fields.get("port", b""))
         if len(info_hash) != 20 or len(peer_id) != 20 or not 0 < port < 65536:
             return _failure("info_hash, peer_id or port is missing or wrong")
-        swarm = self._swarms.get(info_hash)
-        if swarm is None:
-            if len(self._swarms) >= SWARMS_MAX:
-                return _failure("too many swarms")
-            swarm = self._swarms[info_hash] = {}
-        self._expire(swarm, now)
-        if fields.get("event") == b"stopped":
-            swarm.pop(peer_id, None)
-        elif peer_id in swarm or len(swarm) < PEERS_MAX:
-            swarm[peer_id] = _Entry(Address(_plain(host), port), now)
-        wanted = min(_number(fields.get("numwant", b"50"), NUMWANT_MAX), NUMWANT_MAX)
-        others = [entry.address for known, entry in swarm.items() if known != peer_id]
-        chosen = self._rng.sample(others, min(wanted, len(others)))
-        v4, v6 = encode_peers(chosen)
+        event = fields.get("event", b"").decode("ascii", "replace").upper()
+        found = self.take(
+            Announce(
+                info_hash,
+                peer_id,
+                Address(_plain(host), port),
+                is_seed=fields.get("left") == b"0",
+                event=AnnounceEvent.__members__.get(event, AnnounceEvent.NONE),
+                wanted=_number(fields.get("numwant", b""), NUMWANT_DEFAULT),
+            ),
+            now,
+        )
+        if isinstance(found, str):
+            return _failure(found)
+        counts = self.counts(info_hash, now)
+        v4, v6 = encode_peers(found)
         return bencode.encode(
             {
                 b"interval": INTERVAL_S,
                 b"min interval": 5,
-                b"complete": 0,
-                b"incomplete": len(swarm),
+                b"complete": counts.seeds,
+                b"incomplete": counts.leechers,
                 b"peers": v4,
                 b"peers6": v6,
             }
         )
 
     def scrape(self, query: str, now: int) -> bytes:
-        """Answer a scrape (BEP 48) for one info-hash."""
+        """Answer a scrape over HTTP (BEP 48) for one info-hash."""
         info_hash = _fields(query).get("info_hash", b"")
-        swarm = self._swarms.get(info_hash, {})
-        self._expire(swarm, now)
-        counts: bencode.Value = {b"complete": 0, b"downloaded": 0, b"incomplete": len(swarm)}
-        return bencode.encode({b"files": {info_hash: counts} if swarm else {}})
+        if info_hash not in self._swarms:
+            return bencode.encode({b"files": {}})
+        counts = self.counts(info_hash, now)
+        entry: dict[bytes, bencode.Value] = {
+            b"complete": counts.seeds,
+            b"downloaded": counts.completed,
+            b"incomplete": counts.leechers,
+        }
+        return bencode.encode({b"files": {info_hash: entry}})
 
-    def _expire(self, swarm: dict[bytes, _Entry], now: int) -> None:
-        for peer_id, entry in list(swarm.items()):
+    def _expire(self, swarm: _TrackedSwarm, now: int) -> None:
+        if now < swarm.expire_at:
+            return
+        swarm.expire_at = now + EXPIRE_EVERY_US
+        for peer_id, entry in list(swarm.peers.items()):
             if now - entry.seen_at > EXPIRY_US:
-                del swarm[peer_id]
+                del swarm.peers[peer_id]
 
 
 def _fields(query: str) -> dict[str, bytes]:

@@ -1,23 +1,27 @@
-"""Carries out announces over HTTP; whatever fails is a result, never an exception."""
+"""Carries out announces, over HTTP and UDP; whatever fails is a result, never an exception."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from random import SystemRandom
 from typing import Final
 
 import aiohttp
 from yarl import URL
 
 from livestream.discovery.announce import RESPONSE_BYTES_MAX, Announcer
+from livestream.discovery.udp_tracker import UdpAnnounce, UdpWords
 from livestream.machine import SECOND, Address
 from livestream.runtime.clock import Clock
+from livestream.runtime.udp_tracker import exchange
 
 __all__ = ["TrackerClient"]
 
 REQUEST_TIMEOUT_S: Final = 10
 LEAVE_TIMEOUT_S: Final = 1
 REDIRECTS_MAX: Final = 5
+POLL_S: Final = 0.5
 
 
 class TrackerClient:
@@ -41,7 +45,7 @@ class TrackerClient:
                 await asyncio.gather(*(self._keep(session, each) for each in self._announcers))
             finally:
                 leaving = [
-                    _get(session, each.request(self._clock.now(), is_leaving=True))
+                    self._announce(session, each, is_leaving=True)
                     for each in self._announcers
                     if not each.failures
                 ]
@@ -49,12 +53,42 @@ class TrackerClient:
 
     async def _keep(self, session: aiohttp.ClientSession, announcer: Announcer) -> None:
         while True:
-            body = await _get(session, announcer.request(self._clock.now()))
-            peers = announcer.receive(body, self._clock.now())
+            peers = await self._announce(session, announcer)
             if peers:
                 self._on_peers(peers)
-            wait_us = announcer.get_timer() - self._clock.now()
-            await asyncio.sleep(max(wait_us, SECOND) / SECOND)
+            await self._rest(announcer)
+
+    async def _rest(self, announcer: Announcer) -> None:
+        """Wait until the tracker is to be told something, such as that all is here."""
+        while True:
+            wait_s = (announcer.get_timer() - self._clock.now()) / SECOND
+            if wait_s <= 0 or announcer.is_completion_due:
+                return
+            await asyncio.sleep(min(wait_s, POLL_S))
+
+    async def _announce(
+        self, session: aiohttp.ClientSession, announcer: Announcer, *, is_leaving: bool = False
+    ) -> list[Address]:
+        now = self._clock.now()
+        if announcer.url.startswith("udp://"):
+            return await self._announce_udp(announcer, is_leaving=is_leaving)
+        body = await _get(session, announcer.request(now, is_leaving=is_leaving))
+        return announcer.receive(body, self._clock.now())
+
+    async def _announce_udp(self, announcer: Announcer, *, is_leaving: bool) -> list[Address]:
+        how_far = announcer.progress()
+        event = announcer.next_event(how_far, is_leaving=is_leaving)
+        machine = UdpAnnounce(UdpWords(*announcer.words, how_far, event), SystemRandom())
+        try:
+            await exchange(machine, announcer.url, self._clock)
+        except OSError as error:
+            machine.failure = error.strerror or str(error)
+        if machine.failure or not machine.is_over:
+            announcer.failure = machine.failure
+            announcer.on_failure(self._clock.now())
+            return []
+        announcer.on_answer(machine.interval_us, self._clock.now())
+        return machine.peers
 
 
 async def _get(session: aiohttp.ClientSession, url: str) -> bytes | None:

@@ -12,6 +12,7 @@ from typing import Final
 
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import Announcer
+from livestream.discovery.udp_tracker import Progress
 from livestream.errors import DiskError, MetainfoError, NetworkError, NotFoundError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
@@ -69,6 +70,7 @@ class Torrent(DiskEvents):
         self.error: DiskError | None = None
         "Why nothing more can be kept just now."
         self._session = session
+        self.announcers: list[Announcer] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.events = self
         if swarm.is_complete:
@@ -76,6 +78,7 @@ class Torrent(DiskEvents):
 
     def start(self, trackers: list[Announcer], clock: Clock) -> None:
         """Announce, and keep the record."""
+        self.announcers = trackers
         client = TrackerClient(trackers, clock, self.learn_peers)
         self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
 
@@ -85,6 +88,13 @@ class Torrent(DiskEvents):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.store.close(CLOSE_TIMEOUT_S)
+
+    def progress(self) -> Progress:
+        """Return how far it is, for trackers."""
+        stats = self.swarm.stats
+        held, length = self.store.held, self.metainfo.length
+        left = 0 if self.swarm.is_complete else length - held.held * self.metainfo.piece_length
+        return Progress(stats.stream_bytes_out, stats.kept_bytes, max(left, 0))
 
     def learn_peers(self, addresses: list[Address]) -> None:
         """Take addresses that a tracker, or the user, gave."""
@@ -193,7 +203,7 @@ class TorrentSession:
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, list(options.peers))
         urls = [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
-        torrent.start(self._announcers(swarm, urls), self.clock)
+        torrent.start(self._announcers(swarm, urls, torrent.progress), self.clock)
         return torrent
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
@@ -235,11 +245,12 @@ class TorrentSession:
             )
         return metainfo
 
-    def _announcers(self, swarm: Swarm, urls: list[str]) -> list[Announcer]:
+    def _announcers(
+        self, swarm: Swarm, urls: list[str], progress: Callable[[], Progress] = Progress
+    ) -> list[Announcer]:
         return [
-            Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port)
+            Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port, progress)
             for url in dict.fromkeys(urls)
-            if url.startswith(("http://", "https://"))
         ]
 
     def add_candidates(self, swarm: Swarm, addresses: list[Address]) -> None:

@@ -91,13 +91,14 @@ class Libtorrent:
             time.sleep(0.01)
         return Address("127.0.0.1", self.session.listen_port())
 
-    def add(self, source: bytes | str, folder: Path) -> None:
+    def add(self, source: bytes | str, folder: Path, tracker: str = "") -> None:
         """Take part in a torrent, named by its file's bytes or a magnet link."""
         if isinstance(source, str):
             parameters = lt.parse_magnet_uri(source)
         else:
             parameters = lt.load_torrent_buffer(source)
         parameters.save_path = str(folder)
+        parameters.trackers = [tracker] if tracker else []
         self.handle = self.session.add_torrent(parameters)
 
     def connect(self, address: Address) -> None:
