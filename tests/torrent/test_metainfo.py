@@ -1,0 +1,118 @@
+"""Metainfo: what a .torrent says, and every way in which it can lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import libtorrent as lt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livestream.errors import MetainfoError
+from livestream.torrent.create import Version
+from livestream.torrent.metainfo import Metainfo, Span
+from livestream.wire import bencode
+from livestream.wire.bencode import Value
+from tests.interop.peers import make_data, make_torrent
+
+HASH = bytes(20)
+SINGLE: dict[bytes, Value] = {
+    b"name": b"n",
+    b"piece length": 16_384,
+    b"pieces": HASH,
+    b"length": 5,
+}
+
+
+def torrent(**changes: Value) -> bytes:
+    info = {**SINGLE, **{key.replace("_", " ").encode(): value for key, value in changes.items()}}
+    return bencode.encode({b"info": {k: v for k, v in info.items() if v != b"absent"}})
+
+
+@pytest.mark.parametrize("version", list(Version))
+def test_libtorrent_agrees_on_what_we_made(tmp_path: Path, version: Version) -> None:
+    data = make_torrent(make_data(tmp_path / "seed"), version)
+    ours = Metainfo.parse(data)
+    theirs = lt.load_torrent_buffer(data).ti
+    assert theirs is not None
+    hashes = theirs.info_hashes()
+    assert ours.has_v1 == hashes.has_v1()
+    assert ours.has_v2 == hashes.has_v2()
+    if ours.has_v1:
+        assert str(hashes.v1) == ours.info_hash_v1.hex()
+    if ours.has_v2:
+        assert str(hashes.v2) == ours.info_hash_v2.hex()
+    assert theirs.num_pieces() == ours.piece_count
+    assert theirs.total_size() == ours.length
+
+
+def test_the_info_hash_is_over_the_bytes_as_they_stand() -> None:
+    info = b"d6:pieces20:" + HASH + b"4:name1:n6:lengthi5e12:piece lengthi16384ee"
+    metainfo = Metainfo.parse(b"d4:info" + info + b"e")
+    assert metainfo.info == info
+
+
+def test_spans_skip_nothing_and_overlap_nowhere() -> None:
+    files: list[Value] = [
+        {b"length": length, b"path": [b"f%d" % number]}
+        for number, length in enumerate((10, 0, 20_000, 3))
+    ]
+    metainfo = Metainfo.parse(torrent(length=b"absent", files=files, pieces=HASH * 2))
+    assert list(metainfo.spans(5, 20_006)) == [Span(0, 5, 5), Span(2, 0, 20_000), Span(3, 0, 1)]
+    assert metainfo.piece_size(1) == 20_013 - 16_384
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"i1e",
+        b"d4:infoi1ee",
+        b"d4:info" + b"l" * 10_000 + b"e" * 10_001,
+        torrent(pieces=HASH * 2),
+        torrent(pieces=HASH[:-1]),
+        torrent(pieces=b"absent"),
+        torrent(length=-1),
+        torrent(length=0),
+        torrent(length=1 << 63),
+        torrent(length=b"absent"),
+        torrent(length=b"absent", files=[]),
+        torrent(length=b"absent", files=[{b"length": 5}]),
+        torrent(length=b"absent", files=[{b"length": 5, b"path": []}]),
+        torrent(length=b"absent", files=[{b"length": 5, b"path": [1]}]),
+        torrent(length=b"absent", files=[{b"length": 1 << 62, b"path": [b"a"]}] * 3),
+        torrent(files=[{b"length": 5, b"path": [b"a"]}]),
+        torrent(piece_length=0),
+        torrent(piece_length=-5),
+        torrent(piece_length=1 << 40),
+        torrent(meta_version=3),
+        torrent(meta_version=2),
+        torrent(meta_version=2, file_tree={b"other": {b"": {b"length": 5}}}),
+        torrent()[:-9],
+        torrent() + b"x",
+    ],
+)
+def test_a_malformed_torrent_is_a_clear_error(data: bytes) -> None:
+    with pytest.raises(MetainfoError) as caught:
+        Metainfo.parse(data)
+    assert len(str(caught.value)) < 200
+
+
+def test_names_that_are_no_text_do_no_harm() -> None:
+    metainfo = Metainfo.parse(torrent(name=b"\xff\xfe/../..\x00"))
+    assert "/" not in metainfo.name
+    assert metainfo.files[0].path[0] not in ("", ".", "..")
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_mutated_torrent_is_parsed_or_refused(data: st.DataObject) -> None:
+    good = bytearray(bencode.encode({b"info": {**SINGLE}, b"announce-list": [[b"http://a/"]]}))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(good) - 1))
+        good[at] = data.draw(st.integers(0, 255))
+    try:
+        Metainfo.parse(bytes(good))
+    except MetainfoError:
+        return
