@@ -90,8 +90,8 @@ class TitForTat(BlockChoker):
         enough = SLOT_BYTES_PER_S * ROUND_US // SECOND
         if has_spare_upload and min(given) > enough:
             self.slots = min(self.slots + 1, SLOTS_MAX)
-        elif not has_spare_upload and sum(given) < enough * len(given):
-            self.slots = max(self.slots - 1, SLOTS_MIN)
+        elif not has_spare_upload and sum(given) < enough * len(given) and self.slots > SLOTS_MIN:
+            self.slots -= 1
 
     def _by_gift(self, peers: Sequence[BlockPeer]) -> list[BlockPeer]:
         return sorted(peers, key=lambda peer: (peer.is_snubbed, -peer.bytes_in_round))

@@ -44,7 +44,8 @@ def test_libtorrent_agrees_on_what_we_made(tmp_path: Path, version: Version) -> 
     if ours.has_v2:
         assert str(hashes.v2) == ours.info_hash_v2.hex()
     assert theirs.num_pieces() == ours.piece_count
-    assert theirs.total_size() == ours.length
+    if ours.has_v1:
+        assert theirs.total_size() == ours.length
 
 
 def test_the_info_hash_is_over_the_bytes_as_they_stand() -> None:

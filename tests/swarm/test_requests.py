@@ -1,0 +1,158 @@
+"""Requests: who is asked for what, what becomes of it, and who is to blame."""
+
+from __future__ import annotations
+
+from random import Random
+
+from livestream.machine import SECOND
+from livestream.pieces.assembly import BLOCK_BYTES
+from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.peer import Peer
+from livestream.swarm.requests import Requests
+from livestream.torrent.picker import RarestFirst
+from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore, make_peer
+
+GOOD = bytes(BLOCK_BYTES)
+BAD = b"x" * BLOCK_BYTES
+
+
+class Desk:
+    """Requests over pieces in memory, and whom they banned."""
+
+    def __init__(self, count: int) -> None:
+        self.store = MemoryStore(count)
+        self.picker = RarestFirst(count, Random(1))
+        self.banned: list[Peer] = []
+        self.requests = Requests(self.store, self.picker, self._ban)
+
+    def join(self, number: int) -> BlockPeer:
+        peer = make_peer(number, len(self.store.held))
+        self.requests.add_peer(peer)
+        return peer
+
+    def ask(self, peer: BlockPeer, now: int = 0) -> list[tuple[int, int, int]]:
+        return self.requests.next_blocks(peer, now)
+
+    def give(self, peer: BlockPeer, block: tuple[int, int, int], data: bytes = GOOD) -> object:
+        return self.requests.receive(peer, block[0], block[1], data)
+
+    def _ban(self, peer: Peer, reason: str, now: int) -> None:
+        self.banned.append(peer)
+
+
+def test_a_piece_is_submitted_once_all_its_blocks_are_here() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    blocks = desk.ask(peer)
+    assert [block[1] for block in blocks] == [n * BLOCK_BYTES for n in range(BLOCKS)]
+    for block in reversed(blocks[1:]):
+        desk.give(peer, block)
+    assert desk.store.submitted == []
+    desk.give(peer, blocks[0])
+    assert desk.store.submitted == [(0, bytes(PIECE_BYTES))]
+    desk.requests.on_kept(0, 0)
+    assert desk.requests.is_complete
+    assert not peer.owed
+
+
+def test_a_quick_peer_has_a_piece_to_itself_and_slow_ones_share() -> None:
+    desk = Desk(2)
+    quick, other = desk.join(1), desk.join(2)
+    quick.rate_in = 1e9
+    quick.depth = 2
+    first = desk.ask(quick)
+    other.depth = 100
+    assert {block[0] for block in desk.ask(other)}.isdisjoint({first[0][0]})
+
+    desk = Desk(1)
+    slow, helper = desk.join(1), desk.join(2)
+    slow.depth = 1
+    desk.ask(slow)
+    assert len(desk.ask(helper)) == BLOCKS - 1
+
+
+def test_what_was_not_asked_for_or_does_not_fit_is_wasted() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    assert desk.give(peer, (0, 0, BLOCK_BYTES)) is None
+    block = desk.ask(peer)[0]
+    assert desk.give(peer, block, b"short") is None
+    assert desk.give(peer, block) is None, "it was answered, wrongly"
+    assert desk.requests.blocks_wasted == 3
+
+
+def test_in_the_end_game_two_are_asked_and_no_third() -> None:
+    desk = Desk(1)
+    first, second, third = (desk.join(number) for number in (1, 2, 3))
+    blocks = desk.ask(first)
+    assert desk.ask(second) == blocks
+    assert desk.ask(third) == []
+    others = desk.give(second, blocks[0])
+    assert others == [first], "who is told to cancel"
+    assert (blocks[0][0], 0) not in first.owed
+
+
+def test_a_peer_that_leaves_leaves_its_blocks_to_others() -> None:
+    desk = Desk(1)
+    leaver, heir = desk.join(1), desk.join(2)
+    blocks = desk.ask(leaver)
+    assert desk.requests.drop_peer(leaver)
+    assert sorted(desk.ask(heir)) == blocks
+
+
+def test_a_peer_that_owes_and_is_silent_is_snubbed_then_void() -> None:
+    desk = Desk(8)
+    peer, heir = desk.join(1), desk.join(2)
+    blocks = desk.ask(peer, 0)
+    desk.requests.look_after(peer, 19 * SECOND)
+    was_snubbed_early = peer.is_snubbed
+    desk.requests.look_after(peer, 21 * SECOND)
+    assert (was_snubbed_early, peer.is_snubbed) == (False, True)
+    assert len(peer.owed) == len(blocks)
+    desk.requests.look_after(peer, 61 * SECOND)
+    assert not peer.owed
+    heir.depth = 500
+    assert set(blocks) <= set(desk.ask(heir))
+
+
+def test_a_disk_that_is_behind_stops_new_pieces_and_not_those_begun() -> None:
+    desk = Desk(4)
+    peer = desk.join(1)
+    peer.depth = 2
+    desk.ask(peer)
+    desk.store.room = False
+    peer.depth = 100
+    assert len(desk.ask(peer)) == BLOCKS - 2
+
+
+def test_the_one_author_of_a_forged_piece_is_banned() -> None:
+    desk = Desk(1)
+    liar = desk.join(1)
+    for block in desk.ask(liar):
+        desk.give(liar, block, BAD)
+    desk.requests.on_forged(0, 0)
+    assert desk.banned == [liar]
+    assert desk.picker.has_open
+
+
+def test_of_several_authors_the_liar_is_found_by_the_good_copy() -> None:
+    desk = Desk(1)
+    liar, honest = desk.join(1), desk.join(2)
+    liar.depth = 1
+    desk.give(liar, desk.ask(liar)[0], BAD)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_forged(0, 0)
+    assert desk.banned == []
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_kept(0, 0)
+    assert desk.banned == [liar]
+
+
+def test_a_rejected_block_is_for_others() -> None:
+    desk = Desk(1)
+    peer, other = desk.join(1), desk.join(2)
+    index, begin, length = desk.ask(peer)[0]
+    desk.requests.on_reject(peer, index, begin)
+    assert (index, begin, length) in desk.ask(other)
