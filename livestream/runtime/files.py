@@ -220,6 +220,9 @@ def disk_error(error: OSError, path: Path) -> DiskError:
     """Say what an OSError means for the person who wants the file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFullError(f"No space for {path}. Free some, or choose another folder with -o.")
-    if error.errno == errno.ELOOP:
-        return DiskError(f"{path} is a link: torrents are not written through links.")
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return DiskError(
+            f"{path}: a link or a file stands in the way, and torrents are not written through "
+            "links. Move it away, or choose another folder with -o."
+        )
     return DiskError(f"{path}: {error.strerror}. Check the folder and its permissions.")
