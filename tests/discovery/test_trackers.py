@@ -1,0 +1,201 @@
+"""Trackers: what ours answers over HTTP and UDP, and how an announcer behaves."""
+
+from __future__ import annotations
+
+from random import Random
+from urllib.parse import quote_from_bytes, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livestream.discovery.announce import Announcer, parse_response
+from livestream.discovery.tracker import EXPIRY_US, TrackerState
+from livestream.discovery.tracker import AnnounceEvent as Event
+from livestream.discovery.udp_tracker import (
+    CONNECTION_LIFE_US,
+    Progress,
+    UdpAnnounce,
+    UdpTrackerServer,
+    UdpWords,
+)
+from livestream.errors import MessageDecodeError
+from livestream.machine import SECOND, Address
+from livestream.wire import bencode
+
+HASH = bytes(range(20))
+SOURCE = Address("192.0.2.9", 4000)
+
+
+def peer_id(number: int) -> bytes:
+    return b"%020d" % number
+
+
+def ask(
+    state: TrackerState, number: int, now: int = 0, left: int = 1, event: str = ""
+) -> list[Address]:
+    query = (
+        f"info_hash={quote_from_bytes(HASH, safe='')}&peer_id={peer_id(number).decode()}"
+        f"&port={6000 + number}&left={left}&event={event}"
+    )
+    return parse_response(state.announce(query, f"192.0.2.{number}", now))[1]
+
+
+def test_peers_learn_of_each_other_and_not_of_themselves() -> None:
+    state = TrackerState(Random(1))
+    assert ask(state, 1) == []
+    assert ask(state, 2) == [Address("192.0.2.1", 6001)]
+    assert ask(state, 1) == [Address("192.0.2.2", 6002)]
+
+
+def test_whoever_stopped_or_fell_silent_is_forgotten() -> None:
+    state = TrackerState(Random(1))
+    ask(state, 1)
+    ask(state, 2)
+    ask(state, 1, event="stopped")
+    assert ask(state, 3) == [Address("192.0.2.2", 6002)]
+    assert ask(state, 4, now=EXPIRY_US + 10 * SECOND) == []
+
+
+def test_seeds_are_no_use_to_seeds() -> None:
+    state = TrackerState(Random(1))
+    ask(state, 1, left=0)
+    assert ask(state, 2, left=0) == []
+    assert ask(state, 3, left=5) != []
+    counts = state.counts(HASH, 0)
+    assert (counts.seeds, counts.leechers) == (2, 1)
+
+
+def test_a_scrape_counts_who_completed() -> None:
+    state = TrackerState(Random(1))
+    ask(state, 1)
+    ask(state, 1, left=0, event="completed")
+    body = bencode.decode(state.scrape(f"info_hash={quote_from_bytes(HASH, safe='')}", 0))
+    assert body == {b"files": {HASH: {b"complete": 1, b"downloaded": 1, b"incomplete": 0}}}
+
+
+@given(st.text(max_size=60))
+def test_any_query_gets_an_answer(query: str) -> None:
+    state = TrackerState(Random(1))
+    assert isinstance(bencode.decode(state.announce(query, "192.0.2.1", 0)), dict)
+
+
+def test_an_announcer_tells_started_completed_once_and_stopped() -> None:
+    left = [10]
+    announcer = Announcer(
+        "http://t/announce?k=1", HASH, peer_id(1), 5, lambda: Progress(1, 2, left[0])
+    )
+    answer = bencode.encode({b"interval": 60, b"peers": b""})
+    first = announcer.request(0)
+    assert urlsplit(first).query.startswith("k=1&info_hash=")
+    assert "event=started" in first
+    assert "uploaded=1&downloaded=2&left=10" in first
+    announcer.receive(answer, 0)
+    assert "event" not in announcer.request(0)
+    left[0] = 0
+    due = [announcer.is_completion_due]
+    assert "event=completed" in announcer.request(0)
+    announcer.receive(answer, 0)
+    due.append(announcer.is_completion_due)
+    assert due == [True, False]
+    assert "event" not in announcer.request(0)
+    assert "event=stopped" in announcer.request(0, is_leaving=True)
+
+
+def test_an_announcer_backs_off_from_a_tracker_that_fails() -> None:
+    announcer = Announcer("http://t/", HASH, peer_id(1), 5)
+    waits = []
+    now = 0
+    for _ in range(8):
+        announcer.request(now)
+        announcer.receive(None, now)
+        waits.append(announcer.get_timer() - now)
+        now = announcer.get_timer()
+    assert waits == sorted(waits)
+    assert waits[-1] > waits[0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"x", b"i1e", b"d14:failure reason3:noe", b"d8:interval" + b"9" * 2_000_000],
+)
+def test_what_is_no_answer_is_refused(body: bytes) -> None:
+    with pytest.raises(MessageDecodeError):
+        parse_response(body)
+
+
+def test_a_tracker_that_wants_silence_for_ever_or_none_is_not_obeyed() -> None:
+    for interval in (0, -5, 1 << 60):
+        body = bencode.encode({b"interval": interval, b"peers": b"\x01\x02\x03\x04\x1a\xe1"})
+        wait_us, peers = parse_response(body)
+        assert 5 * SECOND <= wait_us <= 3_600 * SECOND
+        assert peers == [Address("1.2.3.4", 6881)]
+
+
+# UDP
+
+
+def words(number: int, left: int = 1) -> UdpWords:
+    return UdpWords(HASH, peer_id(number), 6000 + number, Progress(left=left), Event.STARTED)
+
+
+def run_udp(server: UdpTrackerServer, number: int, source: Address) -> UdpAnnounce:
+    machine = UdpAnnounce(words(number), Random(number))
+    while (datagram := machine.datagram(0)) is not None:
+        answer = server.receive(datagram, source, 0)
+        if answer is not None:
+            machine.receive(answer, 0, is_v6=False)
+    return machine
+
+
+def test_announces_over_udp_meet_those_over_http() -> None:
+    state = TrackerState(Random(1))
+    server = UdpTrackerServer(state, Random(2))
+    ask(state, 1)
+    machine = run_udp(server, 2, SOURCE)
+    assert machine.is_over
+    assert machine.failure == ""
+    assert machine.peers == [Address("192.0.2.1", 6001)]
+    assert ask(state, 1) == [Address(SOURCE.host, 6002)]
+
+
+def test_no_address_gets_more_than_it_sent_before_it_has_shown_that_it_hears() -> None:
+    state = TrackerState(Random(1))
+    for number in range(100):
+        ask(state, number)
+    server = UdpTrackerServer(state, Random(2))
+    machine = UdpAnnounce(words(1), Random(1))
+    connect = machine.datagram(0)
+    assert connect is not None
+    answer = server.receive(connect, SOURCE, 0)
+    assert answer is not None
+    assert len(answer) <= len(connect)
+    machine.receive(answer, 0, is_v6=False)
+    announce = machine.datagram(0)
+    assert announce is not None
+    elsewhere = Address("192.0.2.200", 4000)
+    assert server.receive(announce, elsewhere, 0) is None
+    assert server.receive(announce, SOURCE, 3 * CONNECTION_LIFE_US) is None
+
+
+def test_answers_that_are_not_ours_are_ignored_and_silence_ends() -> None:
+    machine = UdpAnnounce(words(1), Random(1))
+    sent = machine.datagram(0)
+    assert sent is not None
+    machine.receive(b"\x00" * 16, 0, is_v6=False)
+    machine.receive(b"", 0, is_v6=False)
+    now = 0
+    while not machine.is_over:
+        now = machine.get_timer()
+        machine.datagram(now)
+    assert machine.failure == "no answer"
+    assert now > 60 * SECOND
+
+
+@given(st.binary(max_size=120))
+def test_any_datagram_is_answered_or_dropped(data: bytes) -> None:
+    server = UdpTrackerServer(TrackerState(Random(1)), Random(2))
+    server.receive(data, SOURCE, 0)
+    machine = UdpAnnounce(words(1), Random(1))
+    machine.datagram(0)
+    machine.receive(data, 0, is_v6=False)
