@@ -19,10 +19,17 @@ CURRENT_FILTER: Final = 4  # RFC 6817: the current delay is the least of the las
 GAIN_DIVISOR_MAX: Final = 16  # LEDBAT++ section 4.2
 WINDOW_MIN_DATAGRAMS: Final = 2
 INITIAL_DATAGRAMS: Final = 10  # RFC 9002
+SLOWDOWN_ROUND_TRIPS: Final = 2  # LEDBAT++ section 4.4: so long at the floor...
+# ...and not again for so many times what it took to come back. The draft's 9 costs a lone flow
+# 7 % of a 20 Mbit/s link, this 3 %, and a latecomer still has its share within a minute.
+SLOWDOWN_SPACING: Final = 24
 
 
 class Ledbat:
     """A congestion window that shrinks before others feel it.
+
+    Now and then it lets the queue run empty on purpose (periodic slowdown), so that a flow which
+    came later sees the path's true delay, and so gets its share.
 
     Invariant: the window is never below its floor, nor below two datagrams.
     """
@@ -38,6 +45,10 @@ class Ledbat:
         self._bucket_end = 0
         self._current: deque[int] = deque(maxlen=CURRENT_FILTER)
         self._lost_at: int | None = None
+        self._rtt_us = 0
+        self._slowdown_at: int | None = None  # When the next one is due; None: not yet known.
+        self._slowed_at: int | None = None  # When the present one began, until it has come back.
+        self._resume_at: int | None = None  # Until then the window stays at its floor.
 
     @property
     def base_delay_us(self) -> int:
@@ -54,8 +65,15 @@ class Ledbat:
         self._floor = max(floor, WINDOW_MIN_DATAGRAMS * self._datagram_bytes)
         self._set(self._window)
 
-    def on_delay(self, delay_us: int, now: int) -> None:
-        """Take a delay sample; a constant offset in it cancels."""
+    def on_delay(self, delay_us: int, now: int, rtt_us: int | None = None) -> None:
+        """Take a delay sample; a constant offset in it cancels.
+
+        Args:
+            delay_us: One way or round trip, as long as it is always the same.
+            now: Machine time, µs.
+            rtt_us: The round trip, if `delay_us` is not.
+        """
+        self._rtt_us = delay_us if rtt_us is None else rtt_us
         if now >= self._bucket_end:
             self._base.append(delay_us)
             self._bucket_end = now + BASE_BUCKET_US
@@ -71,6 +89,8 @@ class Ledbat:
             is_window_used: Whether the window, and not the application, held sending back.
             now: Machine time, µs.
         """
+        if is_window_used and self._is_slowing_down(now):
+            return
         queuing_us = self.queuing_delay_us
         if queuing_us > self.target_us:
             self._shrink(acked_bytes, queuing_us)
@@ -101,6 +121,30 @@ class Ledbat:
         """Start again from the floor."""
         self.slow_start_threshold = int(self._window / 2)
         self._set(0)
+
+    def _is_slowing_down(self, now: int) -> bool:
+        """Whether the window is held at its floor, to let the queue run empty."""
+        threshold = self.slow_start_threshold
+        if self._resume_at is not None:
+            if now < self._resume_at:
+                return True
+            self._resume_at = None
+            self._current.clear()  # What was measured before tells of our own queue.
+        elif threshold is None:
+            return False  # The first slow start has not ended yet.
+        elif self._slowed_at is not None:
+            if self._window >= threshold:
+                self._slowdown_at = now + SLOWDOWN_SPACING * (now - self._slowed_at)
+                self._slowed_at = None
+        elif self._slowdown_at is None:
+            self._slowdown_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
+        elif now >= self._slowdown_at:
+            self._slowed_at = now
+            self._resume_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
+            self.slow_start_threshold = int(self._window)
+            self._set(0)
+            return True
+        return False
 
     def _shrink(self, acked_bytes: int, queuing_us: int) -> None:
         """LEDBAT++ section 4.1: in proportion to the excess, at most by half a round trip."""
