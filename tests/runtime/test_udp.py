@@ -1,0 +1,116 @@
+"""UDP in trains and without: what one socket sends, another receives whole and in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import pytest
+
+from livestream.errors import NetworkError
+from livestream.machine import Address, Event, Machine, Train
+from livestream.runtime.clock import Clock
+from livestream.runtime.udp import UdpDriver
+
+HERE = Address("127.0.0.1", 0)
+TRAINS = [(1_200, 40), (1_200, 3), (700, 1), (1, 5), (1_350, 44)]
+
+
+class Mailbox(Machine):
+    """Sends what it is given; keeps what comes, datagram by datagram."""
+
+    def __init__(self) -> None:
+        self.outgoing: deque[Train] = deque()
+        self.received: list[bytes] = []
+        self.arrived = asyncio.Event()
+
+    def receive_train(self, train: Train, now: int) -> None:
+        self.received += [bytes(datagram) for datagram in train.datagrams()]
+        self.arrived.set()
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        trains = list(self.outgoing)
+        self.outgoing.clear()
+        return trains
+
+    def get_timer(self) -> int | None:
+        return None
+
+    def handle_timer(self, now: int) -> None:
+        """Nothing is due."""
+
+    def next_event(self) -> Event | None:
+        return None
+
+    async def until(self, count: int) -> None:
+        while len(self.received) < count:
+            self.arrived.clear()
+            await asyncio.wait_for(self.arrived.wait(), 10)
+
+
+def datagrams_of(size: int, count: int, start: int) -> list[bytes]:
+    """Distinct datagrams of one size, the last a little shorter where it can be."""
+    made = [bytes([(start + n) % 256]) * size for n in range(count)]
+    made[-1] = made[-1][: max(1, size - 3)]
+    return made
+
+
+@pytest.mark.parametrize("sends_trains", [True, False])
+@pytest.mark.parametrize("receives_trains", [True, False])
+def test_trains_of_all_sizes_arrive_whole_and_in_order(
+    sends_trains: bool, receives_trains: bool
+) -> None:
+    async def run() -> None:
+        sender, receiver = Mailbox(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None, use_trains=sends_trains)
+        receiving = UdpDriver(receiver, Clock(), lambda event: None, use_trains=receives_trains)
+        await sending.open(HERE)
+        to = await receiving.open(HERE)
+        sent: list[bytes] = []
+        for size, count in TRAINS:
+            made = datagrams_of(size, count, len(sent))
+            sent += made
+            sender.outgoing.append(Train(to, b"".join(made), size))
+        sending.drain()
+        await receiver.until(len(sent))
+        assert receiver.received == sent
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+def test_a_peer_that_is_gone_does_not_end_the_socket() -> None:
+    async def run() -> None:
+        sender, receiver = Mailbox(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        gone = UdpDriver(Mailbox(), Clock(), lambda event: None)
+        nobody = await gone.open(HERE)
+        gone.close()
+        receiving = UdpDriver(receiver, Clock(), lambda event: None)
+        to = await receiving.open(HERE)
+        for _ in range(20):
+            sender.outgoing.append(Train(nobody, b"hello?", 6))
+            sending.drain()
+            await asyncio.sleep(0)
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        await receiver.until(1)
+        assert receiver.received == [b"hello"]
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+def test_a_port_in_use_is_a_clear_error() -> None:
+    async def run() -> None:
+        first = UdpDriver(Mailbox(), Clock(), lambda event: None)
+        taken = await first.open(HERE)
+        second = UdpDriver(Mailbox(), Clock(), lambda event: None)
+        with pytest.raises(NetworkError, match=str(taken.port)):
+            await second.open(taken)
+        first.close()
+
+    asyncio.run(run())
