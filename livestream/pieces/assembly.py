@@ -22,13 +22,18 @@ class Assembly(Generic[A]):
 
     __slots__ = ("asked", "authors", "buffer", "free", "index", "missing", "owner")
 
-    def __init__(self, index: int, buffer: bytearray) -> None:
-        """Take a buffer of the piece's size; whatever is in it is overwritten."""
+    def __init__(self, index: int, buffer: bytearray, padding: int = 0) -> None:
+        """Take a buffer of the piece's size; whatever is in it is overwritten.
+
+        The last `padding` bytes are known to be zeros (BEP 47): blocks of nothing else are here.
+        """
         count = -(-len(buffer) // BLOCK_BYTES)
+        wanted = -(-(len(buffer) - padding) // BLOCK_BYTES)
         self.index = index
         self.buffer = buffer
-        self.missing = count
-        self.free = list(range(count - 1, -1, -1))
+        self.missing = wanted
+        self.free = list(range(wanted - 1, -1, -1))
+        buffer[wanted * BLOCK_BYTES :] = bytes(max(0, len(buffer) - wanted * BLOCK_BYTES))
         self.asked: list[list[A]] = [[] for _ in range(count)]
         self.authors: list[A | None] = [None] * count
         self.owner: A | None = None

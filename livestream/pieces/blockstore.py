@@ -22,6 +22,10 @@ class BlockStore(ABC):
     def piece_size(self, index: int) -> int:
         """Return the bytes of a piece; the last one may be shorter."""
 
+    @abstractmethod
+    def padding_size(self, index: int) -> int:
+        """Return how many bytes at the end of a piece are padding (BEP 47): zeros, not asked for."""
+
     @property
     @abstractmethod
     def has_room(self) -> bool:

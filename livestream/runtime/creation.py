@@ -52,8 +52,7 @@ def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Mag
     if output.exists() and not options.is_forced:
         raise ExistsError(f"{output} is there already. Choose another name, or add --force.")
     files, is_single = find_files(path)
-    total = sum(length for _, length in files)
-    length = _piece_length(options.piece_size, total)
+    length = _piece_length(options, [length for _, length in files])
     layout = lay_out(path.name, files, length, options.version, is_single=is_single)
     hashes = hash_pieces(layout, path.parent, options.version, on_progress)
     data = to_torrent(
@@ -78,9 +77,10 @@ def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Mag
     return Magnet.of(Metainfo.parse(data))
 
 
-def _piece_length(text: str | None, total: int) -> int:
+def _piece_length(options: CreateOptions, lengths: list[int]) -> int:
+    text = options.piece_size
     if text is None:
-        return best_piece_length(total)
+        return best_piece_length(lengths, options.version)
     digits, factor = text, 1
     if text[-1:] in ("k", "M"):
         digits, factor = text[:-1], 1 << (10 if text[-1] == "k" else 20)

@@ -130,6 +130,10 @@ class DiskStore(BlockStore):
         """Return the bytes of a piece."""
         return self.metainfo.piece_size(index)
 
+    def padding_size(self, index: int) -> int:
+        """Return how many bytes at the end of a piece are padding."""
+        return self.metainfo.padding_size(index)
+
     @property
     def has_room(self) -> bool:
         """Whether the disk keeps up."""

@@ -276,9 +276,9 @@ class Requests:
 
     def _assembly(self, index: int) -> Assembly[BlockPeer]:
         size = self._store.piece_size(index)
-        if self._spare and len(self._spare[-1]) == size:
-            return Assembly(index, self._spare.pop())
-        return Assembly(index, bytearray(size))
+        is_spare = bool(self._spare) and len(self._spare[-1]) == size
+        buffer = self._spare.pop() if is_spare else bytearray(size)
+        return Assembly(index, buffer, self._store.padding_size(index))
 
     def _choose(self, peer: BlockPeer) -> int | None:
         if not peer.chokes_us:

@@ -18,6 +18,8 @@ __all__ = ["PieceHash", "Version", "best_piece_length", "lay_out", "to_torrent"]
 PIECE_LENGTH_MIN: Final = 16 * 1024
 PIECE_LENGTH_MAX: Final = 16 << 20
 PIECES_WANTED: Final = 1_500
+PIECES_MAX: Final = 40_000  # As many as that only to keep padding small.
+PADDING_SHARE_MAX: Final = 0.25
 LEAF_BYTES: Final = 16 * 1024
 
 
@@ -38,11 +40,23 @@ class PieceHash:
     "Root of the piece's leaves, balanced to a whole piece, or to the file if that is shorter."
 
 
-def best_piece_length(total: int) -> int:
-    """Return a power of two that gives about 1,500 pieces."""
+def best_piece_length(lengths: Sequence[int], version: Version) -> int:
+    """Return a power of two that gives about 1,500 pieces for files of these lengths.
+
+    Where padding separates files, many small ones ask for smaller pieces: their padding is not
+    sent, but it is hashed.
+    """
+    total = sum(lengths)
     length = PIECE_LENGTH_MIN
     while length < PIECE_LENGTH_MAX and total > length * PIECES_WANTED:
         length *= 2
+    if version is Version.V1:
+        return length
+    while length > PIECE_LENGTH_MIN and total < length * PIECES_MAX // 2:
+        padding = sum(-size % length for size in lengths)
+        if padding <= PADDING_SHARE_MAX * total:
+            break
+        length //= 2
     return length
 
 

@@ -115,6 +115,13 @@ class Metainfo:
         """Return the bytes of a piece: the last one may be shorter."""
         return min(self.piece_length, self.length - index * self.piece_length)
 
+    def padding_size(self, index: int) -> int:
+        """Return how many bytes at the end of a piece are padding, and nothing but that."""
+        padding = 0
+        for span in self.spans(index * self.piece_length, self.piece_size(index)):
+            padding = padding + span.length if self.files[span.file].is_padding else 0
+        return padding
+
     def spans(self, start: int, length: int) -> Iterator[Span]:
         """Yield the runs in files that bytes `[start, start + length)` of the torrent are."""
         low, high = 0, len(self.files)

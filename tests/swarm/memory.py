@@ -20,9 +20,13 @@ class MemoryStore(BlockStore):
         self.held = PieceSet(count)
         self.submitted: list[tuple[int, bytes]] = []
         self.room = True
+        self.padding: dict[int, int] = {}
 
     def piece_size(self, index: int) -> int:
         return PIECE_BYTES
+
+    def padding_size(self, index: int) -> int:
+        return self.padding.get(index, 0)
 
     @property
     def has_room(self) -> bool:

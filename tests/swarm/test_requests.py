@@ -156,3 +156,21 @@ def test_a_rejected_block_is_for_others() -> None:
     index, begin, length = desk.ask(peer)[0]
     desk.requests.on_reject(peer, index, begin)
     assert (index, begin, length) in desk.ask(other)
+
+
+def test_padding_is_not_asked_for_and_is_zeros() -> None:
+    desk = Desk(2)
+    desk.store.padding = {0: 2 * BLOCK_BYTES + 10, 1: PIECE_BYTES - 1}
+    peer = desk.join(1)
+    peer.depth = 100
+    blocks = desk.ask(peer)
+    assert sorted(blocks) == [
+        (0, 0, BLOCK_BYTES),
+        (0, BLOCK_BYTES, BLOCK_BYTES),
+        (1, 0, BLOCK_BYTES),
+    ]
+    for block in blocks:
+        desk.give(peer, block, BAD)
+    found = dict(desk.store.submitted)
+    assert found[0] == BAD * 2 + bytes(2 * BLOCK_BYTES)
+    assert found[1] == BAD + bytes(3 * BLOCK_BYTES)

@@ -9,7 +9,7 @@ import pytest
 
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
-from livestream.torrent.create import Version
+from livestream.torrent.create import Version, best_piece_length
 from livestream.torrent.hashing import LEAF_BYTES, HashVerifier, leaf_hashes, merkle_root
 from livestream.torrent.metainfo import Metainfo
 from tests.interop.peers import make_data, make_torrent
@@ -44,3 +44,11 @@ def test_a_wrong_byte_in_any_piece_is_found(tmp_path: Path, version: Version) ->
         data[0] ^= 1
         assert verifier.verify(index, data) is Verdict.FORGED
     files.close()
+
+
+def test_many_small_files_get_small_pieces_where_padding_separates_them() -> None:
+    lengths = [4_000] * 10_000 + [4 << 30]
+    assert best_piece_length(lengths, Version.V1) == 4 << 20
+    hybrid = best_piece_length(lengths, Version.HYBRID)
+    assert hybrid < 1 << 20
+    assert best_piece_length([4 << 30], Version.HYBRID) == 4 << 20
