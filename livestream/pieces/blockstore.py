@@ -24,7 +24,7 @@ class BlockStore(ABC):
 
     @abstractmethod
     def padding_size(self, index: int) -> int:
-        """Return how many bytes at the end of a piece are padding (BEP 47): zeros, not requested."""
+        """Return how many bytes at the end of a piece are padding (BEP 47), which is zeros."""
 
     @property
     @abstractmethod
