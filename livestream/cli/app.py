@@ -28,6 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # Plain help: rich alone takes longer to import than all the rest.
 )
 app.command()(publish)
 app.command()(watch)
