@@ -19,6 +19,7 @@ INTERVAL_S: Final = 30
 EXPIRY_US: Final = 2 * INTERVAL_S * SECOND
 SWARMS_MAX: Final = 10_000
 PEERS_MAX: Final = 20_000  # Of one swarm.
+PEERS_TOTAL_MAX: Final = 200_000  # Some 80 MB; a flood of made-up peers gets no further.
 NUMWANT_MAX: Final = 200
 NUMWANT_DEFAULT: Final = 50
 QUERY_MAX: Final = 2_048
@@ -60,56 +61,99 @@ class _Entry:
     address: Address
     is_seed: bool
     seen_at: int
+    at: int
+    "Where its id stands among the seeds, or among the leechers."
 
 
 class _TrackedSwarm:
-    """The peers of one info-hash by peer id, and how many of them are seeds."""
+    """The peers of one info-hash. All but looking for silent ones costs the same in any swarm.
 
-    __slots__ = ("completed", "expire_at", "peers")
+    Invariant: every id in `peers` stands once in `seeds` or `leechers`, at its entry's `at`.
+    """
+
+    __slots__ = ("completed", "expire_at", "leechers", "peers", "seeds")
 
     def __init__(self) -> None:
         self.peers: dict[bytes, _Entry] = {}
+        self.seeds: list[bytes] = []
+        self.leechers: list[bytes] = []
         self.completed = 0
         self.expire_at = 0
 
+    def put(self, announce: Announce, now: int) -> None:
+        """Note that a peer is here."""
+        peer_id, is_seed = announce.peer_id, announce.is_seed
+        known = self.peers.get(peer_id)
+        if known is not None and known.is_seed == is_seed:
+            known.address, known.seen_at = announce.address, now
+            return
+        if known is not None:
+            self.drop(peer_id)
+        row = self.seeds if is_seed else self.leechers
+        self.peers[peer_id] = _Entry(announce.address, is_seed, now, len(row))
+        row.append(peer_id)
+
+    def drop(self, peer_id: bytes) -> None:
+        """Forget a peer; the last of its row takes its place."""
+        entry = self.peers.pop(peer_id)
+        row = self.seeds if entry.is_seed else self.leechers
+        last = row.pop()
+        if last != peer_id:
+            row[entry.at] = last
+            self.peers[last].at = entry.at
+
+    def sample(self, rng: Random, announce: Announce) -> list[Address]:
+        """Return others at random; seeds have nothing for each other."""
+        wanted = min(announce.wanted, NUMWANT_MAX)
+        split = len(self.leechers)
+        count = split if announce.is_seed else len(self.peers)
+        found = [
+            self.leechers[at] if at < split else self.seeds[at - split]
+            for at in rng.sample(range(count), min(wanted + 1, count))
+        ]
+        return [self.peers[each].address for each in found if each != announce.peer_id][:wanted]
+
 
 class TrackerState:
-    """Swarms by info-hash, peers by peer id; both bounded, and forgotten when silent."""
+    """Swarms by info-hash, peers by peer id; both bounded, and forgotten when silent.
+
+    Invariant: `_peer_count` is the number of peers in all swarms.
+    """
 
     def __init__(self, rng: Random, allowed: frozenset[bytes] | None = None) -> None:
         """Take the info-hashes that are served; None: any."""
         self.allowed = allowed
         self._rng = rng
         self._swarms: dict[bytes, _TrackedSwarm] = {}
+        self._peer_count = 0
+        self._expire_all_at = 0
 
     def take(self, announce: Announce, now: int) -> list[Address] | str:
         """Note a peer; return others for it, or the reason of a refusal."""
         if self.allowed is not None and announce.info_hash not in self.allowed:
             return "this tracker does not serve that torrent"
+        if len(self._swarms) >= SWARMS_MAX or self._peer_count >= PEERS_TOTAL_MAX:
+            self._expire_all(now)
         swarm = self._swarms.get(announce.info_hash)
         if swarm is None:
             if len(self._swarms) >= SWARMS_MAX:
                 return "too many swarms"
             swarm = self._swarms[announce.info_hash] = _TrackedSwarm()
         self._expire(swarm, now)
-        peers = swarm.peers
-        known = peers.get(announce.peer_id)
+        is_known = announce.peer_id in swarm.peers
         if announce.event is AnnounceEvent.STOPPED:
-            peers.pop(announce.peer_id, None)
-        elif known is not None or len(peers) < PEERS_MAX:
-            peers[announce.peer_id] = _Entry(announce.address, announce.is_seed, now)
+            if is_known:
+                swarm.drop(announce.peer_id)
+                self._peer_count -= 1
+        elif is_known or (len(swarm.peers) < PEERS_MAX and self._peer_count < PEERS_TOTAL_MAX):
+            swarm.put(announce, now)
+            self._peer_count += not is_known
             swarm.completed += announce.event is AnnounceEvent.COMPLETED
-        if not peers:
+        if not swarm.peers:
             del self._swarms[announce.info_hash]
         if announce.event is AnnounceEvent.STOPPED:
             return []
-        # Seeds have nothing for each other.
-        others = [
-            entry.address
-            for peer_id, entry in peers.items()
-            if peer_id != announce.peer_id and not (announce.is_seed and entry.is_seed)
-        ]
-        return self._rng.sample(others, min(announce.wanted, NUMWANT_MAX, len(others)))
+        return swarm.sample(self._rng, announce)
 
     def counts(self, info_hash: bytes, now: int) -> ScrapeCounts:
         """Return how a swarm is."""
@@ -117,8 +161,7 @@ class TrackerState:
         if swarm is None:
             return ScrapeCounts(0, 0, 0)
         self._expire(swarm, now)
-        seeds = sum(entry.is_seed for entry in swarm.peers.values())
-        return ScrapeCounts(seeds, len(swarm.peers) - seeds, swarm.completed)
+        return ScrapeCounts(len(swarm.seeds), len(swarm.leechers), swarm.completed)
 
     # HTTP
 
@@ -175,13 +218,25 @@ class TrackerState:
         swarm.expire_at = now + EXPIRE_EVERY_US
         for peer_id, entry in list(swarm.peers.items()):
             if now - entry.seen_at > EXPIRY_US:
-                del swarm.peers[peer_id]
+                swarm.drop(peer_id)
+                self._peer_count -= 1
+
+    def _expire_all(self, now: int) -> None:
+        """Make room: swarms that nobody asks about any more go only here."""
+        if now < self._expire_all_at:
+            return
+        self._expire_all_at = now + EXPIRE_EVERY_US
+        for info_hash, swarm in list(self._swarms.items()):
+            self._expire(swarm, now)
+            if not swarm.peers:
+                del self._swarms[info_hash]
 
 
 def _fields(query: str) -> dict[str, bytes]:
     """Binary values are percent-encoded bytes, so no text decoder may touch them."""
     pairs = (part.partition("=") for part in query[:QUERY_MAX].split("&"))
-    return {name: unquote_to_bytes(value) for name, _, value in pairs}
+    # "replace": bytes that were never percent-encoded may have become lone surrogates.
+    return {name: unquote_to_bytes(value.encode("utf-8", "replace")) for name, _, value in pairs}
 
 
 def _number(digits: bytes, otherwise: int = 0) -> int:

@@ -6,11 +6,18 @@ from random import Random
 from urllib.parse import quote_from_bytes, urlsplit
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from livestream.discovery.announce import Announcer, parse_response
-from livestream.discovery.tracker import EXPIRY_US, TrackerState
+from livestream.discovery.tracker import (
+    EXPIRY_US,
+    PEERS_MAX,
+    PEERS_TOTAL_MAX,
+    SWARMS_MAX,
+    Announce,
+    TrackerState,
+)
 from livestream.discovery.tracker import AnnounceEvent as Event
 from livestream.discovery.udp_tracker import (
     CONNECTION_LIFE_US,
@@ -66,6 +73,26 @@ def test_seeds_are_no_use_to_seeds() -> None:
     assert (counts.seeds, counts.leechers) == (2, 1)
 
 
+def test_whoever_comes_and_goes_the_others_are_all_told_of() -> None:
+    state, rng = TrackerState(Random(1)), Random(2)
+    here: dict[int, int] = {}
+    for step in range(600):
+        number = rng.randrange(1, 30)
+        left = rng.randrange(2)
+        if rng.randrange(3) == 0:
+            ask(state, number, left=left, event="stopped")
+            here.pop(number, None)
+        else:
+            found = ask(state, number, left=left)
+            here[number] = left
+            expected = {n for n in here if n != number and (left or here[n])}
+            assert {address.port - 6000 for address in found} == expected, f"step {step}"
+            assert len(found) == len(expected)
+        counts = state.counts(HASH, 0)
+        seeds = sum(not left for left in here.values())
+        assert (counts.seeds, counts.leechers) == (seeds, len(here) - seeds)
+
+
 def test_a_scrape_counts_who_completed() -> None:
     state = TrackerState(Random(1))
     ask(state, 1)
@@ -74,7 +101,8 @@ def test_a_scrape_counts_who_completed() -> None:
     assert body == {b"files": {HASH: {b"complete": 1, b"downloaded": 1, b"incomplete": 0}}}
 
 
-@given(st.text(max_size=60))
+@given(st.text(st.characters(), max_size=60))
+@example("info_hash=\udcff\ud800&peer_id=\udc80")
 def test_any_query_gets_an_answer(query: str) -> None:
     state = TrackerState(Random(1))
     assert isinstance(bencode.decode(state.announce(query, "192.0.2.1", 0)), dict)
@@ -130,6 +158,65 @@ def test_a_tracker_that_wants_silence_for_ever_or_none_is_not_obeyed() -> None:
         wait_us, peers = parse_response(body)
         assert 5 * SECOND <= wait_us <= 3_600 * SECOND
         assert peers == [Address("1.2.3.4", 6881)]
+
+
+def test_of_a_swarm_no_more_is_told_than_was_asked_for_and_never_too_much() -> None:
+    state = TrackerState(Random(1))
+    for number in range(250):
+        query = (
+            f"info_hash={quote_from_bytes(HASH, safe='')}&peer_id={number:020}&port={number + 1}"
+        )
+        state.announce(query, "192.0.2.1", 0)
+    query = f"info_hash={quote_from_bytes(HASH, safe='')}&peer_id={'x' * 20}&port=9"
+    found = []
+    for wanted in ("&numwant=7", "", "&numwant=100000", "&numwant=-1", "&numwant=0"):
+        body = bencode.decode(state.announce(query + wanted, "192.0.2.2", 0))
+        assert isinstance(body, dict)
+        peers = body[b"peers"]
+        assert isinstance(peers, bytes)
+        found.append(len(peers) // 6)
+    assert found == [7, 50, 200, 50, 0]
+
+
+def take(state: TrackerState, swarm: int, number: int, now: int) -> list[Address] | str:
+    words = Announce(
+        b"%020d" % swarm, peer_id(number), SOURCE, is_seed=False, event=Event.NONE, wanted=5
+    )
+    return state.take(words, now)
+
+
+def test_swarms_that_everyone_left_silently_make_room_for_others() -> None:
+    state = TrackerState(Random(1))
+    for swarm in range(SWARMS_MAX):
+        assert take(state, swarm, 1, 0) == []
+    assert isinstance(take(state, SWARMS_MAX, 1, EXPIRY_US - 1), str)
+    assert take(state, SWARMS_MAX, 1, EXPIRY_US + 10 * SECOND) == []
+    assert state.counts(b"%020d" % SWARMS_MAX, EXPIRY_US + 10 * SECOND).leechers == 1
+
+
+def test_a_flood_of_made_up_peers_fills_a_bounded_table_and_drains_again() -> None:
+    state = TrackerState(Random(1))
+    flooded = -(-PEERS_TOTAL_MAX // PEERS_MAX)
+    for swarm in range(flooded):
+        for number in range(PEERS_MAX + 10):
+            state.take(
+                Announce(
+                    b"%020d" % swarm,
+                    peer_id(number),
+                    SOURCE,
+                    is_seed=False,
+                    event=Event.NONE,
+                    wanted=0,
+                ),
+                0,
+            )
+    take(state, flooded, 1, 0)
+    counts = [state.counts(b"%020d" % swarm, 0).leechers for swarm in range(flooded + 1)]
+    assert max(counts) == PEERS_MAX
+    assert sum(counts) == PEERS_TOTAL_MAX
+    later = EXPIRY_US + 10 * SECOND
+    take(state, flooded, 1, later)
+    assert state.counts(b"%020d" % flooded, later).leechers == 1
 
 
 # UDP
