@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import re
 from base64 import b32decode
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,8 @@ PEERS_MAX: Final = 50
 NAME_MAX: Final = 200
 KEY_PREFIX: Final = "urn:btpk:"
 TRACKER_SCHEMES: Final = ("http", "https", "udp")
+_PORT: Final = re.compile(r"[0-9]{1,5}")
+_HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")  # bytes.fromhex would skip spaces.
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +61,34 @@ class ChannelLink:
             )
         trackers = [value for name, value in fields if name == "tr"][:TRACKERS_MAX]
         for tracker in trackers:
-            if urlsplit(tracker).scheme not in TRACKER_SCHEMES:
+            if not _is_tracker(tracker):
                 raise UsageError(f"The link's tracker {tracker[:60]!r} is no http or udp address.")
         names = [value for name, value in fields if name == "dn"]
         peers = [value for name, value in fields if name == "x.pe"][:PEERS_MAX]
         return cls(
             _parse_key(keys[0].removeprefix(KEY_PREFIX)),
-            names[0][:NAME_MAX] if names else "",
+            _printable(names[0])[:NAME_MAX] if names else "",
             tuple(trackers),
             tuple(_parse_peer(peer) for peer in peers),
         )
 
 
+def _is_tracker(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in TRACKER_SCHEMES and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # Brackets without an address, or a port that is none.
+        return False
+
+
+def _printable(name: str) -> str:
+    """A name comes from strangers and ends on a terminal: no escape sequences."""
+    return "".join(each for each in name if each.isprintable())
+
+
 def _parse_key(text: str) -> bytes:
     try:
-        if len(text) == 64:
+        if _HEX_KEY.fullmatch(text):
             return bytes.fromhex(text)
         if len(text) == 52:
             return b32decode(text.upper() + "====")
@@ -85,6 +101,6 @@ def _parse_key(text: str) -> bytes:
 
 def _parse_peer(text: str) -> Address:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
         raise UsageError(f"The link's peer {text[:60]!r} is no host:port.")
     return Address(host.strip("[]"), int(port))
