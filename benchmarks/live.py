@@ -34,7 +34,8 @@ CHROMIUM_FLAGS: Final = (
 )
 SETTLE_S: Final = 4.0
 READ_INTERVAL_MS: Final = 100
-HEAD_SUBSTREAMS_ONLY: Final = "1M"  # So little that the publisher feeds each substream once.
+NEAR: Final = "127.0.0.1:7192"  # The viewer in the middle.
+PAGE: Final = "127.0.0.1:7191"
 
 # What others have published; none of them can be run here. Lag behind the capture, seconds.
 PUBLISHED: Final = {
@@ -47,16 +48,18 @@ PUBLISHED: Final = {
 
 def glass_to_glass(folder: Path, seconds: float) -> dict[str, float]:
     """Measure what Chromium shows two hops from the publisher, at `--latency 1.0`."""
-    near, far, page_at = folder / "near.json", folder / "far.json", "127.0.0.1:7191"
+    near, far = folder / "near.json", folder / "far.json"
     with (
-        publisher(folder, "test", "--max-up", HEAD_SUBSTREAMS_ONLY) as (_, link),
-        viewer(folder, link, "-o", "/dev/null", "--stats", str(near)),
+        publisher(folder, "test") as (_, link),
+        viewer(folder, link, "-o", "/dev/null", "--stats", str(near), listen=NEAR),
     ):
-        wait_for(near, 1)
-        words = ["--player", "none", "--http", page_at, "--latency", "1.0", "--stats", str(far)]
-        with viewer(folder, link, *words):
+        wait_for(near, 2)
+        # The far viewer is told of the near one only, so that is who feeds it.
+        far_link = f"{link.partition('&tr=')[0]}&x.pe={NEAR}"
+        words = ["--player", "none", "--http", PAGE, "--latency", "1.0", "--stats", str(far)]
+        with viewer(folder, far_link, *words):
             wait_for(far, 2)
-            lags_s = _read_clock(f"http://{page_at}/", seconds)
+            lags_s = _read_clock(f"http://{PAGE}/", seconds)
             row = stats_of(far)[-1]
     return {
         "median_s": statistics.median(lags_s),

@@ -50,9 +50,11 @@ def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[byte
 
 
 @contextmanager
-def viewer(folder: Path, link: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def viewer(
+    folder: Path, link: str, *words: str, listen: str = HERE
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a viewer; what `-o -` gives is in its `stdout`."""
-    process = _start(folder, "watch", link, *words, "--listen", HERE, "-q")
+    process = _start(folder, "watch", link, *words, "--listen", listen, "-q")
     try:
         yield process
     finally:
