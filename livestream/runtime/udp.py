@@ -23,15 +23,19 @@ BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundr
 READS_MAX: Final = 64  # A wake-up handles so many reads, then lets others run.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
+SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
 READ_BYTES: Final = 65_535
 # The network's troubles are no errors of ours: the datagram is lost, as datagrams are.
 LOSSES: Final = (
     errno.ECONNREFUSED,
     errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
     errno.ENETUNREACH,
+    errno.ENETDOWN,
     errno.EPERM,
     errno.EACCES,
     errno.ENOBUFS,
+    errno.ENOMEM,
     errno.EADDRNOTAVAIL,
     errno.EINVAL,
     errno.EMSGSIZE,
@@ -198,14 +202,11 @@ class UdpDriver:
         return Train(Address(host, source[1]), data, max(1, size))
 
     def _send(self, train: Train) -> None:
-        if self._waiting:
-            self._wait(train)
-            return
         size = train.datagram_size
         if len(train.data) <= size:
             self._send_one(train)
         elif self._use_trains:
-            span = size * SEGMENTS_MAX
+            span = size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size))
             for at in range(0, len(train.data), span):
                 self._send_one(Train(train.address, train.data[at : at + span], size))
         else:
@@ -214,6 +215,12 @@ class UdpDriver:
 
     def _send_one(self, train: Train) -> None:
         if self._socket is None:
+            return
+        if self._waiting:
+            self._wait(train)  # Behind the others: a train's datagrams stay in order.
+            return
+        if ":" in train.address.host and ":" not in self.address.host:
+            self.stats.trains_lost += 1  # Peers name IPv6 addresses to IPv4 sockets too.
             return
         control = []
         if len(train.data) > train.datagram_size:
@@ -250,8 +257,11 @@ class UdpDriver:
         waiting, self._waiting = self._waiting, deque()
         if self._loop is not None and self._socket is not None:
             self._loop.remove_writer(self._socket.fileno())
-        for train in waiting:
-            self._send(train)
+        try:
+            for train in waiting:
+                self._send(train)
+        except Exception as error:
+            self._fail(error)
 
     def _fail(self, error: Exception) -> None:
         if self._failure is not None and not self._failure.done():

@@ -13,7 +13,8 @@ from livestream.runtime.clock import Clock
 from livestream.runtime.udp import UdpDriver
 
 HERE = Address("127.0.0.1", 0)
-TRAINS = [(1_200, 40), (1_200, 3), (700, 1), (1, 5), (1_350, 44)]
+# The last two are more than one sendmsg carries, in datagrams and in bytes.
+TRAINS = [(1_200, 40), (1_200, 3), (700, 1), (1, 5), (1_350, 44), (20, 130), (1_400, 100)]
 
 
 class Mailbox(Machine):
@@ -100,6 +101,51 @@ def test_a_peer_that_is_gone_does_not_end_the_socket() -> None:
         assert receiver.received == [b"hello"]
         sending.close()
         receiving.close()
+
+    asyncio.run(run())
+
+
+def test_addresses_that_no_datagram_can_reach_cost_a_datagram_and_nothing_else() -> None:
+    """Strangers name them: peers, trackers and links do."""
+
+    async def run() -> None:
+        sender, receiver = Mailbox(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(receiver, Clock(), lambda event: None)
+        to = await receiving.open(HERE)
+        unreachable = [Address("::1", 9), Address("fe80::1", 9), Address("255.255.255.255", 9)]
+        for address in unreachable:
+            sender.outgoing.append(Train(address, b"x" * 20, 10))
+        sender.outgoing.append(Train(to, bytes(70_000), 70_000))  # No datagram is as long.
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        await receiver.until(1)
+        assert receiver.received == [b"hello"]
+        assert sending.stats.trains_lost == len(unreachable) + 1
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+def test_a_machine_that_raises_is_reported_and_not_swallowed() -> None:
+    class Broken(Mailbox):
+        def receive_train(self, train: Train, now: int) -> None:
+            raise ZeroDivisionError
+
+    async def run() -> None:
+        sender = Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        broken = UdpDriver(Broken(), Clock(), lambda event: None)
+        to = await broken.open(HERE)
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(broken.failed(), 10)
+        sending.close()
+        broken.close()
 
     asyncio.run(run())
 
