@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Final
 
@@ -12,12 +13,13 @@ __all__ = ["parse_address", "reachable_host", "resolve"]
 
 # TEST-NET-1 (RFC 5737). Connecting a UDP socket sends nothing; it only picks the route.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
+_PORT: Final = re.compile(r"[0-9]{1,5}")  # str.isdigit would take ² too.
 
 
 def parse_address(text: str) -> Address:
     """Parse HOST:PORT or [IPV6]:PORT. Raises UsageError."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535:
+    if not colon or not _PORT.fullmatch(port) or int(port) > 65535:
         raise UsageError(f"{text!r} is no HOST:PORT. For example 127.0.0.1:7000 or [::1]:7000.")
     return Address(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - as the user asked.
 
@@ -38,9 +40,12 @@ def resolve(address: Address) -> Address:
     """Return the address with a literal host. Raises NetworkError."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_DGRAM)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no DNS could hold.
+        reason = getattr(error, "strerror", None) or "not a host name"
         raise NetworkError(
-            f"{address.host} does not resolve ({error.strerror}). Check the name."
+            f"{address.host[:70]} does not resolve ({reason}). Check the name."
         ) from error
+    # IPv4 first: an IPv6 socket reaches it too, an IPv4 socket nothing else.
+    found.sort(key=lambda each: each[0] != socket.AF_INET)
     host, port = found[0][4][:2]
     return Address(str(host), int(port))
