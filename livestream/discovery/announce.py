@@ -49,7 +49,8 @@ class Announcer:
         self.progress = progress
         self._was_complete = progress().left == 0
         self._next_at = 0
-        self._has_started = False
+        self.has_started = False
+        "The tracker has answered once, so it knows us."
 
     def get_timer(self) -> int:
         """Return when to announce next."""
@@ -71,7 +72,7 @@ class Announcer:
         """Return what to tell besides the numbers; `completed` is told once."""
         if is_leaving:
             return AnnounceEvent.STOPPED
-        if not self._has_started:
+        if not self.has_started:
             return AnnounceEvent.STARTED
         if how_far.left == 0 and not self._was_complete:
             self._was_complete = True
@@ -81,7 +82,7 @@ class Announcer:
     @property
     def is_completion_due(self) -> bool:
         """Whether a tracker that knows us has not yet heard that we have it all."""
-        return self._has_started and not self._was_complete and self.progress().left == 0
+        return self.has_started and not self._was_complete and self.progress().left == 0
 
     def receive(self, body: bytes | None, now: int) -> list[Address]:
         """Take an answer (None: there was none) and return the peers in it."""
@@ -100,7 +101,7 @@ class Announcer:
         """The tracker answered: it wants to hear from us again after this."""
         self.failures = 0
         self.failure = ""
-        self._has_started = True
+        self.has_started = True
         self._next_at = now + min(max(interval_us, INTERVAL_MIN_US), INTERVAL_MAX_US)
 
     def on_failure(self, now: int) -> None:

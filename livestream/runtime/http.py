@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
@@ -47,9 +48,10 @@ class TrackerClient:
                 leaving = [
                     self._announce(session, each, is_leaving=True)
                     for each in self._announcers
-                    if not each.failures
+                    if each.has_started and not each.failures
                 ]
-                await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
+                with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
+                    await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
 
     async def _keep(self, session: aiohttp.ClientSession, announcer: Announcer) -> None:
         while True:

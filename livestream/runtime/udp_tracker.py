@@ -48,8 +48,8 @@ async def exchange(machine: UdpAnnounce, url: str, clock: Clock) -> None:
     Raises:
         OSError: the name does not resolve, or the network is unreachable.
     """
-    parts = urlsplit(url)
-    if parts.hostname is None or parts.port is None:
+    remote = _host_and_port(url)
+    if remote is None:
         machine.failure = "the tracker's URL has no host or port"
         return
     loop = asyncio.get_running_loop()
@@ -63,7 +63,7 @@ async def exchange(machine: UdpAnnounce, url: str, clock: Clock) -> None:
     is_v6 = False
     try:
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Client(take), remote_addr=(parts.hostname, parts.port)
+            lambda: _Client(take), remote_addr=remote
         )
         is_v6 = ":" in transport.get_extra_info("peername")[0]
         while not machine.is_over:
@@ -79,6 +79,16 @@ async def exchange(machine: UdpAnnounce, url: str, clock: Clock) -> None:
     finally:
         if transport is not None:
             transport.close()
+
+
+def _host_and_port(url: str) -> tuple[str, int] | None:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        (host or "").encode("idna")  # What the resolver would choke on later.
+    except ValueError:
+        return None
+    return (host, port) if host and port else None
 
 
 async def serve_udp(

@@ -1,0 +1,182 @@
+"""Announces over real sockets, to our own tracker and to ones that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from random import Random
+
+import pytest
+from aiohttp import web
+
+from livestream.discovery.announce import RESPONSE_BYTES_MAX, Announcer
+from livestream.discovery.tracker import TrackerState
+from livestream.discovery.udp_tracker import UdpTrackerServer
+from livestream.errors import NetworkError
+from livestream.machine import Address
+from livestream.runtime.clock import Clock
+from livestream.runtime.http import TrackerClient
+from livestream.runtime.tracker import HttpTracker
+from livestream.runtime.udp_tracker import serve_udp
+from livestream.wire import bencode
+
+HASH = bytes(range(0xEC, 0x100))  # Not one of its bytes is text.
+Reply = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def announcer(url: str, number: int) -> Announcer:
+    return Announcer(url, HASH, b"%020d" % number, 6000 + number)
+
+
+class Viewer:
+    """A tracker client under way, and whom it has found."""
+
+    def __init__(self, announcers: list[Announcer]) -> None:
+        self.found: list[Address] = []
+        self._came = asyncio.Event()
+        client = TrackerClient(announcers, Clock(), self._learn)
+        self.task = asyncio.create_task(client.run())
+
+    def _learn(self, peers: list[Address]) -> None:
+        self.found += peers
+        self._came.set()
+
+    async def wait_found(self) -> None:
+        await asyncio.wait_for(self._came.wait(), 10)
+
+    async def leave(self) -> None:
+        """Cancel it: however trackers behave, it ends as a cancelled task does."""
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(self.task, 10)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if is_so():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never was")
+
+
+async def serve(reply: Reply) -> tuple[web.AppRunner, str]:
+    app = web.Application()
+    app.router.add_get("/announce", reply)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    return runner, f"http://127.0.0.1:{runner.addresses[0][1]}/announce"
+
+
+def test_peers_meet_over_http_and_udp_and_are_forgotten_when_they_leave() -> None:
+    async def run() -> None:
+        clock, state = Clock(), TrackerState(Random(1))
+        http = HttpTracker(state, clock.now)
+        at = await http.start("127.0.0.1", 0)
+        udp = await serve_udp(UdpTrackerServer(state, Random(2)), at, clock)
+        first = Viewer([announcer(f"http://{at}/announce", 1)])
+        await until(lambda: state.counts(HASH, 0).leechers == 1)
+        second = Viewer([announcer(f"udp://{at}", 2)])
+        await second.wait_found()
+        assert second.found == [Address("127.0.0.1", 6001)]
+        third = Viewer([announcer(f"http://localhost:{at.port}/announce?k=v", 3)])
+        await third.wait_found()
+        assert sorted(third.found) == [Address("127.0.0.1", 6001), Address("127.0.0.1", 6002)]
+        for viewer in (first, second, third):
+            await viewer.leave()
+        await until(lambda: state.counts(HASH, 0).leechers == 0)
+        udp.close()
+        await http.stop()
+
+    asyncio.run(run())
+
+
+def test_one_good_tracker_is_enough() -> None:
+    """Whatever the others are or do, they neither stop it nor delay it."""
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for _ in range(2 + RESPONSE_BYTES_MAX // 65_536):
+            await response.write(bytes(65_536))
+        return response
+
+    async def in_circles(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPFound(request.rel_url)
+
+    async def failing(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPInternalServerError
+
+    async def run() -> None:
+        clock, state = Clock(), TrackerState(Random(1))
+        http = HttpTracker(state, clock.now)
+        at = await http.start("127.0.0.1", 0)
+        state.announce(announcer("", 7).request(0)[1:], "192.0.2.1", clock.now())
+        served = [await serve(reply) for reply in (endless, in_circles, failing)]
+        urls = [
+            *(url for _, url in served),
+            "http://127.0.0.1:1/announce",
+            "http://127.0.0.1:99999/announce",
+            "http://[::1/announce",
+            "udp://127.0.0.1:99999",
+            "udp://127.0.0.1",
+            f"udp://{'a' * 70}:80",
+        ]
+        bad = [announcer(url, 1) for url in urls]
+        viewer = Viewer([*bad, announcer(f"http://{at}/announce", 3)])
+        await viewer.wait_found()
+        assert viewer.found == [Address("192.0.2.1", 6007)]
+        await until(lambda: all(each.failures for each in bad))
+        await viewer.leave()
+        await http.stop()
+        for runner, _ in served:
+            await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_a_tracker_that_hangs_does_not_turn_the_end_into_an_error() -> None:
+    async def run() -> None:
+        calls: list[str] = []
+
+        async def reply(request: web.Request) -> web.StreamResponse:
+            calls.append(request.query.get("event", ""))
+            if len(calls) > 1:
+                await asyncio.sleep(30)
+            peers = b"\xc0\x00\x02\x01\x00\x07"
+            return web.Response(body=bencode.encode({b"interval": 60, b"peers": peers}))
+
+        runner, url = await serve(reply)
+        viewer = Viewer([announcer(url, 1)])
+        await viewer.wait_found()
+        await viewer.leave()
+        assert calls == ["started", "stopped"]
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_a_trackers_port_in_use_is_a_clear_error() -> None:
+    async def run() -> None:
+        http = HttpTracker(TrackerState(Random(1)), Clock().now)
+        at = await http.start("127.0.0.1", 0)
+        with pytest.raises(NetworkError, match=str(at.port)):
+            await HttpTracker(TrackerState(Random(1)), Clock().now).start(at.host, at.port)
+        await http.stop()
+
+    asyncio.run(run())
+
+
+def test_raw_bytes_in_a_query_get_an_answer() -> None:
+    async def run() -> None:
+        http = HttpTracker(TrackerState(Random(1)), Clock().now)
+        at = await http.start("127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(at.host, at.port)
+        writer.write(b"GET /announce?info_hash=\xff\xfe&peer_id=%zz%&port=1 HTTP/1.0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.split(b" ")[1] in (b"200", b"400")
+        writer.close()
+        await writer.wait_closed()
+        await http.stop()
+
+    asyncio.run(run())
