@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Final
 
 import platformdirs
 
 from livestream.discovery.link import ChannelLink
-from livestream.errors import ExistsError, NotFoundError, UsageError
+from livestream.errors import DiskError, DiskFullError, ExistsError, NotFoundError, UsageError
 from livestream.runtime.keys import (
     new_private_key,
     private_key_pem,
@@ -58,16 +61,15 @@ class ChannelStore:
         """Open a channel by name; made with its key at first use."""
         own = self._key_path(name)
         key_path = Path(key_file) if key_file else own
-        if key_path.exists():
-            private_key = read_private_key(key_path)
-        else:
-            private_key = new_private_key()
-            _write_whole(key_path, private_key_pem(private_key), 0o600)
+        if not key_path.exists():
+            # Whoever comes first makes the key, and both use that one.
+            _write_whole(key_path, private_key_pem(new_private_key()), 0o600, is_new=True)
+        private_key = read_private_key(key_path)
         public_key = public_key_of(private_key)
         state_path = self._folder / "channels" / f"{public_key.hex()}.json"
         stored = StoredChannel(name, private_key, public_key, key_path, state_path)
         if key_path != own and not own.exists():
-            _write_whole(own, private_key_pem(private_key), 0o600)
+            _write_whole(own, private_key_pem(private_key), 0o600, is_new=True)
         state = _read_json(state_path)
         stored.last_epoch = _integer(state.get("epoch"))
         stored.port = _integer(state.get("port"))
@@ -99,7 +101,9 @@ class ChannelStore:
         if _NAME.fullmatch(link.name):
             known = _read_json(self._folder / "known.json")
             known[link.name] = str(link)
-            _write_whole(self._folder / "known.json", json.dumps(known, indent=1).encode(), 0o600)
+            data = json.dumps(known, indent=1).encode()
+            with suppress(DiskError):  # A convenience: a full disk is no reason not to watch.
+                _write_whole(self._folder / "known.json", data, 0o600)
 
     def resolve(self, text: str) -> ChannelLink:
         """Return the link that a link, a key or a known name stands for."""
@@ -141,13 +145,45 @@ def _integer(value: object) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
 
 
-def _write_whole(path: Path, data: bytes, mode: int) -> None:
-    """Write and rename, so that a crash leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+def _write_whole(path: Path, data: bytes, mode: int, *, is_new: bool = False) -> None:
+    """Write and rename, so that a crash leaves the old file or the new one.
+
+    Args:
+        path: What to write.
+        data: All of it.
+        mode: Its permissions.
+        is_new: Leave a file that is there by now as it is.
+
+    Raises:
+        DiskError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, draft = mkstemp(prefix=".", dir=path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if not is_new or not _is_linked(draft, path):
+                Path(draft).replace(path)
+        finally:
+            Path(draft).unlink(missing_ok=True)
+    except OSError as error:
+        kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else DiskError
+        raise kind(
+            f"{path} cannot be written ({error.strerror}). "
+            f"Make its folder writable, or set {FOLDER_VARIABLE} to one that is."
+        ) from error
+
+
+def _is_linked(draft: str, path: Path) -> bool:
+    """Give a draft its name unless that is taken; False where a file can have only one name."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return True
+    except OSError:
+        return path.exists()
+    return True

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -26,6 +29,9 @@ __all__ = [
     "public_key_of",
     "read_private_key",
 ]
+
+
+_HEX: Final = re.compile(rb"[0-9a-fA-F]{64}")
 
 
 def new_private_key() -> bytes:
@@ -52,10 +58,10 @@ def read_private_key(path: Path) -> bytes:
         raise KeyMismatchError(f"Cannot read the key {path}: {error.strerror}.") from error
     text = data.strip()
     try:
-        if len(text) == 64:
+        if _HEX.fullmatch(text):
             return bytes.fromhex(text.decode())
         key = load_pem_private_key(data, password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyMismatchError(
             f"{path} holds no Ed25519 private key (PEM or 64 hex digits). Give another with --key."
         ) from error
