@@ -7,6 +7,8 @@ import traceback
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup, TyperOption
+from typer.main import get_command
 
 from livestream.cli import channel
 from livestream.cli.create import create
@@ -59,12 +61,41 @@ def _main(
     """Live video that its viewers pass on to each other."""
 
 
+def _settings(group: object) -> dict[str, dict[str, object]]:
+    """Return what config.toml and the environment say, by command and parameter."""
+    import os
+
+    from livestream.runtime.settings import Shape, defaults
+
+    names: dict[str, dict[str, str]] = {}
+    shapes: dict[str, dict[str, Shape]] = {}
+    for command_name, command in group.commands.items() if isinstance(group, TyperGroup) else ():
+        if isinstance(command, TyperGroup):
+            continue
+        names[command_name], shapes[command_name] = {}, {}
+        for option in command.params:
+            if not isinstance(option, TyperOption) or option.name in (None, "help"):
+                continue
+            long = max(option.opts, key=len).removeprefix("--")
+            names[command_name][long] = option.name
+            shapes[command_name][long] = (
+                Shape.FLAG if option.is_flag else Shape.MANY if option.multiple else Shape.ONE
+            )
+    return {
+        command_name: {names[command_name][long]: value for long, value in found.items()}
+        for command_name, found in defaults(shapes, os.environ).items()
+    }
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; errors become a line or two on stderr."""
     is_verbose = "-vv" in arguments
     words = [word for word in arguments if word != "-vv"]
     try:
-        code = app(words, standalone_mode=True)
+        command = get_command(app)
+        is_question = not words or "--help" in words or "--version" in words
+        settings = {} if is_question else _settings(command)
+        code = command(words, prog_name="livestream", default_map=settings)
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 1
     except KeyboardInterrupt:

@@ -32,9 +32,10 @@ Http = Annotated[str | None, typer.Option(help="HOST:PORT of the local page")]
 Stats = Annotated[str | None, typer.Option(help="append one JSON object a second; - for stderr")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")]
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)([kMG]?)")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|)")
-_SIZE = re.compile(r"(\d{2,5})x(\d{2,5})")
+_NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)"
+_RATE = re.compile(_NUMBER + r"([kMG]?)")
+_DURATION = re.compile(_NUMBER + r"(ms|s|m|h|)")
+_SIZE = re.compile(r"([0-9]{2,5})x([0-9]{2,5})")
 
 
 def parse_rate(text: str) -> int:

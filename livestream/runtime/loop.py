@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from importlib import import_module
@@ -21,6 +22,8 @@ def run_to_end(work: Coroutine[None, None, int]) -> int:
     The first SIGINT or SIGTERM cancels the work, which says goodbye and keeps what it has; the
     second SIGINT ends the process at once.
     """
+    # aioquic warns of whatever strangers send: the terminal is not theirs to fill.
+    logging.getLogger("quic").setLevel(logging.CRITICAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         try:
             return runner.run(_until_terminated(work))

@@ -10,7 +10,7 @@ from random import SystemRandom
 
 from livestream.discovery.tracker import TrackerState
 from livestream.discovery.udp_tracker import UdpTrackerServer
-from livestream.errors import UsageError
+from livestream.errors import NetworkError, UsageError
 from livestream.machine import Address
 from livestream.runtime.address import reachable_host
 from livestream.runtime.clock import Clock
@@ -32,7 +32,11 @@ async def run(listen: Address, allow_file: str | None, *, is_quiet: bool) -> int
     state = TrackerState(rng, _read(allow_file))
     http = HttpTracker(state, clock.now)
     bound = await http.start(listen.host, listen.port)
-    transport = await serve_udp(UdpTrackerServer(state, rng), bound, clock)
+    try:
+        transport = await serve_udp(UdpTrackerServer(state, rng), bound, clock)
+    except NetworkError:
+        await http.stop()
+        raise
     report = Report(None, is_quiet=is_quiet)
 
     def read_again() -> None:

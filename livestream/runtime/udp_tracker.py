@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final, cast
 from urllib.parse import urlsplit
@@ -96,13 +97,18 @@ async def serve_udp(
 ) -> asyncio.DatagramTransport:
     """Answer on a UDP port until the transport is closed. Raises NetworkError."""
     loop = asyncio.get_running_loop()
+    # Bound here: uvloop does not say why it could not, and then may hang when it is closed.
+    sock = socket.socket(
+        socket.AF_INET6 if ":" in listen.host else socket.AF_INET, socket.SOCK_DGRAM
+    )
     try:
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Server(server, clock), local_addr=(listen.host, listen.port)
-        )
+        sock.setblocking(False)
+        sock.bind(listen)
     except OSError as error:
+        sock.close()
         raise NetworkError(
             f"UDP port {listen.port} on {listen.host} cannot be used ({error.strerror}). "
             "Choose another with --listen HOST:PORT."
         ) from error
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Server(server, clock), sock=sock)
     return transport
