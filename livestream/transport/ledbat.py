@@ -23,6 +23,7 @@ SLOWDOWN_ROUND_TRIPS: Final = 2  # LEDBAT++ section 4.4: so long at the floor...
 # ...and not again for so many times what it took to come back. The draft's 9 costs a lone flow
 # 7 % of a 20 Mbit/s link, this 3 %, and a latecomer still has its share within a minute.
 SLOWDOWN_SPACING: Final = 24
+SLOWDOWN_INTERVAL_MAX_US: Final = 120 * SECOND  # An idle application makes coming back seem long.
 
 
 class Ledbat:
@@ -134,7 +135,8 @@ class Ledbat:
             return False  # The first slow start has not ended yet.
         elif self._slowed_at is not None:
             if self._window >= threshold:
-                self._slowdown_at = now + SLOWDOWN_SPACING * (now - self._slowed_at)
+                wait_us = SLOWDOWN_SPACING * (now - self._slowed_at)
+                self._slowdown_at = now + min(wait_us, SLOWDOWN_INTERVAL_MAX_US)
                 self._slowed_at = None
         elif self._slowdown_at is None:
             self._slowdown_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us

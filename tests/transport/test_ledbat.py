@@ -35,7 +35,7 @@ class Bottleneck:
         self.queue_us_sum = 0
         self.samples = 0
         self.now = 0
-        self._loss = loss
+        self.loss = loss
         self._rng = Random(seed)
         self._free_at = 0
         self._acks: list[tuple[int, int, Flow, int]] = []
@@ -48,7 +48,7 @@ class Bottleneck:
         while self._acks and self._acks[0][0] <= end:
             self.now, _, flow, sent_at = heappop(self._acks)
             flow.in_flight -= DATAGRAM
-            if self._rng.random() < self._loss:
+            if self._rng.random() < self.loss:
                 flow.ledbat.on_loss(self.now, BASE_US)
             else:
                 flow.ledbat.on_delay(self.now - sent_at, self.now)
@@ -127,6 +127,63 @@ def test_random_loss_does_not_starve_it() -> None:
     link.forget()
     link.run_until(30 * SECOND)
     assert link.share(20) > 0.35, "as Reno would: it halves at every loss"
+
+
+def test_it_recovers_from_a_burst_of_losses() -> None:
+    link = Bottleneck([Flow()])
+    link.run_until(10 * SECOND)
+    link.loss = 1.0
+    link.run_until(10 * SECOND + 500 * MILLISECOND)
+    link.loss = 0.0
+    link.run_until(20 * SECOND)
+    link.forget()
+    link.run_until(25 * SECOND)
+    assert link.share(5) > 0.9
+
+
+def test_a_shorter_route_is_noticed_at_once_and_a_longer_one_within_the_history() -> None:
+    """Until then the longer one looks like a queue of others, to which it must give way."""
+    link = Bottleneck([Flow()])
+    link.foreign_us = 100 * MILLISECOND
+    link.run_until(10 * SECOND)
+    link.foreign_us = 0
+    link.run_until(20 * SECOND)
+    link.forget()
+    link.run_until(25 * SECOND)
+    assert link.share(5) > 0.9
+    assert link.mean_queue_us() < TARGET_US + 10 * MILLISECOND
+    link.foreign_us = 100 * MILLISECOND
+    link.run_until(60 * SECOND)
+    link.forget()
+    link.run_until(65 * SECOND)
+    assert link.share(5) < 0.1
+    link.run_until(12 * 60 * SECOND)
+    link.forget()
+    link.run_until(12 * 60 * SECOND + 5 * SECOND)
+    assert link.share(5) > 0.9
+
+
+def test_a_pause_of_the_application_does_not_put_off_the_next_slowdown_for_hours() -> None:
+    ledbat = Ledbat(DATAGRAM, TARGET_US)
+    now = 0
+
+    def drive(end: int, queue_us: int, *, is_used: bool) -> bool:
+        """Whether the window fell to its floor before `end`."""
+        nonlocal now
+        while now < end:
+            now += 10 * MILLISECOND
+            ledbat.on_delay(BASE_US + queue_us, now)
+            before = ledbat.window_bytes
+            for _ in range(10):
+                ledbat.on_ack(DATAGRAM, is_window_used=is_used, now=now)
+            if ledbat.window_bytes < before / 2:
+                return True
+        return False
+
+    drive(SECOND, 0, is_used=True)
+    assert drive(60 * SECOND, 20 * MILLISECOND, is_used=True), "the first slowdown"
+    drive(now + 300 * SECOND, 0, is_used=False)
+    assert drive(now + 200 * SECOND, 5 * MILLISECOND, is_used=True), "the next"
 
 
 def test_a_constant_offset_of_clocks_changes_nothing() -> None:
