@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,9 @@ from livestream.errors import MessageDecodeError
 from livestream.machine import Address
 from livestream.wire import live
 from livestream.wire.live import (
+    PATH_MAX,
+    SUBSTREAMS_MAX,
+    WINDOW_BITS_MAX,
     Feed,
     Goodbye,
     HeadUpdate,
@@ -19,6 +23,11 @@ from livestream.wire.live import (
     Unsubscribe,
     WindowUpdate,
 )
+
+
+def _tagged(parts: tuple[int, bytes]) -> bytes:
+    return bytes((parts[0],)) + parts[1]
+
 
 u8, u16, u32 = st.integers(0, 0xFF), st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 address = st.builds(
@@ -53,9 +62,32 @@ def test_alternatives_survive_the_wire(substream: int, others: list[Address]) ->
     assert sorted(parsed.alternatives) == sorted(others)
 
 
-@given(st.binary(max_size=64))
+@given(st.binary(max_size=64) | st.tuples(st.integers(0, 9), st.binary(max_size=60)).map(_tagged))
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
-        live.parse(data)
+        message = live.parse(data)
     except MessageDecodeError:
         return
+    if message is not None:
+        assert live.parse(message.to_bytes()) == message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x01" + bytes(8 + WINDOW_BITS_MAX // 8 + 1),
+        b"\x02" + bytes(4),
+        b"\x03" + bytes(3),
+        b"\x03" + bytes(3 + 4 * (PATH_MAX + 1)),
+        b"\x04\x00\x04" + bytes(24),
+        b"\x04\x00\x00" + 4 * (bytes(17) + b"\x01"),
+        b"\x05",
+        b"\x06" + bytes(5 + 2 * (SUBSTREAMS_MAX + 1)),
+        b"\x07" + bytes(7),
+    ],
+    ids=range(10),
+)
+def test_what_is_too_long_or_too_short_is_refused(data: bytes) -> None:
+    with pytest.raises(MessageDecodeError):
+        live.parse(data)

@@ -9,25 +9,36 @@ from hypothesis import strategies as st
 from livestream.errors import MessageDecodeError
 from livestream.wire import messages
 from livestream.wire.messages import (
+    AllowedFast,
     Bitfield,
     Cancel,
     Choke,
     Extended,
     Handshake,
     Have,
+    HaveAll,
+    HaveNone,
     Interested,
     Message,
     NotInterested,
     Piece,
     Reject,
     Request,
+    Suggest,
     Unchoke,
 )
 
+
+def _tagged(parts: tuple[int, bytes]) -> bytes:
+    return bytes((parts[0],)) + parts[1]
+
+
 u32 = st.integers(0, 0xFFFFFFFF)
 anything: st.SearchStrategy[Message] = st.one_of(
-    st.sampled_from([Choke(), Unchoke(), Interested(), NotInterested()]),
+    st.sampled_from([Choke(), Unchoke(), Interested(), NotInterested(), HaveAll(), HaveNone()]),
     st.builds(Have, u32),
+    st.builds(Suggest, u32),
+    st.builds(AllowedFast, u32),
     st.builds(Bitfield, st.binary(max_size=40)),
     st.builds(Request, u32, u32, u32),
     st.builds(Cancel, u32, u32, u32),
@@ -42,7 +53,7 @@ def test_every_message_survives_the_wire(message: Message) -> None:
     assert messages.parse(message.to_bytes()) == message
 
 
-@given(st.binary(max_size=64))
+@given(st.binary(max_size=64) | st.tuples(st.integers(0, 24), st.binary(max_size=20)).map(_tagged))
 def test_any_bytes_are_a_message_or_refused(data: bytes) -> None:
     try:
         message = messages.parse(data)
