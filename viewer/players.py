@@ -16,16 +16,20 @@ from livestream.errors import MediaError, UsageError
 __all__ = ["start_player", "stream_url"]
 
 BROWSER: Final = "browser"
-# Words before the URL; each player's own way to hold nothing back. In order of preference.
+# In order of preference; what makes each hold nothing back when the picture is live.
 PLAYERS: Final[dict[str, list[str]]] = {
-    "mpv": ["mpv", "--profile=low-latency"],
-    "vlc": ["vlc", "--network-caching=300"],
-    "ffplay": ["ffplay", "-fflags", "nobuffer"],
+    "mpv": ["--profile=low-latency"],
+    "vlc": ["--network-caching=300"],
+    "ffplay": ["-fflags", "nobuffer"],
 }
 
 
-async def start_player(name: str, page_url: str, channel_id: str) -> Process | None:
+async def start_player(
+    name: str, page_url: str, media_url: str, *, is_live: bool
+) -> Process | None:
     """Start a player by name; `auto`: the first there is, if there is a desktop.
+
+    The browser gets the page, every other player the media itself.
 
     Raises:
         UsageError: no such player.
@@ -40,9 +44,9 @@ async def start_player(name: str, page_url: str, channel_id: str) -> Process | N
         return None
     for player in names if name == "auto" else [name]:
         is_browser = player == BROWSER
-        words = await asyncio.to_thread(_browser) if is_browser else _program(player)
+        words = await asyncio.to_thread(_browser) if is_browser else _program(player, is_live)
         if words:
-            words = [*words, page_url if is_browser else stream_url(page_url, channel_id)]
+            words = [*words, page_url if is_browser else media_url]
             return await asyncio.create_subprocess_exec(*words, stdout=DEVNULL, stderr=DEVNULL)
     if name == "auto":
         return None
@@ -57,9 +61,9 @@ def stream_url(page_url: str, channel_id: str, container: str = "mp4") -> str:
     return urlsplit(page_url)._replace(path=path).geturl()
 
 
-def _program(player: str) -> list[str]:
-    program = shutil.which(PLAYERS[player][0])
-    return [program, *PLAYERS[player][1:]] if program else []
+def _program(player: str, is_live: bool) -> list[str]:
+    program = shutil.which(player)
+    return [program, *(PLAYERS[player] if is_live else [])] if program else []
 
 
 def _browser() -> list[str]:

@@ -18,10 +18,11 @@ from livestream.media.sample import Track
 from livestream.runtime.http import TrackerClient
 from livestream.runtime.report import Report
 from viewer.outlet import Outlet
-from viewer.players import start_player
+from viewer.players import start_player, stream_url
 from viewer.remuxer import Container
 from viewer.session import Session, SessionOptions
-from viewer.web.server import ChannelView, WebServer
+from viewer.web.channel import ChannelPage, ChannelView
+from viewer.web.server import WebServer
 
 __all__ = ["WatchOptions", "run"]
 
@@ -164,11 +165,15 @@ async def _serve(
     session.outputs.outlet(Container.MP4)
     http = options.http or Address("127.0.0.1", 7070)
     server = WebServer(
-        SessionView(session), http.host, http.port, is_port_explicit=options.http is not None
+        ChannelPage(SessionView(session)),
+        http.host,
+        http.port,
+        is_port_explicit=options.http is not None,
     )
     url = await server.start()
     report.say(f"Page: {url}")
-    player = await start_player(options.player, url, session.options.link.public_key.hex())
+    media_url = stream_url(url, session.options.link.public_key.hex())
+    player = await start_player(options.player, url, media_url, is_live=True)
     if player is None and options.player == "auto":
         report.say("No display or player here: open the page in a browser.")
     return server, player

@@ -15,6 +15,11 @@ def download(  # noqa: PLR0917 - the signature is the interface.
     select: Annotated[
         list[str] | None, typer.Option(help="only these files: a glob or a number; may repeat")
     ] = None,
+    play: Annotated[
+        bool, typer.Option("--play", help="play the largest media file while it downloads")
+    ] = False,
+    player: Annotated[str, typer.Option(help="auto, mpv, vlc, ffplay, browser or none")] = "auto",
+    http: options.Http = None,
     sequential: Annotated[bool, typer.Option(help="pieces in order")] = False,
     seed_ratio: Annotated[
         float | None, typer.Option(min=0, help="when done, share until this ratio")
@@ -46,25 +51,28 @@ def download(  # noqa: PLR0917 - the signature is the interface.
         time_s = 0.0
     elif seed_ratio is None and time_s is None:
         seed_ratio = 1.0
-    code = run_to_end(
-        run(
-            TransferOptions(
-                sources=tuple(torrent),
-                folder=Path(output),
-                select=tuple(select or ()),
-                is_sequential=sequential,
-                seed_ratio=seed_ratio,
-                seed_time_s=time_s,
-                duration_s=options.parse_duration(duration) if duration else None,
-                metadata_timeout_s=options.parse_duration(timeout),
-                on_done=on_done,
-                listen=parse_address(listen) if listen else None,
-                peers=tuple(parse_address(text) for text in peer or ()),
-                trackers=tuple(tracker or ()),
-                upload_bps=options.parse_rate(max_up) if max_up else None,
-                stats_file=stats,
-                is_quiet=quiet,
-            )
-        )
+    transfer = TransferOptions(
+        sources=tuple(torrent),
+        folder=Path(output),
+        select=tuple(select or ()),
+        is_sequential=sequential,
+        seed_ratio=seed_ratio,
+        seed_time_s=time_s,
+        duration_s=options.parse_duration(duration) if duration else None,
+        metadata_timeout_s=options.parse_duration(timeout),
+        on_done=on_done,
+        listen=parse_address(listen) if listen else None,
+        peers=tuple(parse_address(text) for text in peer or ()),
+        trackers=tuple(tracker or ()),
+        upload_bps=options.parse_rate(max_up) if max_up else None,
+        stats_file=stats,
+        is_quiet=quiet,
     )
+    if play:
+        from viewer.play import run as run_playing
+
+        work = run_playing(transfer, http=parse_address(http) if http else None, player=player)
+    else:
+        work = run(transfer)
+    code = run_to_end(work)
     raise typer.Exit(code)

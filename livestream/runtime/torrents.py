@@ -32,7 +32,7 @@ from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
 from livestream.torrent.picker import RarestFirst
 
-__all__ = ["Torrent", "TorrentOptions", "TorrentSession"]
+__all__ = ["PieceWatcher", "Torrent", "TorrentOptions", "TorrentSession"]
 
 SAVE_INTERVAL_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 5.0
@@ -56,13 +56,29 @@ class TorrentOptions:
     "Where it is kept what is on disk; None: nowhere, so that it is hashed at each start."
 
 
+class PieceWatcher:
+    """Somebody who waits for pieces. Overridden by whoever does."""
+
+    def on_held(self, index: int) -> None:
+        """A piece is verified and kept."""
+
+    def on_loaded(self, index: int) -> None:
+        """A piece is in memory, or was lost after all."""
+
+
 class Torrent(DiskEvents):
     """One torrent under way: its store and its swarm, and what passes between them."""
 
     def __init__(
-        self, metainfo: Metainfo, store: DiskStore, swarm: BlockSwarm, session: TorrentSession
+        self,
+        metainfo: Metainfo,
+        wanted: frozenset[int] | None,
+        store: DiskStore,
+        swarm: BlockSwarm,
+        session: TorrentSession,
     ) -> None:
         self.metainfo = metainfo
+        self._wanted = wanted
         self.store = store
         self.swarm = swarm
         self.completed = asyncio.Event()
@@ -70,6 +86,7 @@ class Torrent(DiskEvents):
         self.error: DiskError | None = None
         "Why nothing more can be kept just now."
         self._session = session
+        self.watchers: list[PieceWatcher] = []
         self.announcers: list[Announcer] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.events = self
@@ -96,9 +113,19 @@ class Torrent(DiskEvents):
         left = 0 if self.swarm.is_complete else length - held.held * self.metainfo.piece_length
         return Progress(stats.stream_bytes_out, stats.kept_bytes, max(left, 0))
 
+    def wants_file(self, number: int) -> bool:
+        """Whether a file is wanted; padding is none."""
+        is_chosen = self._wanted is None or number in self._wanted
+        return is_chosen and not self.metainfo.files[number].is_padding
+
     def learn_peers(self, addresses: list[Address]) -> None:
         """Take addresses that a tracker, or the user, gave."""
         self._session.add_candidates(self.swarm, addresses)
+
+    def set_urgent(self, indexes: list[int], *, is_jump: bool = False) -> None:
+        """Get these pieces first, in this order."""
+        self.swarm.set_urgent(indexes, self._session.clock.now(), is_jump=is_jump)
+        self._session.pump()
 
     # DiskEvents
 
@@ -108,11 +135,16 @@ class Torrent(DiskEvents):
         self.swarm.on_verified(index, is_genuine=is_genuine, now=self._session.clock.now())
         if self.swarm.is_complete:
             self.completed.set()
+        if is_genuine:
+            for watcher in self.watchers:
+                watcher.on_held(index)
         self._session.pump()
 
     def on_loaded(self, index: int) -> None:
         """A piece that peers wait for is in memory."""
         self.swarm.on_loaded(index, self._session.clock.now())
+        for watcher in self.watchers:
+            watcher.on_loaded(index)
         self._session.pump()
 
     def on_disk_error(self, index: int, error: DiskError) -> None:
@@ -198,7 +230,7 @@ class TorrentSession:
         )
         swarm.metadata_size = len(metainfo.info)
         swarm.speak(MetadataServe(metainfo.info))
-        torrent = Torrent(metainfo, store, swarm, self)
+        torrent = Torrent(metainfo, options.wanted, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, list(options.peers))

@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import os
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ from livestream.runtime.torrents import Torrent, TorrentOptions, TorrentSession
 from livestream.torrent.magnet import Magnet, is_magnet
 from livestream.torrent.metainfo import METADATA_BYTES_MAX, Metainfo
 
-__all__ = ["TransferOptions", "read_torrent", "run"]
+__all__ = ["TransferOptions", "read_torrent", "run", "stats_of"]
 
 FOLDER_VARIABLE: Final = "LIVESTREAM_DATA_DIR"
 FETCH_TIMEOUT_S: Final = 30
@@ -51,6 +52,10 @@ class TransferOptions:
     upload_bps: int | None = None
     stats_file: str | None = None
     is_quiet: bool = False
+    on_added: Callable[[Torrent, Report], Awaitable[None]] | None = None
+    "Told of each torrent as it begins."
+    until: Callable[[], Awaitable[None]] | None = None
+    "A further goal: stay until this is over, too."
 
 
 async def run(options: TransferOptions) -> int:
@@ -155,12 +160,16 @@ async def _follow(
     report.say(f"{metainfo.name}: {metainfo.length:,} bytes, {held} of {count} pieces are here.")
     if options.is_seeding and not held:
         raise UsageError(f"{metainfo.name}: none of its data is in {options.folder}.")
+    if options.on_added is not None:
+        await options.on_added(torrent, report)
     if not options.is_seeding:
         await torrent.completed.wait()
         await torrent.store.save()
         report.say(f"{metainfo.name}: complete, after {time.monotonic() - began:.1f} s.")
         await _run_hook(options, metainfo)
     await _seed(torrent, options)
+    if options.until is not None:
+        await options.until()
 
 
 async def _seed(torrent: Torrent, options: TransferOptions) -> None:
@@ -219,6 +228,25 @@ def _record_path(metainfo: Metainfo) -> Path:
     return data / "resume" / f"{metainfo.info_hash.hex()}.resume"
 
 
+def stats_of(torrents: Sequence[Torrent]) -> dict[str, float | int | str]:
+    """Return the counters of `--stats`, of several torrents together; rates are averages."""
+    swarms = [torrent.swarm for torrent in torrents]
+    return {
+        "time": time.time(),
+        "down_bps": int(8 * sum(peer.rate_in for each in swarms for peer in each.block_peers)),
+        "up_bps": int(8 * sum(peer.rate_out for each in swarms for peer in each.block_peers)),
+        "peers": sum(len(each.ready) for each in swarms),
+        "pieces_received": sum(each.stats.pieces_received for each in swarms),
+        "pieces_rejected": sum(each.stats.pieces_rejected for each in swarms),
+        "blocks_wasted": sum(each.requests.blocks_wasted for each in swarms),
+        "pieces_held": sum(torrent.store.held.held for torrent in torrents),
+        "pieces": sum(torrent.metainfo.piece_count for torrent in torrents),
+        "payload_bytes": sum(each.stats.payload_bytes for each in swarms),
+        "bytes_uploaded": sum(each.stats.stream_bytes_out for each in swarms),
+        "transport": "tcp",
+    }
+
+
 async def _tell(session: TorrentSession, report: Report) -> None:
     bytes_in, bytes_out = 0, 0
     while True:
@@ -226,26 +254,11 @@ async def _tell(session: TorrentSession, report: Report) -> None:
         down = session.tcp.bytes_in - bytes_in
         up = session.tcp.bytes_out - bytes_out
         bytes_in, bytes_out = session.tcp.bytes_in, session.tcp.bytes_out
-        torrents = session.torrents
-        held = sum(torrent.store.held.held for torrent in torrents)
-        count = sum(torrent.metainfo.piece_count for torrent in torrents)
-        stats: dict[str, float | int | str] = {
-            "time": time.time(),
-            "down_bps": 8 * down,
-            "up_bps": 8 * up,
-            "peers": sum(len(torrent.swarm.ready) for torrent in torrents),
-            "pieces_received": sum(t.swarm.stats.pieces_received for t in torrents),
-            "pieces_rejected": sum(t.swarm.stats.pieces_rejected for t in torrents),
-            "blocks_wasted": sum(t.swarm.requests.blocks_wasted for t in torrents),
-            "pieces_held": held,
-            "pieces": count,
-            "payload_bytes": sum(t.swarm.stats.payload_bytes for t in torrents),
-            "bytes_uploaded": sum(t.swarm.stats.stream_bytes_out for t in torrents),
-            "transport": "tcp",
-        }
-        errors = [str(torrent.error) for torrent in torrents if torrent.error is not None]
+        stats = {**stats_of(session.torrents), "down_bps": 8 * down, "up_bps": 8 * up}
+        share = 100 * int(stats["pieces_held"]) / max(int(stats["pieces"]), 1)
+        errors = [str(each.error) for each in session.torrents if each.error is not None]
         line = (
-            f"{100 * held / max(count, 1):.1f} %  down {down * 8 / 1e6:.1f}M  "
-            f"up {up * 8 / 1e6:.1f}M  peers {stats['peers']}" + "".join(f"  {e}" for e in errors)
+            f"{share:.1f} %  down {down * 8 / 1e6:.1f}M  up {up * 8 / 1e6:.1f}M  "
+            f"peers {stats['peers']}" + "".join(f"  {error}" for error in errors)
         )
         report.second(stats, lambda line=line: line)  # type: ignore[misc]

@@ -17,6 +17,7 @@ DEPTH_MIN: Final = 4
 DEPTH_MAX: Final = 500
 DEPTH_SECONDS: Final = 3  # Of the peer's rate; libtorrent's request_queue_time.
 REQUESTS_TAKEN_DEFAULT: Final = 250  # What a peer takes that does not say (BEP 10's reqq).
+CANCELLED_MAX: Final = 4 * DEPTH_MAX  # A peer that answers no cancel costs no more than this.
 RATE_GAIN: Final = 0.3  # Of the newest second in the averages.
 
 
@@ -37,6 +38,8 @@ class BlockPeer(Peer):
         self.has_fast_extension = False
         self.owed: dict[tuple[int, int], int] = {}
         "(piece, block) to when it was asked for, µs."
+        self.cancelled: dict[tuple[int, int], None] = {}
+        "(piece, block) whose cancel it has not answered (BEP 6)."
         self.own: list[Assembly[BlockPeer]] = []
         "Pieces that it is getting for us alone."
         self.asked_of_us: deque[tuple[int, int, int]] = deque()
@@ -69,6 +72,11 @@ class BlockPeer(Peer):
         self.is_snubbed = False
         if self._is_ramping and self.depth < DEPTH_MAX:
             self.depth = min(self.depth + count, self.depth_max)
+
+    def on_cancelled(self, index: int, block: int) -> None:
+        """A cancel goes out; with the fast extension a reject, or the block, will answer it."""
+        if self.has_fast_extension and len(self.cancelled) < CANCELLED_MAX:
+            self.cancelled[index, block] = None
 
     def count_out(self, size: int) -> None:
         """Count a block out."""

@@ -9,12 +9,15 @@ from typing import Final, cast
 
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
-from livestream.machine import SECOND, Event, earliest
+from livestream.machine import MILLISECOND, SECOND, Event, earliest
+from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
+from livestream.pieces.piecepicker import PiecePicker
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.choker import BlockChoker
 from livestream.swarm.peer import Peer
-from livestream.swarm.requests import BlockChoker, PiecePicker, Requests
+from livestream.swarm.requests import Requests
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import Connection
 from livestream.wire.bencode import Value
@@ -42,6 +45,7 @@ REQUESTS_TAKEN: Final = 2_000  # From one peer at a time, as libtorrent; further
 BLOCK_LENGTH_MAX: Final = 128 * 1024  # Nobody asks for more than 16 KiB; some once took this.
 UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only below this.
 UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
+BATCH_US: Final = 50 * MILLISECOND  # Of what a capped uplink carries.
 ALLOWED_FAST_MAX: Final = 64
 ROUND_S: Final = 10
 SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
@@ -156,6 +160,14 @@ class BlockSwarm(Swarm):
         if index not in self.store.held:
             for peer in self.block_peers:
                 self._reject_all(peer, index)
+
+    def set_urgent(self, indexes: Sequence[int], now: int, *, is_jump: bool = False) -> None:
+        """Ask for these pieces first, in this order; after a jump, for nothing else before them."""
+        self._requests.set_urgent(indexes)
+        if is_jump:
+            for peer, block in self._requests.preempt():
+                peer.send(Cancel(*block))
+        self._fill_all(now)
 
     def resume(self, now: int) -> None:
         """Ask again."""
@@ -351,7 +363,7 @@ class BlockSwarm(Swarm):
         """Queue up to a batch of blocks on the connection; returns their bytes."""
         sent = 0
         send_block = peer.connection.send_block
-        for _ in range(min(UPLOAD_BATCH, len(peer.asked_of_us))):
+        for _ in range(min(self._batch(), len(peer.asked_of_us))):
             index, begin, length = peer.asked_of_us[0]
             view = self.store.view(index)
             if view is None:
@@ -365,6 +377,13 @@ class BlockSwarm(Swarm):
         peer.count_out(sent)
         self.stats.stream_bytes_out += sent
         return sent
+
+    def _batch(self) -> int:
+        """Blocks to hand over at once: under a cap few, so that cancels are in time."""
+        if self.upload_bps is None:
+            return UPLOAD_BATCH
+        capped = self.upload_bps // 8 * BATCH_US // SECOND // BLOCK_BYTES
+        return max(1, min(UPLOAD_BATCH, capped))
 
     def _reject_all(self, peer: BlockPeer, index: int) -> None:
         for block in [block for block in peer.asked_of_us if block[0] == index]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.peer import Peer
 
-__all__ = ["Choker"]
+__all__ = ["BlockChoker", "Choker"]
 
 
 class Choker(ABC):
@@ -15,3 +17,25 @@ class Choker(ABC):
     @abstractmethod
     def serves(self, peer: Peer, index: int, now: int) -> bool:
         """Whether to answer this request. If not, it is rejected at once (BEP 6)."""
+
+
+class BlockChoker(Choker):
+    """The seam `Choker` of block swarms, which choke and unchoke in rounds (BEP 3)."""
+
+    @abstractmethod
+    def get_timer(self) -> int | None:
+        """Return when the next round is due."""
+
+    @abstractmethod
+    def on_interested(self, peer: BlockPeer, now: int) -> bool:
+        """A peer wants something; True if it may have it at once."""
+
+    @abstractmethod
+    def on_left(self, peer: Peer) -> None:
+        """A peer is gone, or wants nothing any more."""
+
+    @abstractmethod
+    def rank(
+        self, peers: Sequence[BlockPeer], now: int, *, is_seed: bool, has_spare_upload: bool
+    ) -> list[BlockPeer]:
+        """Hold a round. Returns who is unchoked from now on."""

@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from livestream.machine import SECOND
 from livestream.pieces.assembly import BLOCK_BYTES, Assembly
 from livestream.pieces.blockstore import BlockStore
+from livestream.pieces.piecepicker import PiecePicker
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
-from livestream.swarm.choker import Choker
 from livestream.swarm.peer import Peer
 
-__all__ = ["BlockChoker", "PiecePicker", "Requests"]
+__all__ = ["Requests"]
 
 SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snubbing.
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 WHOLE_PIECE_US: Final = 20 * SECOND  # A peer that gives a piece within this takes it whole.
 ENDGAME_COPIES: Final = 2
+KEPT_AT_JUMP: Final = 4  # Urgent pieces whose requests stay out when a player jumps.
+RESCUE_US: Final = SECOND  # An urgent block that is owed for longer is asked of a second peer.
 SPARE_MAX: Final = 16  # Buffers kept for the next pieces: fresh memory costs a page fault each.
 SUSPECTS_MAX: Final = 64  # Forged pieces whose blocks are remembered until the good copy comes.
-
-
-class PiecePicker(ABC):
-    """The seam `Picker` of block swarms: which piece to begin next, with whom?"""
-
-    @abstractmethod
-    def add_peer(self, pieces: PieceSet) -> None:
-        """Count a peer's pieces in."""
-
-    @abstractmethod
-    def remove_peer(self, pieces: PieceSet) -> None:
-        """Count a peer's pieces out."""
-
-    @abstractmethod
-    def add_piece(self, pieces: PieceSet, index: int) -> None:
-        """Count one piece that a peer has just announced: `pieces` has it already."""
-
-    @abstractmethod
-    def choose(self, pieces: PieceSet) -> int | None:
-        """Return the piece to begin with a peer that has `pieces`, or None, and close it."""
-
-    @abstractmethod
-    def is_open(self, index: int) -> bool:
-        """Whether a piece is wanted, and neither held nor begun."""
-
-    @abstractmethod
-    def wants_any(self, pieces: PieceSet) -> bool:
-        """Whether an open piece is among these."""
-
-    @abstractmethod
-    def reopen(self, index: int) -> None:
-        """A piece was forged or given up: it is for choosing again."""
-
-    @property
-    @abstractmethod
-    def has_open(self) -> bool:
-        """Whether any piece is open."""
-
-
-class BlockChoker(Choker):
-    """The seam `Choker` of block swarms, which choke and unchoke in rounds (BEP 3)."""
-
-    @abstractmethod
-    def get_timer(self) -> int | None:
-        """Return when the next round is due."""
-
-    @abstractmethod
-    def on_interested(self, peer: BlockPeer, now: int) -> bool:
-        """A peer wants something; True if it may have it at once."""
-
-    @abstractmethod
-    def on_left(self, peer: Peer) -> None:
-        """A peer is gone, or wants nothing any more."""
-
-    @abstractmethod
-    def rank(
-        self, peers: Sequence[BlockPeer], now: int, *, is_seed: bool, has_spare_upload: bool
-    ) -> list[BlockPeer]:
-        """Hold a round. Returns who is unchoked from now on."""
 
 
 class Requests:
@@ -105,6 +47,7 @@ class Requests:
         self._verifying: dict[int, Assembly[BlockPeer]] = {}
         self._suspects: dict[int, list[tuple[BlockPeer, bytes]]] = {}
         self._spare: list[bytearray] = []
+        self._urgent: dict[int, None] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -148,6 +91,36 @@ class Requests:
             index in peer.pieces for index in self._begun
         )
 
+    # Urgency
+
+    def set_urgent(self, indexes: Sequence[int]) -> None:
+        """These first, in this order: somebody is about to play them. Anyone may help with them."""
+        self._urgent = dict.fromkeys(indexes)
+        for index in indexes:
+            assembly = self._begun.get(index)
+            if assembly is not None and assembly.owner is not None:
+                self._disown(assembly, assembly.owner)
+
+    def preempt(self) -> list[tuple[BlockPeer, tuple[int, int, int]]]:
+        """Let go of all but the most urgent, so that nothing is before it in any queue.
+
+        Returns:
+            Who is to be told to cancel which (piece, begin, length).
+        """
+        cancelled = []
+        first = list(self._urgent)[:KEPT_AT_JUMP]
+        for assembly in self._begun.values():
+            if assembly.index in first:
+                continue
+            for block, asked in enumerate(assembly.asked):
+                for peer in list(asked):
+                    del peer.owed[assembly.index, block]
+                    assembly.release(block, peer)
+                    peer.on_cancelled(assembly.index, block)
+                    place = assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
+                    cancelled.append((peer, place))
+        return cancelled
+
     # Blocks
 
     def next_blocks(self, peer: BlockPeer, now: int) -> list[tuple[int, int, int]]:
@@ -157,10 +130,12 @@ class Requests:
             return []
         found: list[tuple[int, int, int]] = []
         for assembly in self._sources(peer):
-            while assembly.free and len(found) < room:
-                found.append(self._book(peer, assembly, assembly.free.pop(), now))
+            free = self._free_blocks(peer, assembly, room - len(found))
+            found += [self._book(peer, assembly, block, now) for block in free]
             if len(found) >= room:
                 return found
+        if self._urgent and not peer.chokes_us and not peer.is_snubbed:
+            found += self._rescue(peer, room - len(found), now)
         if not self._picker.has_open and not peer.is_snubbed and len(found) < room:
             found += self._endgame(peer, room - len(found), now)
         return found
@@ -173,7 +148,10 @@ class Requests:
         size = len(data)
         assembly = self._begun.get(index)
         others = None
-        if peer.owed.pop((index, block), None) is not None and assembly is not None and not odd:
+        was_asked = peer.owed.pop((index, block), None) is not None
+        if peer.cancelled:  # It was on its way already, and is as good as any.
+            was_asked |= peer.cancelled.pop((index, block), True) is None
+        if was_asked and assembly is not None and not odd:
             others = assembly.put(block, data, peer)
         if assembly is None or others is None:
             self.blocks_wasted += 1
@@ -189,6 +167,8 @@ class Requests:
     def on_reject(self, peer: BlockPeer, index: int, begin: int) -> None:
         """A peer will not give a block."""
         block = begin // BLOCK_BYTES
+        if peer.cancelled.pop((index, block), True) is None:
+            return  # The answer to our cancel.
         if peer.owed.pop((index, block), None) is not None:
             peer.fast.pop(index, None)
             assembly = self._begun.get(index)
@@ -257,6 +237,8 @@ class Requests:
 
     def _sources(self, peer: BlockPeer) -> Iterator[Assembly[BlockPeer]]:
         """Yield begun pieces that a peer may continue, then new ones for it to begin."""
+        if self._urgent and not peer.chokes_us:
+            yield from self._urgent_sources(peer)
         for assembly in list(peer.own):
             if assembly.free:
                 yield assembly
@@ -273,6 +255,30 @@ class Requests:
             self._begun[index] = assembly
             self._own(assembly, peer)
             yield assembly
+
+    def _free_blocks(self, peer: BlockPeer, assembly: Assembly[BlockPeer], limit: int) -> list[int]:
+        """Take blocks that nobody was asked for; none whose cancel this peer has yet to answer."""
+        free = assembly.free
+        taken: list[int] = []
+        if not peer.cancelled:
+            while free and len(taken) < limit:
+                taken.append(free.pop())
+            return taken
+        for block in reversed(list(free)):
+            if len(taken) < limit and (assembly.index, block) not in peer.cancelled:
+                free.remove(block)
+                taken.append(block)
+        return taken
+
+    def _urgent_sources(self, peer: BlockPeer) -> Iterator[Assembly[BlockPeer]]:
+        for index in self._urgent:
+            if index not in peer.pieces:
+                continue
+            assembly = self._begun.get(index)
+            if assembly is None and self._picker.is_open(index):
+                assembly = self._begun[index] = self._assembly(self._picker.begin(index))
+            if assembly is not None and assembly.free:
+                yield assembly
 
     def _assembly(self, index: int) -> Assembly[BlockPeer]:
         size = self._store.piece_size(index)
@@ -306,6 +312,21 @@ class Requests:
         assembly.asked[block].append(peer)
         peer.owed[assembly.index, block] = now
         return assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
+
+    def _rescue(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
+        """Ask this peer too for urgent blocks that another owes for too long."""
+        found: list[tuple[int, int, int]] = []
+        for index in self._urgent:
+            assembly = self._begun.get(index)
+            if assembly is None or index not in peer.pieces:
+                continue
+            for block, asked in enumerate(assembly.asked):
+                if len(found) >= room:
+                    return found
+                is_late = len(asked) == 1 and now - asked[0].owed[index, block] > RESCUE_US
+                if is_late and asked[0] is not peer:
+                    found.append(self._book(peer, assembly, block, now))
+        return found
 
     def _endgame(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
         """Every missing block was asked for: ask a second peer too, so that none holds all up."""

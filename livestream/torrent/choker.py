@@ -8,8 +8,8 @@ from typing import Final
 
 from livestream.machine import SECOND
 from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.choker import BlockChoker
 from livestream.swarm.peer import Peer
-from livestream.swarm.requests import BlockChoker
 
 __all__ = ["TitForTat"]
 

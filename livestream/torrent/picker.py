@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from livestream.pieces.piecepicker import PiecePicker
 from livestream.pieces.pieceset import PieceSet
-from livestream.swarm.requests import PiecePicker
 
 __all__ = ["RarestFirst"]
 
@@ -39,7 +39,6 @@ class RarestFirst(PiecePicker):
             [rng.getrandbits(TIE_BITS) for _ in range(count)], dtype=np.int32
         )
         self._rng = rng
-        self._urgent: list[int] = []
 
     # What the peers have
 
@@ -72,26 +71,19 @@ class RarestFirst(PiecePicker):
 
     # Choosing
 
-    def set_urgent(self, indexes: list[int]) -> None:
-        """These first, in this order, whatever else: somebody is about to play them."""
-        self._urgent = indexes
-
     def choose(self, pieces: PieceSet) -> int | None:
         """Return the piece to begin with a peer that has `pieces`, or None, and close it."""
-        for index in self._urgent:
-            if self.open[index] and pieces.flags[index]:
-                return self._begin(index)
         candidates = np.flatnonzero(self.open & pieces.flags)
         if not len(candidates):
             return None
         if self.is_sequential:
-            return self._begin(int(candidates[0]))
+            return self.begin(int(candidates[0]))
         if self._begun < RANDOM_FIRST:
-            return self._begin(int(candidates[self._rng.randrange(len(candidates))]))
+            return self.begin(int(candidates[self._rng.randrange(len(candidates))]))
         ranks = (self._availability[candidates].astype(np.int64) << TIE_BITS) + self._tie[
             candidates
         ]
-        return self._begin(int(candidates[int(ranks.argmin())]))
+        return self.begin(int(candidates[int(ranks.argmin())]))
 
     def is_open(self, index: int) -> bool:
         """Whether a piece is wanted, and neither held nor begun."""
@@ -116,7 +108,8 @@ class RarestFirst(PiecePicker):
         self._open_count -= bool(self.open[index])
         self.open[index] = False
 
-    def _begin(self, index: int) -> int:
+    def begin(self, index: int) -> int:
+        """Close a piece that is asked for from now on, and return it."""
         self._begun += 1
         self.close(index)
         return index

@@ -76,12 +76,12 @@ def test_a_peer_that_becomes_a_seed_is_counted_as_one() -> None:
     assert picker.availability(2) == 0
 
 
-def test_in_sequence_and_urgent_ones_before_all() -> None:
+def test_in_sequence_around_what_was_begun_otherwise() -> None:
     picker = after_the_random_ones(5, is_sequential=True)
     have = everything(5 + RANDOM_FIRST)
     assert picker.choose(have) == 0
-    picker.set_urgent([4, 3])
-    assert [picker.choose(have) for _ in range(3)] == [4, 3, 1]
+    assert picker.begin(1) == 1
+    assert [picker.choose(have) for _ in range(3)] == [2, 3, 4]
 
 
 def test_a_piece_given_up_is_chosen_again() -> None:

@@ -11,23 +11,24 @@ from livestream.errors import MediaError, UsageError
 from viewer.players import start_player, stream_url
 
 PAGE = "http://127.0.0.1:7070/"
+MEDIA = f"{PAGE}c/ab/live.mp4"
 
 
 def test_a_missing_player_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MediaError, match="mpv"):
-        asyncio.run(start_player("mpv", PAGE, "ab"))
+        asyncio.run(start_player("mpv", PAGE, MEDIA, is_live=True))
 
 
 def test_an_unknown_player_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="winamp"):
-        asyncio.run(start_player("winamp", PAGE, "ab"))
+        asyncio.run(start_player("winamp", PAGE, MEDIA, is_live=True))
 
 
 def test_auto_starts_nothing_without_a_display(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
-    assert asyncio.run(start_player("auto", PAGE, "ab")) is None
+    assert asyncio.run(start_player("auto", PAGE, MEDIA, is_live=True)) is None
 
 
 def test_the_url_reaches_the_player_as_one_word(
@@ -40,7 +41,7 @@ def test_the_url_reaches_the_player_as_one_word(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     async def run() -> int:
-        player = await start_player("mpv", PAGE, "ab; true")
+        player = await start_player("mpv", PAGE, stream_url(PAGE, "ab; true"), is_live=True)
         assert player is not None
         return await player.wait()
 
@@ -59,7 +60,7 @@ def test_a_browser_without_a_desktop_says_which_page_to_open(
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(MediaError, match=PAGE):
-        asyncio.run(start_player("browser", PAGE, "ab"))
+        asyncio.run(start_player("browser", PAGE, MEDIA, is_live=True))
 
 
 def test_auto_on_a_desktop_without_players_opens_the_page(
@@ -73,7 +74,7 @@ def test_auto_on_a_desktop_without_players_opens_the_page(
     monkeypatch.setenv("DISPLAY", ":9")
 
     async def run() -> int:
-        player = await start_player("auto", PAGE, "ab")
+        player = await start_player("auto", PAGE, MEDIA, is_live=True)
         assert player is not None
         return await player.wait()
 

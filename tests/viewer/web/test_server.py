@@ -13,7 +13,8 @@ from aiohttp import ClientSession, CookieJar
 from livestream.errors import NetworkError
 from livestream.media.sample import Track, TrackKind
 from tests.viewer.web.view import ScriptedView, pictures, serving
-from viewer.web.server import WebServer, mime_type
+from viewer.web.channel import ChannelPage, mime_type
+from viewer.web.server import WebServer
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - reached over loopback only.
 CSRF = {"X-Livestream": "1"}
@@ -186,10 +187,14 @@ def test_a_port_in_use_is_named_with_what_to_do() -> None:
         async with serving(ScriptedView()) as url:
             port = urlsplit(url).port
             assert port is not None
-            second = WebServer(ScriptedView(), "127.0.0.1", port, is_port_explicit=True)
+            second = WebServer(
+                ChannelPage(ScriptedView()), "127.0.0.1", port, is_port_explicit=True
+            )
             with pytest.raises(NetworkError, match="--http"):
                 await second.start()
-            third = WebServer(ScriptedView(), "127.0.0.1", port, is_port_explicit=False)
+            third = WebServer(
+                ChannelPage(ScriptedView()), "127.0.0.1", port, is_port_explicit=False
+            )
             try:
                 assert await third.start() != url
             finally:

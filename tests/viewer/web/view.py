@@ -14,7 +14,8 @@ from publisher.encoder import Picture, VideoEncoder
 from viewer.outlet import Outlet
 from viewer.outputs import Outputs
 from viewer.remuxer import Container
-from viewer.web.server import ChannelView, WebServer
+from viewer.web.channel import ChannelPage, ChannelView
+from viewer.web.server import WebServer
 
 FPS = 25
 GOP = 10
@@ -84,7 +85,7 @@ class ScriptedView(ChannelView):
 @asynccontextmanager
 async def serving(view: ChannelView, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Serve a view on a free port and yield the page's URL."""
-    server = WebServer(view, host, 0, is_port_explicit=True)
+    server = WebServer(ChannelPage(view), host, 0, is_port_explicit=True)
     url = await server.start()
     try:
         yield url
