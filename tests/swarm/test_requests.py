@@ -174,3 +174,58 @@ def test_padding_is_not_asked_for_and_is_zeros() -> None:
     found = dict(desk.store.submitted)
     assert found[0] == BAD * 2 + bytes(2 * BLOCK_BYTES)
     assert found[1] == BAD + bytes(3 * BLOCK_BYTES)
+
+
+def test_urgent_pieces_come_first_in_their_order_and_anyone_helps() -> None:
+    desk = Desk(6)
+    quick, helper = desk.join(1), desk.join(2)
+    quick.rate_in = 1e9
+    quick.depth = 2
+    begun = desk.ask(quick)[0][0]
+    urgent = [begun, *(index for index in (5, 4, 3) if index != begun)][:3]
+    desk.requests.set_urgent(urgent)
+    helper.depth = 2 * BLOCKS
+    asked = [block[0] for block in desk.ask(helper)]
+    assert asked == [begun] * 2 + [urgent[1]] * BLOCKS + [urgent[2]] * 2
+
+
+def test_a_jump_takes_back_all_but_the_most_urgent() -> None:
+    desk = Desk(8)
+    peer = desk.join(1)
+    peer.has_fast_extension = True
+    peer.depth = 2 * BLOCKS
+    before = desk.ask(peer)
+    wanted = next(index for index in range(8) if index not in {block[0] for block in before})
+    desk.requests.set_urgent([wanted])
+    cancelled = desk.requests.preempt()
+    assert [block for _, block in cancelled] == before
+    assert not peer.owed
+    assert [block[0] for block in desk.ask(peer)][:BLOCKS] == [wanted] * BLOCKS
+
+
+def test_a_cancelled_block_is_asked_again_only_once_the_cancel_is_answered() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    peer.has_fast_extension = True
+    first, second, *_ = desk.ask(peer)
+    assert len(desk.requests.preempt()) == BLOCKS
+    assert desk.ask(peer) == []
+    desk.requests.on_reject(peer, first[0], first[1])
+    assert desk.ask(peer) == [first]
+    assert desk.give(peer, second) is not None, "it was on its way, and is of use"
+    for block in range(2, BLOCKS):
+        desk.requests.on_reject(peer, 0, block * BLOCK_BYTES)
+    assert sorted(desk.ask(peer)) == [(0, n * BLOCK_BYTES, BLOCK_BYTES) for n in range(2, BLOCKS)]
+    assert not peer.cancelled
+
+
+def test_an_urgent_block_that_is_owed_for_long_is_asked_of_a_second_peer_only() -> None:
+    desk = Desk(2)
+    slow, second, third = desk.join(1), desk.join(2), desk.join(3)
+    desk.requests.set_urgent([1])
+    late = desk.ask(slow)
+    assert {block[0] for block in late} == {1}
+    assert {block[0] for block in desk.ask(second, now=SECOND)} == {0}
+    second.depth = third.depth = 2 * BLOCKS
+    assert desk.ask(second, now=2 * SECOND) == late
+    assert 1 not in {block[0] for block in desk.ask(third, now=2 * SECOND)}
