@@ -141,7 +141,7 @@ def aria2(base: Path, size: int) -> dict[str, float]:
     }
 
 
-def make(base: Path, size: int) -> None:
+def make(base: Path, size: int, piece_length: int = PIECE_LENGTH) -> None:
     """Write random data and a v1 torrent of it."""
     (base / "seed").mkdir(parents=True)
     path = base / "seed" / "data.bin"
@@ -149,7 +149,7 @@ def make(base: Path, size: int) -> None:
         for _ in range(size >> 20):
             file.write(os.urandom(1 << 20))
     files, is_single = find_files(path)
-    layout = lay_out(path.name, files, PIECE_LENGTH, Version.V1, is_single=is_single)
+    layout = lay_out(path.name, files, piece_length, Version.V1, is_single=is_single)
     hashes = hash_pieces(layout, path.parent, Version.V1)
     (base / "t.torrent").write_bytes(to_torrent(layout, hashes, Version.V1))
 

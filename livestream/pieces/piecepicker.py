@@ -25,6 +25,10 @@ class PiecePicker(ABC):
         """Count one piece that a peer has just announced: `pieces` has it already."""
 
     @abstractmethod
+    def availability(self, index: int) -> int:
+        """Return how many peers have a piece."""
+
+    @abstractmethod
     def choose(self, pieces: PieceSet) -> int | None:
         """Return the piece to begin with a peer that has `pieces`, or None, and close it."""
 

@@ -44,6 +44,8 @@ class BlockPeer(Peer):
         "Pieces that it is getting for us alone."
         self.asked_of_us: deque[tuple[int, int, int]] = deque()
         "(piece, begin, length) that it waits for."
+        self.serving: int | None = None
+        "The piece that it got a block of last."
         self.depth = DEPTH_MIN
         self.is_snubbed = False
         self.gave_at = now

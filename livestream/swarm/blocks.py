@@ -106,6 +106,8 @@ class BlockSwarm(Swarm):
         self._requests = Requests(seams.store, seams.picker, self.ban)
         self._loading: dict[int, None] = {}
         self._turn: dict[BlockPeer, None] = {}
+        self._given: dict[int, int] = {}
+        "How often we began to give a piece."
         self._swept_at: int | None = None
         self._out_before = 0
 
@@ -197,9 +199,7 @@ class BlockSwarm(Swarm):
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
-        for peer in list(self._turn):
-            if peer.connection.backlog_bytes >= UPLOAD_BACKLOG_MAX:
-                continue
+        for peer in self._by_rarity():
             sent = self._serve(peer)
             del self._turn[peer]
             if peer.asked_of_us:
@@ -359,6 +359,34 @@ class BlockSwarm(Swarm):
 
     # Serving
 
+    def _by_rarity(self) -> list[BlockPeer]:
+        """Return who can take blocks, those first who wait for what we gave least often.
+
+        A slow seed that gave the same piece twice would make everybody wait for another one.
+        """
+        ready = [peer for peer in self._turn if peer.connection.backlog_bytes < UPLOAD_BACKLOG_MAX]
+        if len(self._turn) > 1:
+            ready.sort(key=self._bring_rarest_first)
+        return ready
+
+    def _bring_rarest_first(self, peer: BlockPeer) -> int:
+        """Bring the piece to the front of a peer's queue that is rarest; returns how rare it is."""
+        queue = peer.asked_of_us
+        first = queue[0][0]
+        if first == peer.serving:
+            return -1  # Half a piece is of use to nobody: it is finished first.
+        rarity = {index: self._copies(index) for index in dict.fromkeys(each[0] for each in queue)}
+        rarest = min(rarity, key=rarity.__getitem__)
+        if rarity[rarest] < rarity[first]:
+            wanted = [block for block in queue if block[0] == rarest]
+            others = [block for block in queue if block[0] != rarest]
+            queue.clear()
+            queue.extend(wanted + others)
+        return rarity[rarest]
+
+    def _copies(self, index: int) -> int:
+        return self._requests.availability(index) + self._given.get(index, 0)
+
     def _serve(self, peer: BlockPeer) -> int:
         """Queue up to a batch of blocks on the connection; returns their bytes."""
         sent = 0
@@ -372,6 +400,9 @@ class BlockSwarm(Swarm):
                     self.store.load(index)
                 break
             peer.asked_of_us.popleft()
+            if index != peer.serving:
+                peer.serving = index
+                self._given[index] = self._given.get(index, 0) + 1
             send_block(index, begin, view[begin : begin + length])
             sent += length
         peer.count_out(sent)

@@ -91,6 +91,10 @@ class Requests:
             index in peer.pieces for index in self._begun
         )
 
+    def availability(self, index: int) -> int:
+        """Return how many peers have a piece."""
+        return self._picker.availability(index)
+
     # Urgency
 
     def set_urgent(self, indexes: Sequence[int]) -> None:
