@@ -229,6 +229,7 @@ class TorrentSession:
             self._rng,
         )
         swarm.metadata_size = len(metainfo.info)
+        swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
         torrent = Torrent(metainfo, options.wanted, store, swarm, self)
         self.torrents.append(torrent)

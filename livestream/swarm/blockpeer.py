@@ -18,6 +18,10 @@ DEPTH_MAX: Final = 500
 DEPTH_SECONDS: Final = 3  # Of the peer's rate; libtorrent's request_queue_time.
 REQUESTS_TAKEN_DEFAULT: Final = 250  # What a peer takes that does not say (BEP 10's reqq).
 CANCELLED_MAX: Final = 4 * DEPTH_MAX  # A peer that answers no cancel costs no more than this.
+RATE_ASSUMED: Final = 32 * 1024  # Bytes a second of a peer that gave nothing yet.
+CREDIT_BYTES: Final = 1 << 20  # What anybody gets before giving anything...
+CREDIT_RATIO: Final = 4  # ...and how many times what it gave, before it counts as a free rider.
+JUDGED_AFTER_US: Final = 10 * SECOND
 RATE_GAIN: Final = 0.3  # Of the newest second in the averages.
 
 
@@ -44,8 +48,12 @@ class BlockPeer(Peer):
         "Pieces that it is getting for us alone."
         self.asked_of_us: deque[tuple[int, int, int]] = deque()
         "(piece, begin, length) that it waits for."
+        self.wanted_us = 0
+        "How long it had something that we wanted, all in all."
         self.serving: int | None = None
         "The piece that it got a block of last."
+        self.hoard = 0
+        "Pieces that it has from us and nobody else is known to have."
         self.depth = DEPTH_MIN
         self.is_snubbed = False
         self.gave_at = now
@@ -75,6 +83,20 @@ class BlockPeer(Peer):
         if self._is_ramping and self.depth < DEPTH_MAX:
             self.depth = min(self.depth + count, self.depth_max)
 
+    @property
+    def is_free_rider(self) -> bool:
+        """Whether it takes, has what we want, and hardly gives.
+
+        Who has nothing for us yet is none: newcomers must get something to give.
+        """
+        is_known = self.wanted_us > JUDGED_AFTER_US
+        return is_known and self.bytes_out > CREDIT_BYTES + CREDIT_RATIO * self.bytes_in
+
+    @property
+    def wait_us(self) -> int:
+        """How long it takes to give all that it owes, by its rate."""
+        return int(len(self.owed) * BLOCK_BYTES * SECOND / max(self.rate_in, RATE_ASSUMED))
+
     def on_cancelled(self, index: int, block: int) -> None:
         """A cancel goes out; with the fast extension a reject, or the block, will answer it."""
         if self.has_fast_extension and len(self.cancelled) < CANCELLED_MAX:
@@ -91,6 +113,8 @@ class BlockPeer(Peer):
         seen_in, seen_out = self._seen
         self._seen = self.bytes_in, self.bytes_out
         before = self.rate_in
+        if self.is_wanted:
+            self.wanted_us += elapsed_us
         seconds = max(elapsed_us, 1) / SECOND
         self.rate_in += RATE_GAIN * ((self.bytes_in - seen_in) / seconds - self.rate_in)
         self.rate_out += RATE_GAIN * ((self.bytes_out - seen_out) / seconds - self.rate_out)

@@ -18,6 +18,7 @@ from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.choker import BlockChoker
 from livestream.swarm.peer import Peer
 from livestream.swarm.requests import Requests
+from livestream.swarm.serving import ServingOrder
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import Connection
 from livestream.wire.bencode import Value
@@ -106,8 +107,7 @@ class BlockSwarm(Swarm):
         self._requests = Requests(seams.store, seams.picker, self.ban)
         self._loading: dict[int, None] = {}
         self._turn: dict[BlockPeer, None] = {}
-        self._given: dict[int, int] = {}
-        "How often we began to give a piece."
+        self._order = ServingOrder(seams.picker)
         self._swept_at: int | None = None
         self._out_before = 0
 
@@ -140,8 +140,7 @@ class BlockSwarm(Swarm):
         self._requests.on_kept(index, now)
         have = Have(index)
         for peer in self.block_peers:
-            if index not in peer.pieces:
-                peer.send(have)
+            peer.send(have)  # Those who have it, too: a seed sees by it who passes pieces on.
         self.emit(PieceVerified(index))
         if self._requests.is_complete:
             self.emit(SwarmCompleted())
@@ -167,8 +166,8 @@ class BlockSwarm(Swarm):
         """Ask for these pieces first, in this order; after a jump, for nothing else before them."""
         self._requests.set_urgent(indexes)
         if is_jump:
-            for peer, block in self._requests.preempt():
-                peer.send(Cancel(*block))
+            self._requests.preempt()
+            self._send_cancels()
         self._fill_all(now)
 
     def resume(self, now: int) -> None:
@@ -199,7 +198,8 @@ class BlockSwarm(Swarm):
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
-        for peer in self._by_rarity():
+        ready = [peer for peer in self._turn if peer.connection.backlog_bytes < UPLOAD_BACKLOG_MAX]
+        for peer in self._order.sort(ready, is_seed=self.is_complete):
             sent = self._serve(peer)
             del self._turn[peer]
             if peer.asked_of_us:
@@ -229,6 +229,9 @@ class BlockSwarm(Swarm):
     def _sweep_peer(self, peer: Peer, now: int) -> None:
         if isinstance(peer, BlockPeer) and peer in self.ready:
             self._requests.look_after(peer, now)
+            if not peer.is_choked and not self.is_complete and self._choker.gives_up(peer):
+                self._choker.on_left(peer)
+                self._set_choked(peer, is_choked=True, now=now)
             self._tell_interest(peer)
             self._fill(peer, now)
 
@@ -242,6 +245,8 @@ class BlockSwarm(Swarm):
 
     def _greeting_fields(self) -> dict[bytes, Value]:
         fields: dict[bytes, Value] = {b"reqq": REQUESTS_TAKEN}
+        if self.listen_port:
+            fields[b"p"] = self.listen_port
         if self.metadata_size:
             fields[b"metadata_size"] = self.metadata_size
         if self.is_complete:
@@ -267,6 +272,7 @@ class BlockSwarm(Swarm):
     def _on_gone(self, peer: Peer, now: int) -> None:
         if isinstance(peer, BlockPeer):
             self._choker.on_left(peer)
+            self._order.on_left(peer)
             self._turn.pop(peer, None)
             if self._requests.drop_peer(peer):
                 self._fill_all(now)
@@ -292,6 +298,7 @@ class BlockSwarm(Swarm):
     def _on_have(self, peer: BlockPeer, index: int, now: int) -> None:
         if index >= len(peer.pieces):
             raise ProtocolError(f"have of piece {index}")
+        self._order.on_have(peer, index)
         if self._requests.on_have(peer, index):
             self._tell_interest(peer)
             self._fill(peer, now)
@@ -359,34 +366,6 @@ class BlockSwarm(Swarm):
 
     # Serving
 
-    def _by_rarity(self) -> list[BlockPeer]:
-        """Return who can take blocks, those first who wait for what we gave least often.
-
-        A slow seed that gave the same piece twice would make everybody wait for another one.
-        """
-        ready = [peer for peer in self._turn if peer.connection.backlog_bytes < UPLOAD_BACKLOG_MAX]
-        if len(self._turn) > 1:
-            ready.sort(key=self._bring_rarest_first)
-        return ready
-
-    def _bring_rarest_first(self, peer: BlockPeer) -> int:
-        """Bring the piece to the front of a peer's queue that is rarest; returns how rare it is."""
-        queue = peer.asked_of_us
-        first = queue[0][0]
-        if first == peer.serving:
-            return -1  # Half a piece is of use to nobody: it is finished first.
-        rarity = {index: self._copies(index) for index in dict.fromkeys(each[0] for each in queue)}
-        rarest = min(rarity, key=rarity.__getitem__)
-        if rarity[rarest] < rarity[first]:
-            wanted = [block for block in queue if block[0] == rarest]
-            others = [block for block in queue if block[0] != rarest]
-            queue.clear()
-            queue.extend(wanted + others)
-        return rarity[rarest]
-
-    def _copies(self, index: int) -> int:
-        return self._requests.availability(index) + self._given.get(index, 0)
-
     def _serve(self, peer: BlockPeer) -> int:
         """Queue up to a batch of blocks on the connection; returns their bytes."""
         sent = 0
@@ -401,8 +380,7 @@ class BlockSwarm(Swarm):
                 break
             peer.asked_of_us.popleft()
             if index != peer.serving:
-                peer.serving = index
-                self._given[index] = self._given.get(index, 0) + 1
+                self._order.on_begun(peer, index)
             send_block(index, begin, view[begin : begin + length])
             sent += length
         peer.count_out(sent)
@@ -459,8 +437,15 @@ class BlockSwarm(Swarm):
         if self.is_paused or peer not in self.ready:
             return
         blocks = self._requests.next_blocks(peer, now)
+        if self._requests.cancels:
+            self._send_cancels()
         if blocks:
             peer.connection.send_many(requests_to_bytes(blocks))
+
+    def _send_cancels(self) -> None:
+        cancels, self._requests.cancels = self._requests.cancels, []
+        for peer, block in cancels:
+            peer.send(Cancel(*block))
 
     def _fill_all(self, now: int) -> None:
         for peer in self.block_peers:

@@ -101,7 +101,9 @@ class Candidates:
         """Refuse this key and this address for an hour; after several, the whole host."""
         if len(self._banned) >= BANS_MAX:
             self._banned.pop(next(iter(self._banned)))
-        self._banned[address] = self._banned[public_key] = now + BAN_US
+        self._banned[address] = now + BAN_US
+        if public_key:  # Those who come over byte streams have none.
+            self._banned[public_key] = now + BAN_US
         if not ip_address(address.host).is_loopback:
             self._host_bans[address.host] = self._host_bans.get(address.host, 0) + 1
             if self._host_bans[address.host] >= HOST_BANS_MAX:

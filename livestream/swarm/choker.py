@@ -35,6 +35,10 @@ class BlockChoker(Choker):
         """A peer is gone, or wants nothing any more."""
 
     @abstractmethod
+    def gives_up(self, peer: BlockPeer) -> bool:
+        """Whether an unchoked peer is to be choked before the next round."""
+
+    @abstractmethod
     def rank(
         self, peers: Sequence[BlockPeer], now: int, *, is_seed: bool, has_spare_upload: bool
     ) -> list[BlockPeer]:

@@ -29,6 +29,12 @@ class Greeting:
     fields: Mapping[bytes, bencode.Value]
     "Everything in it, unchecked."
 
+    @property
+    def listen_port(self) -> int | None:
+        """Where the sender takes TCP calls, if it says so."""
+        port = self.fields.get(b"p")
+        return port if isinstance(port, int) and 0 < port < 65_536 else None
+
 
 def extension_handshake(
     names: Sequence[str], address: Address, fields: Mapping[bytes, bencode.Value]

@@ -72,6 +72,8 @@ class Peer(Holder):
         self.state = PeerState.GREETING
         self.joined_at = now
         self.heard_at = now
+        self.listen_port: int | None = None
+        "Where it takes calls, if that is not where it called from."
         self.client = ""
         self.greeting: Greeting | None = None
         "What its extension handshake says beside that."
@@ -89,8 +91,9 @@ class Peer(Holder):
 
     @property
     def address(self) -> Address:
-        """Where the peer is; nodes listen on the socket that they call from."""
-        return self.connection.address
+        """Where the peer can be called; most listen on the socket that they call from."""
+        address = self.connection.address
+        return address if self.listen_port is None else Address(address.host, self.listen_port)
 
     @property
     def requests_out(self) -> int:

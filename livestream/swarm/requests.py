@@ -19,7 +19,11 @@ SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snub
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 WHOLE_PIECE_US: Final = 20 * SECOND  # A peer that gives a piece within this takes it whole.
 ENDGAME_COPIES: Final = 2
+ENDGAME_COPIES_MAX: Final = 4  # Of blocks that everybody asked is overdue with.
 KEPT_AT_JUMP: Final = 4  # Urgent pieces whose requests stay out when a player jumps.
+IDLE_SHARE: Final = 4  # A peer that owes less than this part of its depth may take over.
+SOON_US: Final = SECOND // 2  # What comes sooner is left to whoever was asked.
+OVERDUE_US: Final = SECOND  # What comes later than this was put behind by whoever was asked.
 RESCUE_US: Final = SECOND  # An urgent block that is owed for longer is asked of a second peer.
 SPARE_MAX: Final = 16  # Buffers kept for the next pieces: fresh memory costs a page fault each.
 SUSPECTS_MAX: Final = 64  # Forged pieces whose blocks are remembered until the good copy comes.
@@ -48,6 +52,8 @@ class Requests:
         self._suspects: dict[int, list[tuple[BlockPeer, bytes]]] = {}
         self._spare: list[bytearray] = []
         self._urgent: dict[int, None] = {}
+        self.cancels: list[tuple[BlockPeer, tuple[int, int, int]]] = []
+        "Who is to be told to cancel which (piece, begin, length)."
 
     @property
     def is_complete(self) -> bool:
@@ -91,10 +97,6 @@ class Requests:
             index in peer.pieces for index in self._begun
         )
 
-    def availability(self, index: int) -> int:
-        """Return how many peers have a piece."""
-        return self._picker.availability(index)
-
     # Urgency
 
     def set_urgent(self, indexes: Sequence[int]) -> None:
@@ -105,25 +107,15 @@ class Requests:
             if assembly is not None and assembly.owner is not None:
                 self._disown(assembly, assembly.owner)
 
-    def preempt(self) -> list[tuple[BlockPeer, tuple[int, int, int]]]:
-        """Let go of all but the most urgent, so that nothing is before it in any queue.
-
-        Returns:
-            Who is to be told to cancel which (piece, begin, length).
-        """
-        cancelled = []
+    def preempt(self) -> None:
+        """Take back all but the most urgent, so that nothing is before it in any queue."""
         first = list(self._urgent)[:KEPT_AT_JUMP]
         for assembly in self._begun.values():
             if assembly.index in first:
                 continue
             for block, asked in enumerate(assembly.asked):
                 for peer in list(asked):
-                    del peer.owed[assembly.index, block]
-                    assembly.release(block, peer)
-                    peer.on_cancelled(assembly.index, block)
-                    place = assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
-                    cancelled.append((peer, place))
-        return cancelled
+                    self._take_back(peer, assembly, block)
 
     # Blocks
 
@@ -140,8 +132,10 @@ class Requests:
                 return found
         if self._urgent and not peer.chokes_us and not peer.is_snubbed:
             found += self._rescue(peer, room - len(found), now)
-        if not self._picker.has_open and not peer.is_snubbed and len(found) < room:
-            found += self._endgame(peer, room - len(found), now)
+        is_idle = len(peer.owed) < max(peer.depth // IDLE_SHARE, 1)
+        if is_idle and not found and not peer.chokes_us and not peer.is_snubbed:
+            more = self._take_over if self._picker.has_open else self._endgame
+            found += more(peer, room - len(found), now)
         return found
 
     def receive(
@@ -332,20 +326,59 @@ class Requests:
                     found.append(self._book(peer, assembly, block, now))
         return found
 
-    def _endgame(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
-        """Every missing block was asked for: ask a second peer too, so that none holds all up."""
+    def _take_over(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
+        """This peer would be idle: move to it what others will take long to give, or skip."""
         found: list[tuple[int, int, int]] = []
-        if peer.chokes_us or peer.owed:
-            return found
+        room = min(room, max(peer.depth // IDLE_SHARE, 1))
         for assembly in self._begun.values():
             if assembly.index not in peer.pieces:
                 continue
             for block, asked in enumerate(assembly.asked):
-                if asked and peer not in asked and len(asked) < ENDGAME_COPIES:
+                if len(found) >= room:
+                    return found
+                if len(asked) != 1 or asked[0] is peer:
+                    continue
+                other = asked[0]
+                remaining_us = self._remaining_us(other, assembly.index, block, now)
+                if -OVERDUE_US < remaining_us < 2 * peer.wait_us + SOON_US:
+                    continue
+                self._take_back(other, assembly, block)
+                assembly.free.remove(block)
+                found.append(self._book(peer, assembly, block, now))
+        return found
+
+    def _take_back(self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int) -> None:
+        del peer.owed[assembly.index, block]
+        assembly.release(block, peer)
+        peer.on_cancelled(assembly.index, block)
+        place = assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
+        self.cancels.append((peer, place))
+
+    def _endgame(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
+        """Every missing block was asked for: ask a second peer too, so that none holds all up.
+
+        A third only where both are overdue.
+        """
+        found: list[tuple[int, int, int]] = []
+        for assembly in self._begun.values():
+            if assembly.index not in peer.pieces:
+                continue
+            for block, asked in enumerate(assembly.asked):
+                if not asked or peer in asked:
+                    continue
+                is_overdue = len(asked) < ENDGAME_COPIES_MAX and all(
+                    self._remaining_us(other, assembly.index, block, now) < -OVERDUE_US
+                    for other in asked
+                )
+                if len(asked) < ENDGAME_COPIES or is_overdue:
                     found.append(self._book(peer, assembly, block, now))
                     if len(found) >= room:
                         return found
         return found
+
+    def _remaining_us(self, peer: BlockPeer, index: int, block: int, now: int) -> int:
+        """How long a peer will take yet for a block that it owes; negative: it is overdue."""
+        return peer.owed[index, block] + peer.wait_us - now
 
     def _finish(self, assembly: Assembly[BlockPeer]) -> None:
         if assembly.owner is not None:

@@ -26,6 +26,7 @@ from livestream.wire.messages import Extended, Handshake, Message, Piece
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
 
+SETTLED_US: Final = 5 * SECOND  # A connection this old is known to both ends as the older one.
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
 
 
@@ -94,6 +95,8 @@ class Swarm(ABC):
         self.ready: dict[Peer, None] = {}
         self.source_peers: dict[Peer, None] = {}
         "Peers known to be the origin of the pieces; for the books only."
+        self.listen_port = 0
+        "Where we take TCP calls; peers are told, so that they need not call twice."
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
@@ -281,7 +284,8 @@ class Swarm(ABC):
                 if loser is peer:
                     return
         peer.move(PeerState.READY)
-        self.candidates.on_connected(peer.address)
+        if peer.connection.is_outgoing or not self.uses_streams:
+            self.candidates.on_connected(peer.address)
         self._on_greeted(peer, handshake, now)
 
     def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
@@ -289,6 +293,8 @@ class Swarm(ABC):
             greeting = read_extension_handshake(message.payload)
             is_first = peer.greeting is None
             peer.greeting = greeting
+            if is_first and self.uses_streams and not peer.connection.is_outgoing:
+                self._learn_address(peer, greeting.listen_port)
             peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
                 self._join(peer)
@@ -311,13 +317,25 @@ class Swarm(ABC):
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
         self.peers[connection] = peer
-        self.candidates.on_connected(connection.address)
+        if connection.is_outgoing or not self.uses_streams:
+            self.candidates.on_connected(connection.address)
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_US
         return peer
 
+    def _learn_address(self, peer: Peer, port: int | None) -> None:
+        """A caller says where it listens: it is not called there while it is here."""
+        if port is not None:
+            peer.listen_port = port
+            self.candidates.on_connected(peer.address)
+
     def _worse_of(self, new: Peer, old: Peer) -> Peer:
-        """Both ends must drop the same one: keep what the smaller peer id opened, else the new."""
+        """Both ends must drop the same one: the later one, where it is clear which that is.
+
+        Else keep what the smaller peer id opened, or the new one of two of one direction.
+        """
+        if self.uses_streams and new.joined_at - old.joined_at > SETTLED_US:
+            return new
         if new.connection.is_outgoing == old.connection.is_outgoing:
             return old
         keeps_outgoing = self.peer_id < new.peer_id

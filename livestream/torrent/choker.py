@@ -17,6 +17,7 @@ ROUND_US: Final = 10 * SECOND
 OPTIMISTIC_ROUNDS: Final = 3
 NEWCOMER_US: Final = 60 * SECOND
 NEWCOMER_WEIGHT: Final = 3
+SECOND_TRY: Final = 16  # A free rider is in one draw of so many.
 SEED_QUOTA_BYTES: Final = 20 * (1 << 20)  # A turn with a seed ends after that...
 SEED_TURN_US: Final = 60 * SECOND  # ...but not before that.
 SLOTS_MIN: Final = 4
@@ -26,6 +27,9 @@ SLOT_BYTES_PER_S: Final = 20_000  # Slots that move less than this are not worth
 
 class TitForTat(BlockChoker):
     """Unchokes whoever gave most in the last round, and one more at random.
+
+    A slot stays empty rather than go to a free rider: where there are as many slots as peers,
+    ranking alone would let it have as much as those who give.
 
     Invariant: only interested peers are unchoked, at most `slots` of them and the optimistic one.
     """
@@ -51,7 +55,8 @@ class TitForTat(BlockChoker):
         """A peer wants something; True if there is a slot for it at once."""
         if self._next_at is None:
             self._next_at = now + ROUND_US
-        if peer not in self.unchoked and len(self.unchoked) < self.slots:
+        has_slot = len(self.unchoked) < self.slots and not peer.is_free_rider
+        if peer not in self.unchoked and has_slot:
             self.unchoked[peer] = now
         return peer in self.unchoked
 
@@ -60,6 +65,10 @@ class TitForTat(BlockChoker):
         self.unchoked.pop(peer, None)
         if self._optimistic is peer:
             self._optimistic = None
+
+    def gives_up(self, peer: BlockPeer) -> bool:
+        """Whether an unchoked peer was found to be a free rider; the optimistic slot has time."""
+        return peer.is_free_rider and peer is not self._optimistic
 
     def rank(
         self, peers: Sequence[BlockPeer], now: int, *, is_seed: bool, has_spare_upload: bool
@@ -70,6 +79,8 @@ class TitForTat(BlockChoker):
         wanting = [peer for peer in peers if peer.wants_us]
         self._adapt_slots(wanting, has_spare_upload=has_spare_upload)
         ranked = self._by_turn(wanting, now) if is_seed else self._by_gift(wanting)
+        if not is_seed:
+            ranked = [peer for peer in ranked if not peer.is_free_rider]
         chosen = ranked[: self.slots]
         rest = [peer for peer in wanting if peer not in chosen]
         is_new_pick_due = self._round % OPTIMISTIC_ROUNDS == 1 or self._optimistic not in rest
@@ -109,5 +120,9 @@ class TitForTat(BlockChoker):
         return sorted(peers, key=key)
 
     def _draw(self, peers: Sequence[BlockPeer], now: int) -> BlockPeer | None:
-        weights = [NEWCOMER_WEIGHT if now - peer.joined_at < NEWCOMER_US else 1 for peer in peers]
-        return self._rng.choices(peers, weights)[0] if peers else None
+        """Draw the one that may show what it gives; a known free rider seldom gets another try."""
+        hopeful = [
+            peer for peer in peers if not peer.is_free_rider or not self._rng.randrange(SECOND_TRY)
+        ]
+        weights = [NEWCOMER_WEIGHT if now - peer.joined_at < NEWCOMER_US else 1 for peer in hopeful]
+        return self._rng.choices(hopeful, weights)[0] if hopeful else None

@@ -197,8 +197,8 @@ def test_a_jump_takes_back_all_but_the_most_urgent() -> None:
     before = desk.ask(peer)
     wanted = next(index for index in range(8) if index not in {block[0] for block in before})
     desk.requests.set_urgent([wanted])
-    cancelled = desk.requests.preempt()
-    assert [block for _, block in cancelled] == before
+    desk.requests.preempt()
+    assert [block for _, block in desk.requests.cancels] == before
     assert not peer.owed
     assert [block[0] for block in desk.ask(peer)][:BLOCKS] == [wanted] * BLOCKS
 
@@ -208,7 +208,7 @@ def test_a_cancelled_block_is_asked_again_only_once_the_cancel_is_answered() -> 
     peer = desk.join(1)
     peer.has_fast_extension = True
     first, second, *_ = desk.ask(peer)
-    assert len(desk.requests.preempt()) == BLOCKS
+    desk.requests.preempt()
     assert desk.ask(peer) == []
     desk.requests.on_reject(peer, first[0], first[1])
     assert desk.ask(peer) == [first]
@@ -229,3 +229,40 @@ def test_an_urgent_block_that_is_owed_for_long_is_asked_of_a_second_peer_only() 
     second.depth = third.depth = 2 * BLOCKS
     assert desk.ask(second, now=2 * SECOND) == late
     assert 1 not in {block[0] for block in desk.ask(third, now=2 * SECOND)}
+
+
+def test_an_idle_peer_takes_over_what_a_busy_one_will_take_long_to_give() -> None:
+    desk = Desk(2)
+    busy, idle = desk.join(1), desk.join(2)
+    busy.rate_in = 64 * 1024  # Four blocks: a second.
+    idle.rate_in = 1e9
+    before = desk.ask(busy)
+    other = next(index for index in range(2) if index != before[0][0])
+    idle.pieces.discard(other)
+    assert desk.ask(idle, now=-SECOND // 2) == before[:1], "as much as it is soon done with"
+    assert desk.requests.cancels == [(busy, before[0])]
+    assert len(busy.owed) == BLOCKS - 1
+
+
+def test_what_comes_soon_is_left_to_whoever_was_asked() -> None:
+    desk = Desk(2)
+    busy, idle = desk.join(1), desk.join(2)
+    busy.rate_in = idle.rate_in = 1e9
+    desk.ask(busy)
+    desk.ask(idle)
+    idle.owed.clear()
+    idle.pieces.discard(next(iter(busy.owed))[0])
+    desk.ask(idle)
+    assert desk.requests.cancels == []
+
+
+def test_what_a_peer_put_behind_is_asked_of_another() -> None:
+    desk = Desk(2)
+    seed, idle = desk.join(1), desk.join(2)
+    seed.rate_in = idle.rate_in = 1e9
+    before = desk.ask(seed)
+    other = next(index for index in range(2) if index != before[0][0])
+    idle.pieces.discard(other)
+    assert desk.ask(idle, now=SECOND // 2) == []
+    assert desk.ask(idle, now=2 * SECOND) == before[:1]
+    assert [peer for peer, _ in desk.requests.cancels] == [seed]

@@ -89,3 +89,34 @@ def test_slots_grow_while_upload_is_left_over_and_shrink_when_starved() -> None:
     for number in range(3):
         choker.rank(peers, number * 10 * SECOND, is_seed=False, has_spare_upload=False)
     assert choker.slots < 8
+
+
+def test_a_slot_stays_empty_rather_than_go_to_a_free_rider() -> None:
+    choker = TitForTat(Random(3))
+    giver, rider = make_peer(1, 8), make_peer(2, 8)
+    for peer in (giver, rider):
+        peer.wants_us = peer.is_wanted = True
+        assert choker.on_interested(peer, 0)
+        peer.bytes_out = 100 << 20
+        peer.measure(60 * SECOND)
+    giver.bytes_in = 50 << 20
+    assert choker.gives_up(rider)
+    assert not choker.gives_up(giver)
+    peers = [giver, rider]
+    rounds = [
+        choker.rank(peers, now * 10 * SECOND, is_seed=False, has_spare_upload=True)
+        for now in range(100)
+    ]
+    assert all(giver in chosen for chosen in rounds)
+    tries = sum(rider in chosen for chosen in rounds)
+    assert 0 < tries < 40, "another try now and then, and no more"
+    assert not choker.on_interested(rider, 0) or rider in choker.unchoked
+
+
+def test_a_seed_makes_no_difference_between_those_who_gave_and_those_who_did_not() -> None:
+    choker = TitForTat(Random(3))
+    rider = make_peer(2, 8)
+    rider.wants_us = rider.is_wanted = True
+    rider.bytes_out = 100 << 20
+    rider.measure(60 * SECOND)
+    assert choker.rank([rider], 0, is_seed=True, has_spare_upload=True) == [rider]
