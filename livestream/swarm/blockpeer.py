@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import Final
 
 from livestream.machine import SECOND
@@ -39,8 +39,8 @@ class BlockPeer(Peer):
         "(piece, block) to when it was asked for, µs."
         self.own: list[Assembly[BlockPeer]] = []
         "Pieces that it is getting for us alone."
-        self.asked_of_us: deque[tuple[int, int, int]] = deque()
-        "(piece, begin, length) that it waits for."
+        self.asked_of_us: OrderedDict[tuple[int, int, int], None] = OrderedDict()
+        "(piece, begin, length) that it waits for, in order; a cancel costs the same anywhere."
         self.depth = DEPTH_MIN
         self.is_snubbed = False
         self.gave_at = now
@@ -54,6 +54,10 @@ class BlockPeer(Peer):
         self.rate_out = 0.0
         self._seen = (0, 0)
         self._is_ramping = True
+        self.blocks_wasted = 0
+        "Blocks of it that were of no use."
+        self.has_told_pieces = False
+        "It said what it has; after that, only `have` adds to it."
 
     @property
     def depth_max(self) -> int:

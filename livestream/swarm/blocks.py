@@ -10,6 +10,7 @@ from typing import Final, cast
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Event, earliest
+from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
@@ -43,6 +44,7 @@ BLOCK_LENGTH_MAX: Final = 128 * 1024  # Nobody asks for more than 16 KiB; some o
 UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only below this.
 UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
 ALLOWED_FAST_MAX: Final = 64
+WASTED_MAX: Final = 1_000  # Blocks of no use beyond the useful ones: twice what may be under way.
 ROUND_S: Final = 10
 SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
 
@@ -179,6 +181,9 @@ class BlockSwarm(Swarm):
                 continue
             for other in others:
                 other.send(Cancel(index, begin, len(data)))
+        if peer.blocks_wasted > WASTED_MAX + peer.bytes_in // BLOCK_BYTES:
+            self.drop(peer, "sends what nobody asked for", now)
+            return
         peer.on_blocks(len(blocks), now)
         if len(peer.owed) <= peer.depth * 3 // 4:
             self._fill(peer, now)
@@ -285,6 +290,9 @@ class BlockSwarm(Swarm):
             self._fill(peer, now)
 
     def _on_pieces(self, peer: BlockPeer, message: Message, now: int) -> None:
+        if peer.has_told_pieces:  # BEP 3 and 6: only right after the handshake.
+            raise ProtocolError("said twice what it has")
+        peer.has_told_pieces = True
         count = len(peer.pieces)
         pieces = PieceSet(count)
         if isinstance(message, Bitfield):
@@ -334,14 +342,14 @@ class BlockSwarm(Swarm):
             and len(peer.asked_of_us) < REQUESTS_TAKEN
         )
         if is_served:
-            peer.asked_of_us.append((index, begin, length))
+            peer.asked_of_us[index, begin, length] = None
             self._turn[peer] = None
         elif peer.has_fast_extension:
             peer.send(Reject(index, begin, length))
 
     def _cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
         if block in peer.asked_of_us:
-            peer.asked_of_us.remove(block)
+            del peer.asked_of_us[block]
             if peer.has_fast_extension:
                 peer.send(Reject(*block))
 
@@ -352,14 +360,14 @@ class BlockSwarm(Swarm):
         sent = 0
         send_block = peer.connection.send_block
         for _ in range(min(UPLOAD_BATCH, len(peer.asked_of_us))):
-            index, begin, length = peer.asked_of_us[0]
+            index, begin, length = block = next(iter(peer.asked_of_us))
             view = self.store.view(index)
             if view is None:
                 if index not in self._loading:
                     self._loading[index] = None
                     self.store.load(index)
                 break
-            peer.asked_of_us.popleft()
+            del peer.asked_of_us[block]
             send_block(index, begin, view[begin : begin + length])
             sent += length
         peer.count_out(sent)

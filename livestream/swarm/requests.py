@@ -103,7 +103,8 @@ class Requests:
         self._ban = ban
         self._begun: dict[int, Assembly[BlockPeer]] = {}
         self._verifying: dict[int, Assembly[BlockPeer]] = {}
-        self._suspects: dict[int, list[tuple[BlockPeer, bytes]]] = {}
+        self._suspects: dict[int, dict[int, tuple[BlockPeer, bytes]]] = {}
+        "(author, digest) of every block of forged pieces, until the good copy comes."
         self._spare: list[bytearray] = []
 
     @property
@@ -173,10 +174,13 @@ class Requests:
         size = len(data)
         assembly = self._begun.get(index)
         others = None
-        if peer.owed.pop((index, block), None) is not None and assembly is not None and not odd:
+        if not odd and peer.owed.pop((index, block), None) is not None and assembly is not None:
             others = assembly.put(block, data, peer)
+            if others is None:
+                assembly.release(block, peer)
         if assembly is None or others is None:
             self.blocks_wasted += 1
+            peer.blocks_wasted += 1
             return None
         peer.bytes_in += size
         peer.bytes_in_round += size
@@ -231,9 +235,10 @@ class Requests:
             self._spare.append(assembly.buffer)
         if suspects is None:
             return
-        for (author, forged), genuine in zip(suspects, assembly.digests(), strict=True):
-            if forged != genuine:
-                self._ban(author, f"sent a forged block of piece {index}", now)
+        genuine = assembly.digests()
+        liars = [author for block, (author, forged) in suspects.items() if forged != genuine[block]]
+        for author in dict.fromkeys(liars):
+            self._ban(author, f"sent a forged block of piece {index}", now)
 
     def on_forged(self, index: int, now: int) -> None:
         """A piece is not what it should be. One author: banned. Several: found out later."""
@@ -245,8 +250,10 @@ class Requests:
         if len(authors) == 1:
             self._ban(authors[0], f"sent a forged piece {index}", now)
         elif len(self._suspects) < SUSPECTS_MAX:
-            pairs = zip(assembly.authors, assembly.digests(), strict=True)
-            self._suspects[index] = [(by, digest) for by, digest in pairs if by is not None]
+            pairs = enumerate(zip(assembly.authors, assembly.digests(), strict=True))
+            self._suspects[index] = {
+                block: (author, digest) for block, (author, digest) in pairs if author is not None
+            }
 
     def on_given_up(self, index: int) -> None:
         """A piece could not be kept: it is wanted still."""
@@ -290,8 +297,12 @@ class Requests:
         return self._picker.choose(allowed) if allowed.held else None
 
     def _own(self, assembly: Assembly[BlockPeer], peer: BlockPeer) -> None:
-        """Let a quick peer have a piece to itself; slow ones share."""
-        if peer.rate_in * WHOLE_PIECE_US / SECOND >= len(assembly.buffer):
+        """Let a quick peer have a piece to itself; slow ones share.
+
+        A piece that was forged once is not shared again: its next copy is to have one author.
+        """
+        is_quick = peer.rate_in * WHOLE_PIECE_US / SECOND >= len(assembly.buffer)
+        if is_quick or assembly.index in self._suspects:
             assembly.owner = peer
             peer.own.append(assembly)
 

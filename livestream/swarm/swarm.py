@@ -109,9 +109,13 @@ class Swarm(ABC):
     def next_attempts(self, now: int) -> list[Address]:
         """Return the addresses to connect to now; each must end in `greet` or `on_lost`."""
         greeting = sum(peer.state is PeerState.GREETING for peer in self.peers.values())
-        room = min(
-            self.config.neighbours_wanted - len(self.peers), self.config.attempts_max - greeting
+        # Anyone can call over TCP, and sit there: that must not keep us from calling.
+        counted = (
+            sum(connection.is_outgoing for connection in self.peers)
+            if self.uses_streams
+            else len(self.peers)
         )
+        room = min(self.config.neighbours_wanted - counted, self.config.attempts_max - greeting)
         return self.candidates.next_attempts(room, now) if room > 0 else []
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
@@ -130,7 +134,11 @@ class Swarm(ABC):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
-        self._on_handshake(peer, handshake, now)
+        try:
+            self._on_handshake(peer, handshake, now)
+        except ProtocolError as error:
+            self.stats.message_errors += 1
+            self.drop(peer, str(error), now)
         return peer if peer.state is not PeerState.CLOSED else None
 
     def on_lost(self, address: Address, now: int) -> None:
@@ -275,25 +283,30 @@ class Swarm(ABC):
         elif handshake.peer_id != peer.peer_id:
             raise ProtocolError("a peer id that is not its key's")
         for other in list(self.peers.values()):
-            if other is not peer and other.peer_id == peer.peer_id:
+            if other is not peer and _are_one(peer, other):
                 loser = self._worse_of(peer, other)
                 self.drop(loser, "connected twice", now)
                 if loser is peer:
                     return
         peer.move(PeerState.READY)
-        self.candidates.on_connected(peer.address)
+        self._note_address(peer)
         self._on_greeted(peer, handshake, now)
 
     def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
         if message.extension == 0:
             greeting = read_extension_handshake(message.payload)
-            is_first = peer.greeting is None
+            spoken = self._spoken_by(peer)
             peer.greeting = greeting
             peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
                 self._join(peer)
-            if is_first:
-                for extension in self._spoken_by(peer):
+            # BEP 10: a later handshake may take an extension back, or add one.
+            speaks = self._spoken_by(peer)
+            for extension in spoken:
+                if extension not in speaks:
+                    extension.on_gone(peer, now)
+            for extension in speaks:
+                if extension not in spoken:
                     extension.on_ready(peer, now)
         elif peer in self.ready and message.extension <= len(self._extensions):
             extension = self._extensions[message.extension - 1]
@@ -311,10 +324,15 @@ class Swarm(ABC):
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
         self.peers[connection] = peer
-        self.candidates.on_connected(connection.address)
+        self._note_address(peer)
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_US
         return peer
+
+    def _note_address(self, peer: Peer) -> None:
+        """A caller's TCP port is not the one that it listens on: there is nothing to call there."""
+        if peer.connection.is_outgoing or not self.uses_streams:
+            self.candidates.on_connected(peer.address)
 
     def _worse_of(self, new: Peer, old: Peer) -> Peer:
         """Both ends must drop the same one: keep what the smaller peer id opened, else the new."""
@@ -335,3 +353,15 @@ class Swarm(ABC):
                 self.drop(peer, "silent", now)
             else:
                 self._sweep_peer(peer, now)
+
+
+def _are_one(peer: Peer, other: Peer) -> bool:
+    """Whether two sessions are with the same node.
+
+    A peer id that no key vouches for can be borrowed, to have its owner hung up on: it counts for
+    callers of the same host only.
+    """
+    is_vouched = bool(peer.public_key)
+    return peer.peer_id == other.peer_id and (
+        is_vouched or peer.address.host == other.address.host
+    )
