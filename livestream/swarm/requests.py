@@ -324,7 +324,7 @@ class Requests:
         if peer.chokes_us or peer.owed:
             return found
         for assembly in self._begun.values():
-            if assembly.index not in peer.pieces:
+            if assembly.index not in peer.pieces or self._is_suspect(peer, assembly.index):
                 continue
             for block, asked in enumerate(assembly.asked):
                 if asked and peer not in asked and len(asked) < ENDGAME_COPIES:
@@ -332,6 +332,10 @@ class Requests:
                     if len(found) >= room:
                         return found
         return found
+
+    def _is_suspect(self, peer: BlockPeer, index: int) -> bool:
+        """Whether a peer gave a block of a forged copy of this piece."""
+        return any(author is peer for author, _ in self._suspects.get(index, {}).values())
 
     def _finish(self, assembly: Assembly[BlockPeer]) -> None:
         if assembly.owner is not None:

@@ -108,14 +108,13 @@ class Swarm(ABC):
 
     def next_attempts(self, now: int) -> list[Address]:
         """Return the addresses to connect to now; each must end in `greet` or `on_lost`."""
-        greeting = sum(peer.state is PeerState.GREETING for peer in self.peers.values())
+        called = [peer for peer in self.peers.values() if peer.connection.is_outgoing]
+        greeting = sum(peer.state is PeerState.GREETING for peer in called)
         # Anyone can call over TCP, and sit there: that must not keep us from calling.
-        counted = (
-            sum(connection.is_outgoing for connection in self.peers)
-            if self.uses_streams
-            else len(self.peers)
+        counted = called if self.uses_streams else self.peers
+        room = min(
+            self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
-        room = min(self.config.neighbours_wanted - counted, self.config.attempts_max - greeting)
         return self.candidates.next_attempts(room, now) if room > 0 else []
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
@@ -134,6 +133,9 @@ class Swarm(ABC):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
+        if handshake.peer_id == self.peer_id:
+            # We are both ends: by our answer the caller sees it, and forgets the address it called.
+            return peer
         try:
             self._on_handshake(peer, handshake, now)
         except ProtocolError as error:
@@ -362,6 +364,4 @@ def _are_one(peer: Peer, other: Peer) -> bool:
     callers of the same host only.
     """
     is_vouched = bool(peer.public_key)
-    return peer.peer_id == other.peer_id and (
-        is_vouched or peer.address.host == other.address.host
-    )
+    return peer.peer_id == other.peer_id and (is_vouched or peer.address.host == other.address.host)

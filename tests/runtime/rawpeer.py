@@ -115,7 +115,7 @@ class Scene:
         """Wait until something is so."""
 
         async def poll() -> None:
-            while not is_so():
+            while not is_so():  # noqa: ASYNC110 - what is waited for is counters.
                 await asyncio.sleep(0.01)
 
         await asyncio.wait_for(poll(), TIMEOUT_S)

@@ -174,3 +174,57 @@ def test_padding_is_not_asked_for_and_is_zeros() -> None:
     found = dict(desk.store.submitted)
     assert found[0] == BAD * 2 + bytes(2 * BLOCK_BYTES)
     assert found[1] == BAD + bytes(3 * BLOCK_BYTES)
+
+
+def test_blocks_that_do_not_fit_leave_theirs_for_others() -> None:
+    desk = Desk(1)
+    for number in range(1, 4):
+        liar = desk.join(number)
+        for block in desk.ask(liar):
+            assert desk.give(liar, block, b"short") is None
+    honest = desk.join(9)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    assert len(desk.store.submitted) == 1
+
+
+def test_a_block_at_an_odd_place_was_not_asked_for_and_the_right_one_still_counts() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    blocks = desk.ask(peer)
+    for index, begin, length in blocks:
+        assert desk.give(peer, (index, begin + 1, length)) is None
+    assert peer.blocks_wasted == len(blocks)
+    for block in blocks:
+        desk.give(peer, block)
+    assert len(desk.store.submitted) == 1
+
+
+def test_the_forger_of_a_padded_piece_is_found() -> None:
+    """Blocks of nothing but padding have no author."""
+    desk = Desk(1)
+    desk.store.padding = {0: BLOCK_BYTES}
+    liar, honest = desk.join(1), desk.join(2)
+    liar.depth = 1
+    desk.give(liar, desk.ask(liar)[0], BAD)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_forged(0, 0)
+    assert desk.banned == []
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_kept(0, 0)
+    assert desk.banned == [liar]
+
+
+def test_after_a_forgery_by_several_the_piece_has_one_author() -> None:
+    """Else a liar that gives one block of each copy could spoil them all, for ever."""
+    desk = Desk(1)
+    liar, honest = desk.join(1), desk.join(2)
+    liar.depth = 1
+    desk.give(liar, desk.ask(liar)[0], BAD)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_forged(0, 0)
+    assert len(desk.ask(honest)) == BLOCKS
+    assert desk.ask(liar) == []
