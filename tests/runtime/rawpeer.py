@@ -83,6 +83,7 @@ class Scene:
         self.metainfo = torrent.metainfo
         self.data = data
         self._out = out
+        self._raw_peers: list[RawPeer] = []
         self._failures: list[object] = []
         self._failing = asyncio.ensure_future(session.udp.failed())
         asyncio.get_running_loop().set_exception_handler(
@@ -104,9 +105,15 @@ class Scene:
         start = request.index * self.metainfo.piece_length + request.begin
         return self.data.read_bytes()[start : start + request.length]
 
+    async def call(self) -> RawPeer:
+        """Call it."""
+        peer = await RawPeer.call(self.address)
+        self._raw_peers.append(peer)
+        return peer
+
     async def meet(self, *said: Message, peer_id: bytes = PEER_ID) -> RawPeer:
         """Call it, greet it and say something."""
-        peer = await RawPeer.call(self.address)
+        peer = await self.call()
         await peer.greet(self.metainfo.info_hash, peer_id)
         peer.say(*said)
         return peer
@@ -139,9 +146,13 @@ class Scene:
         assert not self._failing.done(), self._failing
         assert self._failures == []
 
-    def close(self) -> None:
-        """Stop watching."""
+    async def close(self) -> None:
+        """Stop watching, and end what is left of the calls."""
         self._failing.cancel()
+        for peer in self._raw_peers:
+            peer.close()
+            with suppress(ConnectionError):
+                await peer.writer.wait_closed()
 
 
 @asynccontextmanager
@@ -159,7 +170,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
         stage.check()
     finally:
         if stage is not None:
-            stage.close()
+            await stage.close()
         await session.close()
 
 
