@@ -201,7 +201,7 @@ def test_a_publisher_in_noise_stays_on_the_air_small_and_quiet(
 ) -> None:
     port = 20_000 + os.getpid() % 20_000
     log = tmp_path / "log"
-    command = [sys.executable, "-m", "livestream", "publish", "test:", "--listen"]
+    command = [sys.executable, "-m", "livestream", "publish", "test", "--listen"]
     with log.open("wb") as errors:
         process = subprocess.Popen(
             [*command, f"127.0.0.1:{port}", "-q"],
