@@ -57,7 +57,7 @@ class BlockPeer(Peer):
         self.blocks_wasted = 0
         "Blocks of it that were of no use."
         self.has_told_pieces = False
-        "It said what it has; after that, only `have` adds to it."
+        "It said what it has, be it all, nothing or a bitfield."
 
     @property
     def depth_max(self) -> int:

@@ -290,7 +290,9 @@ class BlockSwarm(Swarm):
             self._fill(peer, now)
 
     def _on_pieces(self, peer: BlockPeer, message: Message, now: int) -> None:
-        if peer.has_told_pieces:  # BEP 3 and 6: only right after the handshake.
+        # BEP 6: only right after the handshake; a byte must not cost us a pass over all pieces each
+        # time. Bitfields cost their sender as much, and aria2 sends them instead of many haves.
+        if peer.has_told_pieces and not isinstance(message, Bitfield):
             raise ProtocolError("said twice what it has")
         peer.has_told_pieces = True
         count = len(peer.pieces)
