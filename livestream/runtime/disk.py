@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final
@@ -111,8 +111,10 @@ class DiskStore(BlockStore):
 
     async def save(self) -> None:
         """Record what is held, once it is on the disk. Raises DiskError."""
+        # In this order: what is written from here on changes a file's time, so it is hashed again.
+        states = await asyncio.to_thread(self._files.states)
         bits = self.held.to_bytes()
-        await asyncio.to_thread(self._save, bits)
+        await asyncio.to_thread(self._save, bits, states)
 
     async def close(self, timeout_s: float) -> None:
         """Finish what is under way, within a time, and record it."""
@@ -182,9 +184,9 @@ class DiskStore(BlockStore):
             data = None
         self._report(self._on_loaded, index, data)
 
-    def _save(self, bits: bytes) -> None:
+    def _save(self, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         self._files.sync()
-        self._record.save(self.metainfo, bits, self._files.states())
+        self._record.save(self.metainfo, bits, states)
 
     # On the loop
 

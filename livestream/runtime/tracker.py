@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from livestream.discovery.tracker import TrackerState
 from livestream.errors import NetworkError
 from livestream.machine import Address
 
 __all__ = ["HttpTracker"]
+
+
+class _OurFaults(logging.Filter):
+    """Keeps strangers' bad requests out of the log: anyone could fill it with what they like."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let through what is wrong with us."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
 
 
 class HttpTracker:
@@ -20,13 +31,15 @@ class HttpTracker:
         self._state = state
         self._now = now
         self._runner: web.AppRunner | None = None
+        self._logger = logging.getLogger(__name__)
+        self._logger.addFilter(_OurFaults())
 
     async def start(self, host: str, port: int) -> Address:
         """Listen. Raises NetworkError when the port is taken."""
         app = web.Application(client_max_size=16 * 1024)
         app.router.add_get("/announce", self._announce)
         app.router.add_get("/scrape", self._scrape)
-        runner = web.AppRunner(app, access_log=None)
+        runner = web.AppRunner(app, access_log=None, logger=self._logger)
         await runner.setup()
         site = web.TCPSite(runner, host, port)
         try:

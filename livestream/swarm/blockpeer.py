@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from typing import Final
 
 from livestream.machine import SECOND
@@ -46,8 +46,8 @@ class BlockPeer(Peer):
         "(piece, block) whose cancel it has not answered (BEP 6)."
         self.own: list[Assembly[BlockPeer]] = []
         "Pieces that it is getting for us alone."
-        self.asked_of_us: deque[tuple[int, int, int]] = deque()
-        "(piece, begin, length) that it waits for."
+        self.asked_of_us: OrderedDict[tuple[int, int, int], None] = OrderedDict()
+        "(piece, begin, length) that it waits for, in order; a cancel costs the same anywhere."
         self.wanted_us = 0
         "How long it had something that we wanted, all in all."
         self.serving: int | None = None
@@ -57,16 +57,16 @@ class BlockPeer(Peer):
         self.depth = DEPTH_MIN
         self.is_snubbed = False
         self.gave_at = now
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.bytes_in_round = 0
-        self.bytes_out_round = 0
-        self.bytes_out_turn = 0
-        self.rate_in = 0.0
+        self.bytes_in = self.bytes_in_round = 0
+        self.bytes_out = self.bytes_out_round = self.bytes_out_turn = 0
+        self.rate_in = self.rate_out = 0.0
         "Bytes a second, averaged."
-        self.rate_out = 0.0
         self._seen = (0, 0)
         self._is_ramping = True
+        self.blocks_wasted = 0
+        "Blocks of it that were of no use."
+        self.has_told_pieces = False
+        "It said what it has, be it all, nothing or a bitfield."
 
     @property
     def depth_max(self) -> int:

@@ -48,6 +48,7 @@ UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only bel
 UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
 BATCH_US: Final = 50 * MILLISECOND  # Of what a capped uplink carries.
 ALLOWED_FAST_MAX: Final = 64
+WASTED_MAX: Final = 1_000  # Blocks of no use beyond the useful ones: twice what may be under way.
 ROUND_S: Final = 10
 SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
 
@@ -192,6 +193,9 @@ class BlockSwarm(Swarm):
                 continue
             for other in others:
                 other.send(Cancel(index, begin, len(data)))
+        if peer.blocks_wasted > WASTED_MAX + peer.bytes_in // BLOCK_BYTES:
+            self.drop(peer, "sends what nobody asked for", now)
+            return
         peer.on_blocks(len(blocks), now)
         if len(peer.owed) <= peer.depth * 3 // 4:
             self._fill(peer, now)
@@ -304,6 +308,11 @@ class BlockSwarm(Swarm):
             self._fill(peer, now)
 
     def _on_pieces(self, peer: BlockPeer, message: Message, now: int) -> None:
+        # BEP 6: only right after the handshake; a byte must not cost us a pass over all pieces each
+        # time. Bitfields cost their sender as much, and aria2 sends them instead of many haves.
+        if peer.has_told_pieces and not isinstance(message, Bitfield):
+            raise ProtocolError("said twice what it has")
+        peer.has_told_pieces = True
         count = len(peer.pieces)
         pieces = PieceSet(count)
         if isinstance(message, Bitfield):
@@ -353,14 +362,14 @@ class BlockSwarm(Swarm):
             and len(peer.asked_of_us) < REQUESTS_TAKEN
         )
         if is_served:
-            peer.asked_of_us.append((index, begin, length))
+            peer.asked_of_us[index, begin, length] = None
             self._turn[peer] = None
         elif peer.has_fast_extension:
             peer.send(Reject(index, begin, length))
 
     def _cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
         if block in peer.asked_of_us:
-            peer.asked_of_us.remove(block)
+            del peer.asked_of_us[block]
             if peer.has_fast_extension:
                 peer.send(Reject(*block))
 
@@ -371,14 +380,14 @@ class BlockSwarm(Swarm):
         sent = 0
         send_block = peer.connection.send_block
         for _ in range(min(self._batch(), len(peer.asked_of_us))):
-            index, begin, length = peer.asked_of_us[0]
+            index, begin, length = block = next(iter(peer.asked_of_us))
             view = self.store.view(index)
             if view is None:
                 if index not in self._loading:
                     self._loading[index] = None
                     self.store.load(index)
                 break
-            peer.asked_of_us.popleft()
+            del peer.asked_of_us[block]
             if index != peer.serving:
                 self._order.on_begun(peer, index)
             send_block(index, begin, view[begin : begin + length])

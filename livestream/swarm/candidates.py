@@ -75,7 +75,11 @@ class Candidates:
 
     def on_connected(self, address: Address) -> None:
         """A peer at `address` is connected, whoever called whom."""
-        known = self._known.setdefault(address, _Candidate(is_root=False))
+        known = self._known.get(address)
+        if known is None:
+            if len(self._known) >= CANDIDATES_MAX:
+                return
+            known = self._known[address] = _Candidate(is_root=False)
         known.is_busy = True
         known.failures = 0
 
@@ -102,11 +106,14 @@ class Candidates:
         if len(self._banned) >= BANS_MAX:
             self._banned.pop(next(iter(self._banned)))
         self._banned[address] = now + BAN_US
-        if public_key:  # Those who come over byte streams have none.
+        if public_key:  # Over TCP nobody has one: an empty key would name them all.
             self._banned[public_key] = now + BAN_US
         if not ip_address(address.host).is_loopback:
-            self._host_bans[address.host] = self._host_bans.get(address.host, 0) + 1
-            if self._host_bans[address.host] >= HOST_BANS_MAX:
+            bans = self._host_bans.pop(address.host, 0) + 1
+            if len(self._host_bans) >= BANS_MAX:
+                self._host_bans.pop(next(iter(self._host_bans)))
+            self._host_bans[address.host] = bans
+            if bans >= HOST_BANS_MAX:
                 self._banned[address.host] = now + BAN_US
 
     def bans(self, address: Address, public_key: bytes, now: int) -> bool:

@@ -20,6 +20,10 @@ REQUEST, DATA, REJECT = 0, 1, 2
 RETRY_US: Final = 3 * SECOND
 SERVED_MAX: Final = 4  # Times that one peer may have the whole of it.
 AHEAD: Final = 8  # Requests under way at one peer.
+BACKLOG_MAX: Final = (
+    1 << 20
+)  # Unsent bytes of a peer above which its requests are rejected (BEP 9).
+COPIES_BYTES_MAX: Final = 2 * METADATA_BYTES_MAX  # Of all unfinished copies together.
 
 
 class MetadataServe(Extension):
@@ -42,9 +46,15 @@ class MetadataServe(Extension):
         number = fields.get(b"piece")
         count = -(-len(self._info) // BLOCK)
         served = self._served.get(peer, 0)
-        is_served = isinstance(number, int) and 0 <= number < count and served < SERVED_MAX * count
-        if not isinstance(number, int) or not is_served:
-            _send(peer, self.name, {b"msg_type": REJECT, b"piece": number or 0})
+        if not isinstance(number, int):
+            raise MessageDecodeError("ut_metadata request of no piece")
+        is_served = (
+            0 <= number < count
+            and served < SERVED_MAX * count
+            and peer.connection.backlog_bytes < BACKLOG_MAX
+        )
+        if not is_served:
+            _send(peer, self.name, {b"msg_type": REJECT, b"piece": number})
             return
         self._served[peer] = served + 1
         block = self._info[number * BLOCK : (number + 1) * BLOCK]
@@ -111,6 +121,7 @@ class MetadataFetch(Extension):
             self._copies.pop(peer, None)
         elif kind == DATA and copy is not None and isinstance(number, int):
             copy.put(number, block)
+            self._bound()
             if copy.is_whole:
                 self._judge(peer, copy, now)
             else:
@@ -139,6 +150,17 @@ class MetadataFetch(Extension):
             _send(peer, self.name, {b"msg_type": REQUEST, b"piece": number})
         self._timer = now + RETRY_US
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of all unfinished copies."""
+        return sum(copy.held_bytes for copy in self._copies.values())
+
+    def _bound(self) -> None:
+        """Too much in memory: whoever says that it is longest, the last of them, begins again."""
+        if self.held_bytes > COPIES_BYTES_MAX:
+            copies = [copy for copy in reversed(self._copies.values()) if copy.held_bytes]
+            max(copies, key=lambda copy: copy.size).clear()
+
     def _judge(self, peer: Peer, copy: _Copy, now: int) -> None:
         info = copy.to_bytes()
         v1, v2 = self._hashes
@@ -159,7 +181,8 @@ class _Copy:
     """One peer's copy. Invariant: `_blocks` holds only blocks of their right size."""
 
     def __init__(self, size: int) -> None:
-        self._size = size
+        self.size = size
+        self.held_bytes = 0
         self._count = -(-size // BLOCK)
         self._blocks: dict[int, bytes] = {}
         self._asked: dict[int, None] = {}
@@ -172,9 +195,10 @@ class _Copy:
         if number not in self._asked:
             return
         del self._asked[number]
-        if len(block) != min(BLOCK, self._size - number * BLOCK):
+        if len(block) != min(BLOCK, self.size - number * BLOCK):
             raise MessageDecodeError(f"metadata block of {len(block)} bytes")
         self._blocks[number] = block
+        self.held_bytes += len(block)
 
     def next_requests(self) -> list[int]:
         room = AHEAD - len(self._asked)
@@ -186,6 +210,10 @@ class _Copy:
                 wanted.append(number)
         self._asked.update(dict.fromkeys(wanted))
         return wanted
+
+    def clear(self) -> None:
+        self._blocks.clear()
+        self.held_bytes = 0
 
     def forget_requests(self) -> None:
         self._asked.clear()

@@ -96,6 +96,18 @@ class Node(Machine):
         self._swarms.clear()
         self._attempt_at = None
 
+    # Queries
+
+    @property
+    def connection_count(self) -> int:
+        """QUIC connections that cost memory now."""
+        return self._endpoint.connection_count
+
+    @property
+    def stranger_count(self) -> int:
+        """Callers that have not said which swarm they want."""
+        return len(self._strangers)
+
     # The five verbs
 
     def receive_train(self, train: Train, now: int) -> None:

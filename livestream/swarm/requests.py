@@ -19,7 +19,7 @@ SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snub
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 WHOLE_PIECE_US: Final = 20 * SECOND  # A peer that gives a piece within this takes it whole.
 ENDGAME_COPIES: Final = 2
-ENDGAME_COPIES_MAX: Final = 4  # Of blocks that everybody asked is overdue with.
+ENDGAME_COPIES_MAX: Final = 8  # Of blocks that nobody who was asked is likely to give.
 KEPT_AT_JUMP: Final = 4  # Urgent pieces whose requests stay out when a player jumps.
 IDLE_SHARE: Final = 4  # A peer that owes less than this part of its depth may take over.
 SOON_US: Final = SECOND // 2  # What comes sooner is left to whoever was asked.
@@ -49,7 +49,8 @@ class Requests:
         self._ban = ban
         self._begun: dict[int, Assembly[BlockPeer]] = {}
         self._verifying: dict[int, Assembly[BlockPeer]] = {}
-        self._suspects: dict[int, list[tuple[BlockPeer, bytes]]] = {}
+        self._suspects: dict[int, dict[int, tuple[BlockPeer, bytes]]] = {}
+        "(author, digest) of every block of forged pieces, until the good copy comes."
         self._spare: list[bytearray] = []
         self._urgent: dict[int, None] = {}
         self.cancels: list[tuple[BlockPeer, tuple[int, int, int]]] = []
@@ -104,7 +105,8 @@ class Requests:
         self._urgent = dict.fromkeys(indexes)
         for index in indexes:
             assembly = self._begun.get(index)
-            if assembly is not None and assembly.owner is not None:
+            is_shared = assembly is not None and index not in self._suspects
+            if is_shared and assembly is not None and assembly.owner is not None:
                 self._disown(assembly, assembly.owner)
 
     def preempt(self) -> None:
@@ -146,13 +148,16 @@ class Requests:
         size = len(data)
         assembly = self._begun.get(index)
         others = None
-        was_asked = peer.owed.pop((index, block), None) is not None
-        if peer.cancelled:  # It was on its way already, and is as good as any.
+        was_asked = not odd and peer.owed.pop((index, block), None) is not None
+        if peer.cancelled and not odd:  # It was on its way already, and is as good as any.
             was_asked |= peer.cancelled.pop((index, block), True) is None
-        if was_asked and assembly is not None and not odd:
+        if was_asked and assembly is not None:
             others = assembly.put(block, data, peer)
+            if others is None:
+                assembly.release(block, peer)
         if assembly is None or others is None:
             self.blocks_wasted += 1
+            peer.blocks_wasted += 1
             return None
         peer.bytes_in += size
         peer.bytes_in_round += size
@@ -209,9 +214,10 @@ class Requests:
             self._spare.append(assembly.buffer)
         if suspects is None:
             return
-        for (author, forged), genuine in zip(suspects, assembly.digests(), strict=True):
-            if forged != genuine:
-                self._ban(author, f"sent a forged block of piece {index}", now)
+        genuine = assembly.digests()
+        liars = [author for block, (author, forged) in suspects.items() if forged != genuine[block]]
+        for author in dict.fromkeys(liars):
+            self._ban(author, f"sent a forged block of piece {index}", now)
 
     def on_forged(self, index: int, now: int) -> None:
         """A piece is not what it should be. One author: banned. Several: found out later."""
@@ -223,8 +229,10 @@ class Requests:
         if len(authors) == 1:
             self._ban(authors[0], f"sent a forged piece {index}", now)
         elif len(self._suspects) < SUSPECTS_MAX:
-            pairs = zip(assembly.authors, assembly.digests(), strict=True)
-            self._suspects[index] = [(by, digest) for by, digest in pairs if by is not None]
+            pairs = enumerate(zip(assembly.authors, assembly.digests(), strict=True))
+            self._suspects[index] = {
+                block: (author, digest) for block, (author, digest) in pairs if author is not None
+            }
 
     def on_given_up(self, index: int) -> None:
         """A piece could not be kept: it is wanted still."""
@@ -273,6 +281,8 @@ class Requests:
             if index not in peer.pieces:
                 continue
             assembly = self._begun.get(index)
+            if index in self._suspects:
+                continue  # It goes to one author, as others do.
             if assembly is None and self._picker.is_open(index):
                 assembly = self._begun[index] = self._assembly(self._picker.begin(index))
             if assembly is not None and assembly.free:
@@ -294,8 +304,12 @@ class Requests:
         return self._picker.choose(allowed) if allowed.held else None
 
     def _own(self, assembly: Assembly[BlockPeer], peer: BlockPeer) -> None:
-        """Let a quick peer have a piece to itself; slow ones share."""
-        if peer.rate_in * WHOLE_PIECE_US / SECOND >= len(assembly.buffer):
+        """Let a quick peer have a piece to itself; slow ones share.
+
+        A piece that was forged once is not shared again: its next copy is to have one author.
+        """
+        is_quick = peer.rate_in * WHOLE_PIECE_US / SECOND >= len(assembly.buffer)
+        if is_quick or assembly.index in self._suspects:
             assembly.owner = peer
             peer.own.append(assembly)
 
@@ -316,7 +330,7 @@ class Requests:
         found: list[tuple[int, int, int]] = []
         for index in self._urgent:
             assembly = self._begun.get(index)
-            if assembly is None or index not in peer.pieces:
+            if assembly is None or index not in peer.pieces or index in self._suspects:
                 continue
             for block, asked in enumerate(assembly.asked):
                 if len(found) >= room:
@@ -331,7 +345,7 @@ class Requests:
         found: list[tuple[int, int, int]] = []
         room = min(room, max(peer.depth // IDLE_SHARE, 1))
         for assembly in self._begun.values():
-            if assembly.index not in peer.pieces:
+            if assembly.index not in peer.pieces or self._is_suspect(peer, assembly.index):
                 continue
             for block, asked in enumerate(assembly.asked):
                 if len(found) >= room:
@@ -351,26 +365,28 @@ class Requests:
         del peer.owed[assembly.index, block]
         assembly.release(block, peer)
         peer.on_cancelled(assembly.index, block)
+        peer.blocks_wasted -= 1  # It may come all the same, and is our fault then.
         place = assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
         self.cancels.append((peer, place))
 
     def _endgame(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
         """Every missing block was asked for: ask a second peer too, so that none holds all up.
 
-        A third only where both are overdue.
+        More only where all of those are overdue, or never gave anything.
         """
         found: list[tuple[int, int, int]] = []
         for assembly in self._begun.values():
-            if assembly.index not in peer.pieces:
+            if assembly.index not in peer.pieces or self._is_suspect(peer, assembly.index):
                 continue
             for block, asked in enumerate(assembly.asked):
                 if not asked or peer in asked:
                     continue
-                is_overdue = len(asked) < ENDGAME_COPIES_MAX and all(
-                    self._remaining_us(other, assembly.index, block, now) < -OVERDUE_US
+                is_hopeless = len(asked) < ENDGAME_COPIES_MAX and all(
+                    not other.bytes_in
+                    or self._remaining_us(other, assembly.index, block, now) < -OVERDUE_US
                     for other in asked
                 )
-                if len(asked) < ENDGAME_COPIES or is_overdue:
+                if len(asked) < ENDGAME_COPIES or is_hopeless:
                     found.append(self._book(peer, assembly, block, now))
                     if len(found) >= room:
                         return found
@@ -379,6 +395,10 @@ class Requests:
     def _remaining_us(self, peer: BlockPeer, index: int, block: int, now: int) -> int:
         """How long a peer will take yet for a block that it owes; negative: it is overdue."""
         return peer.owed[index, block] + peer.wait_us - now
+
+    def _is_suspect(self, peer: BlockPeer, index: int) -> bool:
+        """Whether a peer gave a block of a forged copy of this piece."""
+        return any(author is peer for author, _ in self._suspects.get(index, {}).values())
 
     def _finish(self, assembly: Assembly[BlockPeer]) -> None:
         if assembly.owner is not None:

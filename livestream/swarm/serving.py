@@ -72,17 +72,15 @@ class ServingOrder:
     def _bring_rarest_first(self, peer: BlockPeer, hoard_limit: int) -> int:
         """Bring the rarest piece to the front of a peer's queue; returns how rare it is."""
         queue = peer.asked_of_us
-        first = queue[0][0]
+        first = next(iter(queue))[0]
         if first == peer.serving:
             return -1  # Half a piece is of use to nobody: it is finished first.
         indexes = dict.fromkeys(block[0] for block in queue)
         rarity = {index: self._copies(index, hoard_limit) for index in indexes}
         rarest = min(rarity, key=rarity.__getitem__)
         if rarity[rarest] < rarity[first]:
-            wanted = [block for block in queue if block[0] == rarest]
-            others = [block for block in queue if block[0] != rarest]
-            queue.clear()
-            queue.extend(wanted + others)
+            for block in [block for block in reversed(queue) if block[0] == rarest]:
+                queue.move_to_end(block, last=False)
         return rarity[rarest]
 
     def _copies(self, index: int, hoard_limit: int | None = None) -> int:

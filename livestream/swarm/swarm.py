@@ -111,9 +111,12 @@ class Swarm(ABC):
 
     def next_attempts(self, now: int) -> list[Address]:
         """Return the addresses to connect to now; each must end in `greet` or `on_lost`."""
-        greeting = sum(peer.state is PeerState.GREETING for peer in self.peers.values())
+        called = [peer for peer in self.peers.values() if peer.connection.is_outgoing]
+        greeting = sum(peer.state is PeerState.GREETING for peer in called)
+        # Anyone can call over TCP, and sit there: that must not keep us from calling.
+        counted = called if self.uses_streams else self.peers
         room = min(
-            self.config.neighbours_wanted - len(self.peers), self.config.attempts_max - greeting
+            self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
         return self.candidates.next_attempts(room, now) if room > 0 else []
 
@@ -133,7 +136,14 @@ class Swarm(ABC):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
-        self._on_handshake(peer, handshake, now)
+        if handshake.peer_id == self.peer_id:
+            # We are both ends: by our answer the caller sees it, and forgets the address it called.
+            return peer
+        try:
+            self._on_handshake(peer, handshake, now)
+        except ProtocolError as error:
+            self.stats.message_errors += 1
+            self.drop(peer, str(error), now)
         return peer if peer.state is not PeerState.CLOSED else None
 
     def on_lost(self, address: Address, now: int) -> None:
@@ -278,28 +288,32 @@ class Swarm(ABC):
         elif handshake.peer_id != peer.peer_id:
             raise ProtocolError("a peer id that is not its key's")
         for other in list(self.peers.values()):
-            if other is not peer and other.peer_id == peer.peer_id:
+            if other is not peer and _are_one(peer, other):
                 loser = self._worse_of(peer, other)
                 self.drop(loser, "connected twice", now)
                 if loser is peer:
                     return
         peer.move(PeerState.READY)
-        if peer.connection.is_outgoing or not self.uses_streams:
-            self.candidates.on_connected(peer.address)
+        self._note_address(peer)
         self._on_greeted(peer, handshake, now)
 
     def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
         if message.extension == 0:
             greeting = read_extension_handshake(message.payload)
-            is_first = peer.greeting is None
+            spoken = self._spoken_by(peer)
             peer.greeting = greeting
-            if is_first and self.uses_streams and not peer.connection.is_outgoing:
-                self._learn_address(peer, greeting.listen_port)
             peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
                 self._join(peer)
-            if is_first:
-                for extension in self._spoken_by(peer):
+            if self.uses_streams and not peer.connection.is_outgoing and peer.listen_port is None:
+                self._learn_address(peer, greeting.listen_port)
+            # BEP 10: a later handshake may take an extension back, or add one.
+            speaks = self._spoken_by(peer)
+            for extension in spoken:
+                if extension not in speaks:
+                    extension.on_gone(peer, now)
+            for extension in speaks:
+                if extension not in spoken:
                     extension.on_ready(peer, now)
         elif peer in self.ready and message.extension <= len(self._extensions):
             extension = self._extensions[message.extension - 1]
@@ -317,8 +331,7 @@ class Swarm(ABC):
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
         self.peers[connection] = peer
-        if connection.is_outgoing or not self.uses_streams:
-            self.candidates.on_connected(connection.address)
+        self._note_address(peer)
         if self._sweep_at is None:
             self._sweep_at = now + SWEEP_US
         return peer
@@ -327,6 +340,11 @@ class Swarm(ABC):
         """A caller says where it listens: it is not called there while it is here."""
         if port is not None:
             peer.listen_port = port
+            self.candidates.on_connected(peer.address)
+
+    def _note_address(self, peer: Peer) -> None:
+        """A caller's TCP port is not the one that it listens on: there is nothing to call there."""
+        if peer.connection.is_outgoing or not self.uses_streams:
             self.candidates.on_connected(peer.address)
 
     def _worse_of(self, new: Peer, old: Peer) -> Peer:
@@ -353,3 +371,13 @@ class Swarm(ABC):
                 self.drop(peer, "silent", now)
             else:
                 self._sweep_peer(peer, now)
+
+
+def _are_one(peer: Peer, other: Peer) -> bool:
+    """Whether two sessions are with the same node.
+
+    A peer id that no key vouches for can be borrowed, to have its owner hung up on: it counts for
+    callers of the same host only.
+    """
+    is_vouched = bool(peer.public_key)
+    return peer.peer_id == other.peer_id and (is_vouched or peer.address.host == other.address.host)

@@ -47,6 +47,7 @@ ERROR_DONE: Final = 0
 ERROR_LATE: Final = 1
 ERROR_PROTOCOL: Final = 2
 STREAMS_IN_MAX: Final = 256  # Unfinished pieces of one peer; aioquic's own limit is 128.
+CONTROL_BACKLOG_MAX: Final = 4 << 20  # Messages that no datagram has taken: hours of honest ones.
 BUFFERED_IN_MAX: Final = 8 << 20
 BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is answered so late.
@@ -228,6 +229,9 @@ class Quic(Connection):
             self._quic.send_stream_data(CONTROL_STREAM, data)
         else:
             self._control_queue.append(data)
+        sent = self._quic.sent_offset(CONTROL_STREAM) or 0
+        if self._control_written - sent > CONTROL_BACKLOG_MAX:
+            self._fail("does not read what it asks for", 0)
         self._on_change(self)
 
     def send_independent(self, message: bytes, deadline: int) -> None:

@@ -31,6 +31,8 @@ BATCH_BYTES: Final = 1 << 20
 KEEP_ALIVE_US: Final = 110 * SECOND  # Others hang up after two minutes of silence.
 CONNECT_TIMEOUT_US: Final = 15 * SECOND
 RTT_ASSUMED_US: Final = 100 * MILLISECOND
+# Unsent bytes: twice what uploads leave at most. Whoever asks for more and does not read is let go.
+BACKLOG_MAX: Final = 8 << 20
 
 
 class Stream(Connection):
@@ -148,6 +150,8 @@ class Stream(Connection):
             return
         size = len(data)
         self._append(PIECE_HEADER.pack(PIECE_HEADER_SIZE + size, PIECE_ID, index, begin))
+        if not self._out:
+            return  # That was too much.
         self._out.append(data)
         self._tail = None
         self._backlog += size
@@ -214,6 +218,8 @@ class Stream(Connection):
             self._tail = bytearray(data)
             self._out.append(self._tail)
         self._on_change(self)
+        if self._backlog > BACKLOG_MAX:
+            self._finish("does not read what it asks for", is_local=True)
 
     def _make_space(self) -> None:
         """The buffer is full: take another, large enough for the message that did not fit."""

@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Final
 
 import pytest
 
+from livestream.torrent.metainfo import Metainfo
+from livestream.wire import bencode
 from tests.interop.peers import contents, make_data
 
 pytestmark = pytest.mark.e2e
 
 COMMAND = [sys.executable, "-m", "livestream"]
-KILLS = 4
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -99,32 +101,112 @@ def test_only_the_selected_files_are_downloaded(
     assert contents(out / "many")["deep/c.bin"] == contents(shared)["deep/c.bin"]
 
 
+class Killing:
+    """A download that is killed again and again, and what it finds each time that it starts."""
+
+    def __init__(self, folder: Path, torrent: Path, shared: Path, address: str) -> None:
+        self._folder = folder
+        self._out = folder / "out"
+        self._shared = shared
+        self._metainfo = Metainfo.parse(torrent.read_bytes())
+        self._words = [
+            "download", str(torrent), "-o", str(self._out), "--peer", address, "--no-seed",
+        ]  # fmt: skip
+
+    def recorded(self) -> int:
+        """Return how many pieces the record vouches for."""
+        paths = list((self._folder / "resume").glob("*.resume"))
+        if not paths:
+            return 0
+        fields = bencode.decode(paths[0].read_bytes())
+        assert isinstance(fields, dict)
+        bits = fields[b"pieces"]
+        assert isinstance(bits, bytes)
+        return sum(byte.bit_count() for byte in bits)
+
+    def on_disk(self) -> list[int]:
+        """Return the pieces that are on disk as they should be, byte for byte."""
+        return [
+            index
+            for index in range(self._metainfo.piece_count)
+            if self._piece(index, self._out) == self._piece(index, self._shared.parent)
+        ]
+
+    def spoil(self, index: int) -> None:
+        """Change a byte in the middle of a piece."""
+        start = index * self._metainfo.piece_length + self._metainfo.piece_size(index) // 2
+        (span,) = self._metainfo.spans(start, 1)
+        with self._out.joinpath(*self._metainfo.files[span.file].path).open("r+b") as file:
+            file.seek(span.start)
+            (byte,) = file.read(1)
+            file.seek(span.start)
+            file.write(bytes((byte ^ 1,)))
+
+    def run_until(self, seconds: float, *, is_read: bool) -> int | None:
+        """Start it, kill it after a while, and return how many pieces it said were here."""
+        process = subprocess.Popen(
+            [*COMMAND, *self._words],
+            env=environment(self._folder),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stderr is not None
+        found: int | None = None
+        if is_read:
+            found = int(process.stderr.readline().split(" pieces are here")[0].split()[-3])
+        time.sleep(seconds)
+        process.kill()
+        process.communicate()
+        return found
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Let it come to its end."""
+        return livestream(self._folder, *self._words, *words)
+
+    def _piece(self, index: int, folder: Path) -> list[bytes]:
+        start = index * self._metainfo.piece_length
+        runs = []
+        for span in self._metainfo.spans(start, self._metainfo.piece_size(index)):
+            entry = self._metainfo.files[span.file]
+            path = folder.joinpath(*entry.path)
+            if not entry.is_padding and path.exists():
+                runs.append(path.read_bytes()[span.start : span.start + span.length])
+        return runs
+
+
+LONG: Final = [10.5 if number == 7 else number / 20 for number in range(20)]
+"Once it lives long enough to write its record by itself."
+
+
+@pytest.mark.parametrize(
+    ("moments", "rate"),
+    [
+        pytest.param([0.1, 0.9, 0.3, 0.6, 0.0], "2M", id="5"),
+        pytest.param(LONG, "500k", id="20", marks=pytest.mark.long),
+    ],
+)
 def test_a_download_killed_at_any_moment_goes_on_and_loses_nothing_recorded(
-    tmp_path: Path, shared: Path, torrent: Path
+    tmp_path: Path, shared: Path, torrent: Path, moments: list[float], rate: str
 ) -> None:
-    out = tmp_path / "out"
     rng = Random(11)
-    held = 0
-    with seed(tmp_path, torrent, shared.parent, "--max-up", "2M") as address:
-        words = ["download", str(torrent), "-o", str(out), "--peer", address, "--no-seed"]
-        for _ in range(KILLS):
-            process = subprocess.Popen(
-                [*COMMAND, *words],
-                env=environment(tmp_path),
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            assert process.stderr is not None
-            first = process.stderr.readline()
-            found = int(first.split(" pieces are here")[0].split()[-3])
-            assert found >= held, "what was verified is still here"
-            time.sleep(0.4 + rng.random())
-            process.kill()
-            process.communicate()
-            held = found
-        result = livestream(tmp_path, *words)
+    seed_home = tmp_path / "home-of-the-seed"
+    with seed(seed_home, torrent, shared.parent, "--max-up", rate) as address:
+        download = Killing(tmp_path, torrent, shared, address)
+        assert download.run("--duration", "1.2").returncode == 7
+        assert 0 < download.recorded() <= len(download.on_disk())
+        for number, moment in enumerate(rng.sample(moments, len(moments))):
+            recorded, on_disk = download.recorded(), download.on_disk()
+            is_spoilt = number % 5 == 3
+            if is_spoilt:
+                download.spoil(rng.choice(on_disk))
+            is_read = number % 4 != 1  # Else it may die before it has looked at its files.
+            found = download.run_until(moment + rng.random() / 5, is_read=is_read)
+            if found is not None:
+                assert found >= recorded - is_spoilt, "what was recorded is still here"
+                assert found <= len(on_disk) - is_spoilt, "nothing is trusted that is not right"
+        result = download.run()
     assert result.returncode == 0, result.stderr
-    assert contents(out / "many") == contents(shared)
+    assert contents(tmp_path / "out" / "many") == contents(shared)
 
 
 def test_what_names_no_torrent_is_said_so(tmp_path: Path) -> None:

@@ -14,6 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from livestream.machine import Address
+from tests.runtime.noise import Noise
+
 pytestmark = pytest.mark.e2e
 
 HERE = "127.0.0.1:0"
@@ -187,3 +190,38 @@ def test_a_channel_is_made_once(tmp_path: Path) -> None:
     assert livestream(tmp_path, "channel", "new", "garden").returncode == 13
     shown = json.loads(livestream(tmp_path, "channel", "show", "garden", "--json").stdout)
     assert shown["link"].encode() == first.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "seconds",
+    [pytest.param(2, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)],
+)
+def test_a_publisher_in_noise_stays_on_the_air_small_and_quiet(
+    tmp_path: Path, seconds: int
+) -> None:
+    port = 20_000 + os.getpid() % 20_000
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "livestream", "publish", "test", "--listen"]
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            [*command, f"127.0.0.1:{port}", "-q"],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment(tmp_path),
+        )
+    noise = Noise(Address("127.0.0.1", port), seed=6)
+    try:
+        assert process.stdout is not None
+        link = process.stdout.readline().decode().strip()
+        noise.send_for(seconds)
+        assert noise.datagrams_sent > 1_000
+        words = ["-o", str(tmp_path / "out.ts"), "--duration", "3", "--listen", HERE]
+        result = livestream(tmp_path, "watch", link, *words)
+        assert result.returncode == 0, result.stderr
+        assert process.poll() is None
+    finally:
+        noise.close()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert "h264" in codecs(tmp_path / "out.ts")
+    assert log.read_bytes() == b""

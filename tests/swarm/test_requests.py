@@ -84,6 +84,7 @@ def test_what_was_not_asked_for_or_does_not_fit_is_wasted() -> None:
 def test_in_the_end_game_two_are_asked_and_no_third() -> None:
     desk = Desk(1)
     first, second, third = (desk.join(number) for number in (1, 2, 3))
+    first.bytes_in = second.bytes_in = 1
     blocks = desk.ask(first)
     assert desk.ask(second) == blocks
     assert desk.ask(third) == []
@@ -222,6 +223,7 @@ def test_a_cancelled_block_is_asked_again_only_once_the_cancel_is_answered() -> 
 def test_an_urgent_block_that_is_owed_for_long_is_asked_of_a_second_peer_only() -> None:
     desk = Desk(2)
     slow, second, third = desk.join(1), desk.join(2), desk.join(3)
+    slow.bytes_in = second.bytes_in = 1
     desk.requests.set_urgent([1])
     late = desk.ask(slow)
     assert {block[0] for block in late} == {1}
@@ -266,3 +268,68 @@ def test_what_a_peer_put_behind_is_asked_of_another() -> None:
     assert desk.ask(idle, now=SECOND // 2) == []
     assert desk.ask(idle, now=2 * SECOND) == before[:1]
     assert [peer for peer, _ in desk.requests.cancels] == [seed]
+
+
+def test_blocks_that_do_not_fit_leave_theirs_for_others() -> None:
+    desk = Desk(1)
+    for number in range(1, 4):
+        liar = desk.join(number)
+        for block in desk.ask(liar):
+            assert desk.give(liar, block, b"short") is None
+    honest = desk.join(9)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    assert len(desk.store.submitted) == 1
+
+
+def test_a_block_at_an_odd_place_was_not_asked_for_and_the_right_one_still_counts() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    blocks = desk.ask(peer)
+    for index, begin, length in blocks:
+        assert desk.give(peer, (index, begin + 1, length)) is None
+    assert peer.blocks_wasted == len(blocks)
+    for block in blocks:
+        desk.give(peer, block)
+    assert len(desk.store.submitted) == 1
+
+
+def test_the_forger_of_a_padded_piece_is_found() -> None:
+    """Blocks of nothing but padding have no author."""
+    desk = Desk(1)
+    desk.store.padding = {0: BLOCK_BYTES}
+    liar, honest = desk.join(1), desk.join(2)
+    liar.depth = 1
+    desk.give(liar, desk.ask(liar)[0], BAD)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_forged(0, 0)
+    assert desk.banned == []
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_kept(0, 0)
+    assert desk.banned == [liar]
+
+
+def test_after_a_forgery_by_several_the_piece_has_one_author() -> None:
+    """Else a liar that gives one block of each copy could spoil them all, for ever."""
+    desk = Desk(1)
+    liar, honest = desk.join(1), desk.join(2)
+    liar.depth = 1
+    desk.give(liar, desk.ask(liar)[0], BAD)
+    for block in desk.ask(honest):
+        desk.give(honest, block)
+    desk.requests.on_forged(0, 0)
+    assert len(desk.ask(honest)) == BLOCKS
+    assert desk.ask(liar) == []
+
+
+def test_whoever_never_gave_anything_does_not_keep_others_from_being_asked() -> None:
+    desk = Desk(1)
+    silent = [desk.join(number) for number in (1, 2, 3)]
+    honest = desk.join(4)
+    blocks = desk.ask(silent[0])
+    assert all(desk.ask(peer) == blocks for peer in (*silent[1:], honest))
+    for block in blocks:
+        desk.give(honest, block)
+    assert len(desk.store.submitted) == 1
