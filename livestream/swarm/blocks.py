@@ -13,11 +13,13 @@ from livestream.machine import SECOND, Event, earliest
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.hashes import HashServe
 from livestream.swarm.peer import Peer
 from livestream.swarm.requests import BlockChoker, PiecePicker, Requests
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import Connection
 from livestream.wire.bencode import Value
+from livestream.wire.hashes import HashRequest
 from livestream.wire.messages import (
     AllowedFast,
     Bitfield,
@@ -98,6 +100,8 @@ class BlockSwarm(Swarm):
         self.upload_bps: int | None = config.upload_bps
         self.metadata_size = 0
         "Bytes of the info dictionary, where it is offered to peers."
+        self.hashes = HashServe({}, 0)
+        "The piece layers of a v2 torrent, for peers that came by its magnet."
         self._choker = seams.choker
         self._requests = Requests(seams.store, seams.picker, self.ban)
         self._loading: dict[int, None] = {}
@@ -217,6 +221,7 @@ class BlockSwarm(Swarm):
     def _sweep_peer(self, peer: Peer, now: int) -> None:
         if isinstance(peer, BlockPeer) and peer in self.ready:
             self._requests.look_after(peer, now)
+            self.hashes.serve(peer, now)
             self._tell_interest(peer)
             self._fill(peer, now)
 
@@ -256,6 +261,7 @@ class BlockSwarm(Swarm):
         if isinstance(peer, BlockPeer):
             self._choker.on_left(peer)
             self._turn.pop(peer, None)
+            self.hashes.on_gone(peer)
             if self._requests.drop_peer(peer):
                 self._fill_all(now)
 
@@ -276,6 +282,8 @@ class BlockSwarm(Swarm):
             self._on_pieces(peer, message, now)
         elif isinstance(message, Cancel):
             self._cancel(peer, (message.index, message.begin, message.length))
+        elif isinstance(message, HashRequest):
+            self.hashes.on_request(peer, message, now)
 
     def _on_have(self, peer: BlockPeer, index: int, now: int) -> None:
         if index >= len(peer.pieces):
