@@ -168,7 +168,13 @@ class Metainfo:
             raise MetainfoError(f"Not a .torrent file: {error}.") from error
         if not isinstance(outer, dict) or span is None:
             raise MetainfoError("Not a .torrent file: it has no info dictionary.")
-        return _Parser(outer, data[span[0] : span[1]]).parse()
+        metainfo = _Parser(outer, data[span[0] : span[1]]).parse()
+        if not metainfo.is_verifiable:
+            raise MetainfoError(
+                f"{metainfo.name}: this v2 torrent lacks its piece layers. "
+                "Its magnet link may do: peers give them."
+            )
+        return metainfo
 
     @classmethod
     def from_info(
@@ -227,6 +233,8 @@ class _Parser:
                 files, is_single = tree, is_single_v2
         files = _cleaned(files, name, is_single=is_single)
         length = files[-1].offset + files[-1].length
+        if length > PIECES_MAX * piece_length:
+            raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
         hashes = self._hashes(length, piece_length) if has_v1 else b""
         layers = self._layers(files, piece_length) if has_v2 else {}
         return Metainfo(
@@ -310,8 +318,6 @@ class _Parser:
     def _hashes(self, length: int, piece_length: int) -> bytes:
         hashes = self._info.get(b"pieces")
         count = -(-length // piece_length)
-        if count > PIECES_MAX:
-            raise MetainfoError(f"This torrent has {count:,} pieces: over {PIECES_MAX:,}.")
         if not isinstance(hashes, bytes) or len(hashes) != SHA1_SIZE * count:
             raise MetainfoError(f"This torrent has not the hashes of its {count:,} pieces.")
         return hashes
@@ -328,8 +334,6 @@ class _Parser:
                 continue
             layer = given.get(entry.root)
             count = -(-entry.length // piece_length)
-            if count > PIECES_MAX:
-                raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
             if layer is None and not given:
                 continue
             if not isinstance(layer, bytes) or len(layer) != SHA256_SIZE * count:
