@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from livestream.errors import DiskError, UsageError
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root
 from livestream.runtime.files import FileSet
 from livestream.torrent.create import PieceHash, Version
-from livestream.torrent.hashing import LEAF_BYTES, leaf_hashes, merkle_root
+from livestream.torrent.hashing import leaf_hashes
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["find_files", "hash_pieces"]

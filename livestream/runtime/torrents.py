@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
-from typing import Final
+from typing import Final, TypeVar
 
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import Announcer
 from livestream.discovery.udp_tracker import Progress
-from livestream.errors import DiskError, MetainfoError, NetworkError, NotFoundError
+from livestream.errors import DiskError, NetworkError, NotFoundError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskEvents, DiskStore
@@ -23,6 +24,7 @@ from livestream.runtime.resume import ResumeRecord
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.udp import UdpDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
+from livestream.swarm.hashes import HashFetch, HashServe
 from livestream.swarm.metadata import MetadataFetch, MetadataServe
 from livestream.swarm.node import Node
 from livestream.swarm.seekers import SeekerSwarm
@@ -40,6 +42,9 @@ DISK_RETRY_S: Final = 30.0
 PORT_TRIES: Final = 8
 SILENCE_MAX_US: Final = 180 * SECOND  # Ordinary peers say something every two minutes.
 PUMPS_MAX: Final = 64  # Rounds of uploads before other work gets its turn.
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +236,7 @@ class TorrentSession:
         swarm.metadata_size = len(metainfo.info)
         swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
+        swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base)
         torrent = Torrent(metainfo, options.wanted, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
@@ -249,7 +255,7 @@ class TorrentSession:
         swarm = SeekerSwarm(magnet.info_hash, self._identity.public_key, self._config, self._rng)
         found: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         hashes = magnet.info_hash_v1, magnet.info_hash_v2
-        swarm.speak(MetadataFetch(hashes, found.set_result, swarm.ban))
+        swarm.speak(MetadataFetch(hashes, partial(_resolve, found), swarm.ban))
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
         announcers = self._announcers(swarm, [*magnet.trackers, *options.trackers])
@@ -259,10 +265,14 @@ class TorrentSession:
 
         announcing = asyncio.create_task(TrackerClient(announcers, self.clock, learn).run())
         try:
-            info = await asyncio.wait_for(found, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                metainfo = Metainfo.from_info(await found, [[url] for url in magnet.trackers])
+                if metainfo.layers_missing and not magnet.info_hash_v1:
+                    metainfo = await self._fetch_layers(swarm, metainfo)
         except TimeoutError:
+            what = "metadata" if found.cancelled() else "piece hashes"
             raise NotFoundError(
-                f"Nobody gave the metadata of {magnet.info_hash.hex()} within {timeout_s:.0f} s. "
+                f"Nobody gave the {what} of {magnet.info_hash.hex()} within {timeout_s:.0f} s. "
                 "Is somebody sharing it, and do its trackers answer? --peer HOST:PORT names a peer."
             ) from None
         finally:
@@ -270,13 +280,17 @@ class TorrentSession:
             await asyncio.gather(announcing, return_exceptions=True)
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
-        metainfo = Metainfo.from_info(info, [[url] for url in magnet.trackers])
-        if not metainfo.is_verifiable:
-            raise MetainfoError(
-                f"{metainfo.name}: this magnet is of a v2-only torrent, whose piece hashes are not "
-                "fetched from peers yet. Get the .torrent file."
-            )
         return metainfo
+
+    async def _fetch_layers(self, swarm: SeekerSwarm, metainfo: Metainfo) -> Metainfo:
+        """Get a v2 torrent's piece layers from its peers. Raises MetainfoError."""
+        found: asyncio.Future[dict[bytes, bytes]] = asyncio.get_running_loop().create_future()
+        counts, base = metainfo.layers_missing, metainfo.layer_base
+        fetch = HashFetch(counts, base, partial(_resolve, found), swarm.ban)
+        swarm.seek(fetch, self.clock.now())
+        self.pump()
+        layers = await found
+        return await asyncio.to_thread(Metainfo.from_info, metainfo.info, metainfo.trackers, layers)
 
     def _announcers(
         self, swarm: Swarm, urls: list[str], progress: Callable[[], Progress] = Progress
@@ -324,6 +338,12 @@ class TorrentSession:
 
     def _on_event(self, event: Event) -> None:
         """What swarms report is in their counters."""
+
+
+def _resolve(future: asyncio.Future[_T], result: _T) -> None:
+    """Hand over a result, unless nobody waits for it any more."""
+    if not future.done():
+        future.set_result(result)
 
 
 def _is_wanted(metainfo: Metainfo, index: int, wanted: frozenset[int] | None) -> bool:

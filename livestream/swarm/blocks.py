@@ -16,12 +16,14 @@ from livestream.pieces.piecepicker import PiecePicker
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.choker import BlockChoker
+from livestream.swarm.hashes import HashServe
 from livestream.swarm.peer import Peer
 from livestream.swarm.requests import Requests
 from livestream.swarm.serving import ServingOrder
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import Connection
 from livestream.wire.bencode import Value
+from livestream.wire.hashes import HashRequest
 from livestream.wire.messages import (
     AllowedFast,
     Bitfield,
@@ -104,6 +106,8 @@ class BlockSwarm(Swarm):
         self.upload_bps: int | None = config.upload_bps
         self.metadata_size = 0
         "Bytes of the info dictionary, where it is offered to peers."
+        self.hashes = HashServe({}, 0)
+        "The piece layers of a v2 torrent, for peers that came by its magnet."
         self._choker = seams.choker
         self._requests = Requests(seams.store, seams.picker, self.ban)
         self._loading: dict[int, None] = {}
@@ -236,6 +240,7 @@ class BlockSwarm(Swarm):
             if not peer.is_choked and not self.is_complete and self._choker.gives_up(peer):
                 self._choker.on_left(peer)
                 self._set_choked(peer, is_choked=True, now=now)
+            self.hashes.serve(peer, now)
             self._tell_interest(peer)
             self._fill(peer, now)
 
@@ -278,6 +283,7 @@ class BlockSwarm(Swarm):
             self._choker.on_left(peer)
             self._order.on_left(peer)
             self._turn.pop(peer, None)
+            self.hashes.on_gone(peer)
             if self._requests.drop_peer(peer):
                 self._fill_all(now)
 
@@ -298,6 +304,8 @@ class BlockSwarm(Swarm):
             self._on_pieces(peer, message, now)
         elif isinstance(message, Cancel):
             self._cancel(peer, (message.index, message.begin, message.length))
+        elif isinstance(message, HashRequest):
+            self.hashes.on_request(peer, message, now)
 
     def _on_have(self, peer: BlockPeer, index: int, now: int) -> None:
         if index >= len(peer.pieces):

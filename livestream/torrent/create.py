@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from livestream.errors import MetainfoError
-from livestream.torrent.hashing import merkle_root
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root
 from livestream.torrent.metainfo import SHA256_SIZE, FileEntry, Metainfo
 from livestream.wire import bencode
 from livestream.wire.bencode import Value
@@ -20,7 +20,6 @@ PIECE_LENGTH_MAX: Final = 16 << 20
 PIECES_WANTED: Final = 1_500
 PIECES_MAX: Final = 40_000  # As many as that only to keep padding small.
 PADDING_SHARE_MAX: Final = 0.25
-LEAF_BYTES: Final = 16 * 1024
 
 
 class Version(Enum):

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import sha1, sha256
-from typing import Final
 
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root
 from livestream.pieces.verifier import Verdict, Verifier
 from livestream.torrent.metainfo import SHA1_SIZE, SHA256_SIZE, Metainfo
 
-__all__ = ["LEAF_BYTES", "HashVerifier", "leaf_hashes", "merkle_root"]
-
-LEAF_BYTES: Final = 16 * 1024
-ZERO_LEAF: Final = bytes(SHA256_SIZE)
+__all__ = ["HashVerifier", "leaf_hashes"]
 
 
 def leaf_hashes(data: bytes | bytearray | memoryview) -> list[bytes]:
     """Return the SHA-256 of every 16 KiB of `data`; the last leaf may be shorter."""
     view = memoryview(data)
     return [sha256(view[at : at + LEAF_BYTES]).digest() for at in range(0, len(view), LEAF_BYTES)]
-
-
-def merkle_root(hashes: Sequence[bytes], width: int, filler: bytes = ZERO_LEAF) -> bytes:
-    """Return the root of a balanced tree of `width` leaves (a power of two), padded by `filler`."""
-    level = list(hashes)
-    while width > 1:
-        if len(level) % 2:
-            level.append(filler)
-        level = [sha256(level[at] + level[at + 1]).digest() for at in range(0, len(level), 2)]
-        filler = sha256(filler + filler).digest()
-        width //= 2
-    return level[0] if level else filler
 
 
 class HashVerifier(Verifier):

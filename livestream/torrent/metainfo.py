@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1, sha256
 from typing import Final, TypeAlias
 
 from livestream.errors import MessageDecodeError, MetainfoError
+from livestream.pieces.merkle import LEAF_BYTES, HashLayer
 from livestream.torrent.paths import clean_paths
 from livestream.wire import bencode
 from livestream.wire.bencode import Value
@@ -85,11 +86,21 @@ class Metainfo:
     @property
     def is_verifiable(self) -> bool:
         """Whether every piece can be judged: a v2 torrent's metadata alone lacks its layers."""
-        return self.has_v1 or all(
-            entry.length <= self.piece_length or entry.root in self.layers
+        return self.has_v1 or not self.layers_missing
+
+    @property
+    def layer_base(self) -> int:
+        """How many layers of a v2 file's tree lie below its piece layer."""
+        return (self.piece_length // LEAF_BYTES).bit_length() - 1
+
+    @property
+    def layers_missing(self) -> dict[bytes, int]:
+        """The roots of the piece layers that are not here, and how many hashes each has."""
+        return {
+            entry.root: -(-entry.length // self.piece_length)
             for entry in self.files
-            if not entry.is_padding
-        )
+            if entry.root and entry.length > self.piece_length and entry.root not in self.layers
+        }
 
     @property
     def info_hash_v1(self) -> bytes:
@@ -157,11 +168,22 @@ class Metainfo:
             raise MetainfoError(f"Not a .torrent file: {error}.") from error
         if not isinstance(outer, dict) or span is None:
             raise MetainfoError("Not a .torrent file: it has no info dictionary.")
-        return _Parser(outer, data[span[0] : span[1]]).parse()
+        metainfo = _Parser(outer, data[span[0] : span[1]]).parse()
+        if not metainfo.is_verifiable:
+            raise MetainfoError(
+                f"{metainfo.name}: this v2 torrent lacks its piece layers. "
+                "Its magnet link may do: peers give them."
+            )
+        return metainfo
 
     @classmethod
-    def from_info(cls, info: bytes, trackers: Sequence[Sequence[str]] = ()) -> Metainfo:
-        """Parse an info dictionary that peers gave (BEP 9).
+    def from_info(
+        cls,
+        info: bytes,
+        trackers: Sequence[Sequence[str]] = (),
+        layers: Mapping[bytes, bytes] | None = None,
+    ) -> Metainfo:
+        """Parse an info dictionary that peers gave (BEP 9), with the piece layers if they did.
 
         Raises:
             MetainfoError: as `parse`.
@@ -171,7 +193,12 @@ class Metainfo:
             parsed = bencode.decode(info, allow_unsorted=True)
         except MessageDecodeError as error:
             raise MetainfoError(f"Not an info dictionary: {error}.") from error
-        return _Parser({b"info": parsed, b"announce-list": tiers}, info).parse()
+        outer: _Dict = {
+            b"info": parsed,
+            b"announce-list": tiers,
+            b"piece layers": {**(layers or {})},
+        }
+        return _Parser(outer, info).parse()
 
 
 class _Parser:
@@ -206,6 +233,8 @@ class _Parser:
                 files, is_single = tree, is_single_v2
         files = _cleaned(files, name, is_single=is_single)
         length = files[-1].offset + files[-1].length
+        if length > PIECES_MAX * piece_length:
+            raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
         hashes = self._hashes(length, piece_length) if has_v1 else b""
         layers = self._layers(files, piece_length) if has_v2 else {}
         return Metainfo(
@@ -289,8 +318,6 @@ class _Parser:
     def _hashes(self, length: int, piece_length: int) -> bytes:
         hashes = self._info.get(b"pieces")
         count = -(-length // piece_length)
-        if count > PIECES_MAX:
-            raise MetainfoError(f"This torrent has {count:,} pieces: over {PIECES_MAX:,}.")
         if not isinstance(hashes, bytes) or len(hashes) != SHA1_SIZE * count:
             raise MetainfoError(f"This torrent has not the hashes of its {count:,} pieces.")
         return hashes
@@ -301,17 +328,19 @@ class _Parser:
         if not isinstance(given, dict):
             raise MetainfoError("This torrent's piece layers are malformed.")
         layers: dict[bytes, bytes] = {}
+        base = (piece_length // LEAF_BYTES).bit_length() - 1
         for entry in files:
             if entry.length <= piece_length or entry.is_padding:
                 continue
             layer = given.get(entry.root)
             count = -(-entry.length // piece_length)
-            if count > PIECES_MAX:
-                raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
             if layer is None and not given:
                 continue
             if not isinstance(layer, bytes) or len(layer) != SHA256_SIZE * count:
                 raise MetainfoError(f"The piece hashes of {entry.path[-1]} are missing.")
+            # BEP 52: it is not valid if "the contained hashes do not match the merkle roots".
+            if entry.root not in layers and HashLayer(layer, base).root != entry.root:
+                raise MetainfoError(f"The piece hashes of {entry.path[-1]} are not its own.")
             layers[entry.root] = layer
         return layers
 

@@ -1,14 +1,15 @@
-"""Peer wire messages (BEP 3, 6, 10): the handshake, and the bodies that follow a length prefix."""
+"""Peer wire messages (BEP 3, 6, 10): the handshake, and the bodies behind a length prefix."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Final
 
 from livestream.errors import MessageDecodeError
+from livestream.wire.hashes import Hashes, HashReject, HashRequest
+from livestream.wire.message import Message
 
 __all__ = [
     "HANDSHAKE_SIZE",
@@ -77,22 +78,6 @@ class Handshake:
     def has_extended(self) -> bool:
         """Whether the sender speaks the extension protocol (BEP 10)."""
         return bool(self.reserved & EXTENDED_BIT)
-
-
-class Message(ABC):
-    """One message after the handshake; `to_bytes` gives its body: the id and what follows."""
-
-    __slots__ = ()
-    ID: ClassVar[int]
-
-    @abstractmethod
-    def to_bytes(self) -> bytes:
-        """Serialise, without the length prefix."""
-
-    @classmethod
-    @abstractmethod
-    def parse(cls, body: bytes) -> Message:
-        """Parse what follows the id. Raises MessageDecodeError."""
 
 
 class _Bare(Message):
@@ -315,6 +300,9 @@ _KINDS: Final[dict[int, type[Message]]] = {
         Reject,
         AllowedFast,
         Extended,
+        HashRequest,
+        Hashes,
+        HashReject,
     )
 }
 

@@ -87,6 +87,19 @@ def test_create_seed_download_and_verify(tmp_path: Path, shared: Path, torrent: 
     assert livestream(tmp_path, "verify", str(torrent), str(out)).returncode == 7
 
 
+def test_a_v2_only_magnet_needs_nothing_but_a_peer(tmp_path: Path, shared: Path) -> None:
+    path, out = tmp_path / "v2.torrent", tmp_path / "out"
+    made = livestream(tmp_path, "create", str(shared), "-o", str(path), "--v2")
+    assert made.returncode == 0, made.stderr
+    link = f"magnet:?xt=urn:btmh:1220{Metainfo.parse(path.read_bytes()).info_hash_v2.hex()}"
+    with seed(tmp_path, path, shared.parent) as address:
+        result = livestream(
+            tmp_path, "download", link, "-o", str(out), "--peer", address, "--no-seed"
+        )
+    assert result.returncode == 0, result.stderr
+    assert contents(out / "many") == contents(shared)
+
+
 def test_only_the_selected_files_are_downloaded(
     tmp_path: Path, shared: Path, torrent: Path
 ) -> None:

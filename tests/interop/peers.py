@@ -45,10 +45,10 @@ def make_data(folder: Path, *, is_single: bool = False) -> Path:
     return root
 
 
-def make_torrent(path: Path, version: Version) -> bytes:
+def make_torrent(path: Path, version: Version, piece_length: int = PIECE_LENGTH) -> bytes:
     """Return a .torrent of a file or folder."""
     files, is_single = find_files(path)
-    layout = lay_out(path.name, files, PIECE_LENGTH, version, is_single=is_single)
+    layout = lay_out(path.name, files, piece_length, version, is_single=is_single)
     return to_torrent(layout, hash_pieces(layout, path.parent, version), version)
 
 
@@ -77,7 +77,7 @@ class Libtorrent:
                 "enable_outgoing_utp": False,
                 "enable_incoming_utp": False,
                 "allow_multiple_connections_per_ip": True,
-                "alert_mask": 0,
+                "alert_mask": lt.alert.category_t.storage_notification,
             }
         )
         self.handle: lt.torrent_handle | None = None
@@ -117,6 +117,11 @@ class Libtorrent:
         while not self.has_all():
             assert time.monotonic() < until, "libtorrent did not complete"
             time.sleep(0.02)
+        assert self.handle is not None
+        self.handle.flush_cache()  # It seeds what it has not written yet.
+        while not any(isinstance(a, lt.cache_flushed_alert) for a in self.session.pop_alerts()):
+            assert time.monotonic() < until, "libtorrent did not write"
+            self.session.wait_for_alert(20)
 
     def close(self) -> None:
         """Leave."""

@@ -50,7 +50,7 @@ def test_libtorrent_downloads_from_us(tmp_path: Path, version: Version) -> None:
     assert {name: data for name, data in found.items() if not name.startswith(".pad")} == wanted
 
 
-@pytest.mark.parametrize("version", [Version.V1, Version.HYBRID])
+@pytest.mark.parametrize("version", list(Version))
 def test_a_magnet_gets_its_metadata_from_libtorrent(tmp_path: Path, version: Version) -> None:
     shared = make_data(tmp_path / "seed")
     torrent = make_torrent(shared, version)
@@ -64,9 +64,10 @@ def test_a_magnet_gets_its_metadata_from_libtorrent(tmp_path: Path, version: Ver
     assert contents(tmp_path / "out" / shared.name) == contents(shared)
 
 
-def test_libtorrent_gets_a_magnets_metadata_from_us(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", list(Version))
+def test_libtorrent_gets_a_magnets_metadata_from_us(tmp_path: Path, version: Version) -> None:
     shared = make_data(tmp_path / "seed")
-    torrent = make_torrent(shared, Version.HYBRID)
+    torrent = make_torrent(shared, version)
     with libtorrent() as leecher:
         leecher.add(str(Magnet.of(Metainfo.parse(torrent))), tmp_path / "out")
         asyncio.run(seed_until(torrent, shared.parent, leecher))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
 from livestream.torrent.create import Version, best_piece_length
-from livestream.torrent.hashing import LEAF_BYTES, HashVerifier, leaf_hashes, merkle_root
+from livestream.torrent.hashing import HashVerifier, leaf_hashes
 from livestream.torrent.metainfo import Metainfo
 from tests.interop.peers import make_data, make_torrent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 
 import libtorrent as lt
@@ -98,6 +99,61 @@ def test_a_malformed_torrent_is_a_clear_error(data: bytes) -> None:
     with pytest.raises(MetainfoError) as caught:
         Metainfo.parse(data)
     assert len(str(caught.value)) < 200
+
+
+def v2_torrent(length: int, root: bytes = b"r" * 32, **outer: Value) -> bytes:
+    """Return a v2-only torrent of two files with one root."""
+    tree: dict[bytes, Value] = {
+        name: {b"": {b"length": size, b"pieces root": root}}
+        for name, size in ((b"a", length), (b"b", length))
+    }
+    info: dict[bytes, Value] = {
+        b"name": b"n",
+        b"piece length": 1 << 14,
+        b"meta version": 2,
+        b"file tree": tree,
+    }
+    return bencode.encode(
+        {b"info": info, **{key.replace("_", " ").encode(): value for key, value in outer.items()}}
+    )
+
+
+def test_piece_layers_must_lead_to_their_roots() -> None:
+    """BEP 52 has such a torrent invalid: else every honest peer would seem to forge."""
+    layer = b"p" * 32 + b"q" * 32
+    root = sha256(layer).digest()
+    good = Metainfo.parse(v2_torrent(20_000, root, piece_layers={root: layer}))
+    assert good.layers == {root: layer}
+    for bad in (b"p" * 64, layer[:32], layer + bytes(32)):
+        with pytest.raises(MetainfoError, match="piece hashes"):
+            Metainfo.parse(v2_torrent(20_000, root, piece_layers={root: bad}))
+
+
+def test_a_v2_torrent_without_layers_is_refused_and_its_metadata_is_not() -> None:
+    layer = b"p" * 32 + b"q" * 32
+    root = sha256(layer).digest()
+    data = v2_torrent(20_000, root)
+    with pytest.raises(MetainfoError, match="magnet"):
+        Metainfo.parse(data)
+    info = Metainfo.parse(v2_torrent(20_000, root, piece_layers={root: layer})).info
+    metainfo = Metainfo.from_info(info)
+    assert metainfo.layers_missing == {root: 2}
+    assert not metainfo.is_verifiable
+    whole = Metainfo.from_info(info, [], {root: layer})
+    assert whole.layers_missing == {}
+    assert whole.is_verifiable
+    assert whole.info_hash_v2 == metainfo.info_hash_v2
+
+
+def test_files_of_one_piece_need_no_layers() -> None:
+    assert Metainfo.parse(v2_torrent(1 << 14)).is_verifiable
+
+
+def test_more_pieces_than_memory_is_given_to_are_refused_over_all_files() -> None:
+    info = bencode.decode(v2_torrent(1_500_000 << 14))
+    assert isinstance(info, dict)
+    with pytest.raises(MetainfoError, match="pieces"):
+        Metainfo.from_info(bencode.encode(info[b"info"]))
 
 
 def test_names_that_are_no_text_do_no_harm() -> None:
