@@ -138,10 +138,10 @@ def test_a_tracker_with_a_list_serves_nothing_else(tmp_path: Path) -> None:
             options = TorrentOptions(shared.parent, trackers=(url,))
             found = await session.add(Metainfo.parse(torrent), options)
             for _ in range(100):
-                if found.announcers[0].failure:
+                if found.tiers[0].failure:
                     break
                 await asyncio.sleep(0.05)
-            return found.announcers[0].failure
+            return found.tiers[0].failure
         finally:
             await session.close()
 

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 
 from livestream.discovery.announce import RESPONSE_BYTES_MAX, Announcer
+from livestream.discovery.tiers import Tier
 from livestream.discovery.tracker import TrackerState
 from livestream.discovery.udp_tracker import UdpTrackerServer
 from livestream.errors import NetworkError
@@ -34,7 +35,8 @@ class Viewer:
     def __init__(self, announcers: list[Announcer]) -> None:
         self.found: list[Address] = []
         self._came = asyncio.Event()
-        client = TrackerClient(announcers, Clock(), self._learn)
+        tiers = [Tier([each], Random(1)) for each in announcers]
+        client = TrackerClient(tiers, Clock(), self._learn)
         self.task = asyncio.create_task(client.run())
 
     def _learn(self, peers: list[Address]) -> None:
@@ -111,7 +113,7 @@ def test_one_good_tracker_is_enough() -> None:
         clock, state = Clock(), TrackerState(Random(1))
         http = HttpTracker(state, clock.now)
         at = await http.start("127.0.0.1", 0)
-        state.announce(announcer("", 7).request(0)[1:], "192.0.2.1", clock.now())
+        state.announce(announcer("", 7).query(0), "192.0.2.1", clock.now())
         served = [await serve(reply) for reply in (endless, in_circles, failing)]
         urls = [
             *(url for _, url in served),
