@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote_from_bytes
 
-from livestream.discovery.tracker import AnnounceEvent
+from livestream.discovery.tracker import AnnounceEvent, refusal
 from livestream.discovery.udp_tracker import Progress
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address
@@ -218,8 +218,7 @@ def parse_response(body: bytes) -> Answer:
         raise MessageDecodeError("a tracker's answer without a dictionary")
     reason = fields.get(b"failure reason")
     if isinstance(reason, bytes):
-        shown = "".join(each for each in reason[:100].decode("utf-8", "replace") if each >= " ")
-        raise MessageDecodeError("the tracker refuses: " + shown)
+        raise MessageDecodeError(refusal(reason))
     peers = fields.get(b"peers", b"")
     peers6 = fields.get(b"peers6", b"")
     if isinstance(peers, list):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote_from_bytes, urlsplit, urlunsplit
 
-from livestream.discovery.tracker import ScrapeCounts
+from livestream.discovery.tracker import ScrapeCounts, refusal
 from livestream.errors import MessageDecodeError
 from livestream.wire import bencode
 
@@ -48,8 +48,7 @@ def parse_scrape(body: bytes, info_hash: bytes) -> ScrapeCounts:
         raise MessageDecodeError("a tracker's answer without a dictionary")
     reason = fields.get(b"failure reason")
     if isinstance(reason, bytes):
-        shown = "".join(each for each in reason[:100].decode("utf-8", "replace") if each >= " ")
-        raise MessageDecodeError("the tracker refuses: " + shown)
+        raise MessageDecodeError(refusal(reason))
     files = fields.get(b"files")
     if not isinstance(files, dict):
         raise MessageDecodeError("a tracker's answer without files")

@@ -13,7 +13,7 @@ from livestream.machine import SECOND, Address
 from livestream.wire import bencode
 from livestream.wire.compact import encode_peers
 
-__all__ = ["Announce", "AnnounceEvent", "ScrapeCounts", "TrackerState"]
+__all__ = ["Announce", "AnnounceEvent", "ScrapeCounts", "TrackerState", "refusal"]
 
 INTERVAL_S: Final = 30
 EXPIRY_US: Final = 11 * 60 * SECOND  # Many clients announce each 5 minutes, whatever they are told.
@@ -24,6 +24,7 @@ PEERS_TOTAL_MAX: Final = 200_000  # Some 80 MB; a flood of made-up peers gets no
 NUMWANT_MAX: Final = 200
 NUMWANT_DEFAULT: Final = 50
 QUERY_MAX: Final = 2_048
+REASON_MAX: Final = 100
 EXPIRE_EVERY_US: Final = 5 * SECOND  # A swarm is looked through for silent peers this often.
 
 
@@ -241,6 +242,12 @@ class TrackerState:
             self._expire(swarm, now)
             if not swarm.peers:
                 del self._swarms[info_hash]
+
+
+def refusal(reason: bytes) -> str:
+    """Return a tracker's reason for a terminal: short, and without escape sequences."""
+    text = reason[:REASON_MAX].decode("utf-8", "replace")
+    return "the tracker refuses: " + "".join(each for each in text if each.isprintable())
 
 
 def _fields(query: str) -> dict[str, bytes]:

@@ -7,7 +7,7 @@ from random import Random
 from struct import Struct
 from typing import Final
 
-from livestream.discovery.tracker import ScrapeCounts
+from livestream.discovery.tracker import ScrapeCounts, refusal
 from livestream.discovery.udp_tracker import (
     ANNOUNCE,
     ANSWER,
@@ -81,9 +81,7 @@ class UdpExchange(ABC):
         if transaction != self._transaction:
             return
         if action == Action.ERROR:
-            reason = data[8:108].decode("utf-8", "replace")
-            shown = "".join(each for each in reason if each >= " ")
-            self.give_up("the tracker refuses: " + shown)
+            self.give_up(refusal(data[8:]))
         elif action == Action.CONNECT and self._connection_id is None and len(data) >= 16:
             self._connection_id = int.from_bytes(data[8:16], "big")
             self._transaction = self._rng.getrandbits(32)

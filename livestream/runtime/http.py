@@ -49,26 +49,49 @@ class TrackerClient:
         try:
             await asyncio.gather(*(self._keep(tier) for tier in self._tiers))
         finally:
-            leaving = [
-                self._announce(announcer, is_leaving=True)
-                for tier in self._tiers
-                if (announcer := tier.to_leave()) is not None
-            ]
-            with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
-                await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
-            await self._web.close()
+            await self._leave()
+
+    async def ask_once(self, timeout_s: float) -> None:
+        """Announce until each tier has answered or failed, or the time is over; then leave."""
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(
+                    asyncio.gather(*(self._try_all(tier) for tier in self._tiers)), timeout_s
+                )
+        finally:
+            await self._leave()
 
     async def _keep(self, tier: Tier) -> None:
         while True:
             announcer = tier.next_announcer(self._clock.now())
             if announcer is None:
                 await self._rest(tier)
-                continue
-            patience_us = RESERVE_PATIENCE_US if tier.has_reserve else None
-            peers = await self._announce(announcer, patience_us=patience_us)
-            tier.settle(announcer)
-            if peers:
-                self._on_peers(peers)
+            else:
+                await self._ask(tier, announcer)
+
+    async def _try_all(self, tier: Tier) -> None:
+        while not tier.has_news:
+            announcer = tier.next_announcer(self._clock.now())
+            if announcer is None:
+                return
+            await self._ask(tier, announcer)
+
+    async def _ask(self, tier: Tier, announcer: Announcer) -> None:
+        patience_us = RESERVE_PATIENCE_US if tier.has_reserve else None
+        peers = await self._announce(announcer, patience_us=patience_us)
+        tier.settle(announcer)
+        if peers:
+            self._on_peers(peers)
+
+    async def _leave(self) -> None:
+        leaving = [
+            self._announce(announcer, is_leaving=True)
+            for tier in self._tiers
+            if (announcer := tier.to_leave()) is not None
+        ]
+        with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
+            await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
+        await self._web.close()
 
     async def _rest(self, tier: Tier) -> None:
         """Wait until a tracker is to be told something, or something new might have to be told."""

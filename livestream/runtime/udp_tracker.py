@@ -14,6 +14,7 @@ from livestream.discovery.udp_exchange import UdpExchange
 from livestream.discovery.udp_tracker import UdpTrackerServer
 from livestream.errors import NetworkError
 from livestream.machine import SECOND, Address
+from livestream.runtime.address import reason_of
 from livestream.runtime.clock import Clock
 
 __all__ = ["exchange", "serve_udp"]
@@ -78,7 +79,7 @@ async def exchange(
             remote, take, zones_allowed(url, Purpose.TRACKER, is_trusted=is_trusted)
         )
     except (OSError, ValueError) as error:
-        machine.give_up(getattr(error, "strerror", None) or str(error))
+        machine.give_up(reason_of(error))
         return False
     peer = str(transport.get_extra_info("peername")[0])
     is_v6 = ":" in peer

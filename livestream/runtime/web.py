@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -16,12 +16,14 @@ from yarl import URL
 
 from livestream.discovery.reach import Purpose, Zone, is_literal, zone_of, zones_allowed
 from livestream.errors import NetworkError
+from livestream.runtime.address import reason_of
 
 __all__ = ["Reply", "WebClient"]
 
 REDIRECTS_MAX: Final = 5
 URL_MAX: Final = 8_192
 NAMES_MAX: Final = 1_000  # Hosts remembered as public; a torrent names a few.
+ERROR_CHARACTERS_MAX: Final = 200
 USER_AGENT: Final = "livestream/0.1.0"
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 
@@ -39,8 +41,11 @@ class Reply:
 class _Resolver(AbstractResolver):
     """Resolves names to addresses in some zones only: what is checked is what is connected to."""
 
-    def __init__(self, allowed: frozenset[Zone], public: dict[str, None]) -> None:
+    def __init__(
+        self, allowed: frozenset[Zone], public: dict[str, None], zone: Callable[[str], Zone]
+    ) -> None:
         self._allowed = allowed
+        self._zone = zone
         self._public = public
 
     async def resolve(
@@ -53,7 +58,7 @@ class _Resolver(AbstractResolver):
             raise OSError(f"{host[:70]} is no host name") from error
         results: list[ResolveResult] = []
         for kind, _, protocol, _, address in found:
-            zone = zone_of(str(address[0]))
+            zone = self._zone(str(address[0]))
             if zone is Zone.GLOBAL:
                 self._remember(host)
             if zone in self._allowed:
@@ -68,7 +73,7 @@ class _Resolver(AbstractResolver):
                     )
                 )
         if found and not results:
-            raise OSError(_refusal(host, zone_of(str(found[0][4][0]))))
+            raise OSError(_refusal(host, self._zone(str(found[0][4][0]))))
         return results
 
     async def close(self) -> None:
@@ -88,8 +93,15 @@ class WebClient:
     inside; and knows no proxies, cookies or passwords of the user's.
     """
 
-    def __init__(self, purpose: Purpose, timeout: aiohttp.ClientTimeout) -> None:
+    def __init__(
+        self,
+        purpose: Purpose,
+        timeout: aiohttp.ClientTimeout,
+        zone: Callable[[str], Zone] = zone_of,
+    ) -> None:
+        """Take what the URLs are for, and who says what kind of place an address is."""
         self._purpose = purpose
+        self._zone = zone
         self._timeout = timeout
         self._sessions: dict[frozenset[Zone], aiohttp.ClientSession] = {}
         self._public: dict[str, None] = {}
@@ -172,14 +184,14 @@ class WebClient:
         if target.scheme not in ("http", "https") or not host:
             raise OSError(f"{target.scheme}: is no web address")
         if is_literal(host):
-            zone = zone_of(host)
+            zone = self._zone(host)
             if zone not in allowed:
                 raise OSError(_refusal(host, zone))
 
     def _is_public(self, target: URL) -> bool:
         host = target.raw_host or ""
         if is_literal(host):
-            return zone_of(host) is Zone.GLOBAL
+            return self._zone(host) is Zone.GLOBAL
         return host.rstrip(".") in self._public
 
     def _session(self, allowed: frozenset[Zone]) -> aiohttp.ClientSession:
@@ -188,7 +200,7 @@ class WebClient:
         if session is None:
             session = self._sessions[allowed] = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    resolver=_Resolver(allowed, self._public), use_dns_cache=False
+                    resolver=_Resolver(allowed, self._public, self._zone), use_dns_cache=False
                 ),
                 timeout=self._timeout,
                 auto_decompress=False,  # A kilobyte could become a gigabyte.
@@ -234,7 +246,6 @@ def _refusal(host: str, zone: Zone) -> str:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    reason = getattr(error, "os_error", None) or error
-    return (getattr(reason, "strerror", None) or str(reason) or type(reason).__name__)[:200]
+    if isinstance(error, aiohttp.ClientSSLError):
+        return f"no secure connection: {error}"[:ERROR_CHARACTERS_MAX]
+    return reason_of(error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error)

@@ -64,6 +64,20 @@ def test_whoever_stopped_or_fell_silent_is_forgotten() -> None:
     assert ask(state, 4, now=EXPIRY_US + 10 * SECOND) == []
 
 
+def test_a_peer_may_be_silent_for_as_long_as_it_is_used_to() -> None:
+    """Clients that announce each five minutes stay; of those that come each 30 s one is missed."""
+    state = TrackerState(Random(1))
+    for second in range(0, 901, 30):
+        ask(state, 1, now=second * SECOND)
+        if second % 300 == 0:
+            event = "completed" if second == 0 else ""
+            ask(state, 2, now=second * SECOND, event=event)
+    both = [Address("192.0.2.1", 6001), Address("192.0.2.2", 6002)]
+    assert sorted(ask(state, 3, now=940 * SECOND)) == both
+    assert ask(state, 3, now=1_190 * SECOND) == both[1:]
+    assert ask(state, 3, now=(900 + 666) * SECOND) == []
+
+
 def test_seeds_are_no_use_to_seeds() -> None:
     state = TrackerState(Random(1))
     ask(state, 1, left=0)
