@@ -146,8 +146,9 @@ class Announcer:
     @property
     def is_completion_due(self) -> bool:
         """Whether a tracker that knows us, and answers, has not heard that we have it all."""
-        is_new = self.has_started and not self._was_complete and not self.failures
-        return is_new and self.progress().left == 0
+        is_told = self._was_complete or self._is_telling_completion
+        is_heard = self.has_started and not self.failures
+        return is_heard and not is_told and self.progress().left == 0
 
     @property
     def has_told_completion(self) -> bool:

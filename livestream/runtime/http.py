@@ -42,12 +42,23 @@ class TrackerClient:
         self._tiers = tiers
         self._clock = clock
         self._on_peers = on_peers
+        self._busy: dict[Tier, None] = {}
+        "Tiers of which a tracker is being asked."
+        self._settled = asyncio.Event()
         self._web = WebClient(Purpose.TRACKER, aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
 
     async def run(self) -> None:
         """Announce on schedule."""
         try:
-            await asyncio.gather(*(self._keep(tier) for tier in self._tiers))
+            async with asyncio.TaskGroup() as asking:
+                while True:
+                    wait_us = self._ask_due(asking)
+                    self._settled.clear()
+                    with suppress(TimeoutError):
+                        # What is to be told, and who knows nobody, changes without a word to us.
+                        await asyncio.wait_for(
+                            self._settled.wait(), min(max(wait_us / SECOND, 0), POLL_S)
+                        )
         finally:
             await self._leave()
 
@@ -61,13 +72,20 @@ class TrackerClient:
         finally:
             await self._leave()
 
-    async def _keep(self, tier: Tier) -> None:
-        while True:
-            announcer = tier.next_announcer(self._clock.now())
+    def _ask_due(self, asking: asyncio.TaskGroup) -> int:
+        """Begin what is due in tiers where nothing is under way. Returns how long to wait (µs)."""
+        now = self._clock.now()
+        timers = [now + SECOND]
+        for tier in self._tiers:
+            if tier in self._busy:
+                continue
+            announcer = tier.next_announcer(now)
             if announcer is None:
-                await self._rest(tier)
+                timers.append(tier.get_timer())
             else:
-                await self._ask(tier, announcer)
+                self._busy[tier] = None
+                asking.create_task(self._ask(tier, announcer))
+        return min(timers) - now
 
     async def _try_all(self, tier: Tier) -> None:
         while not tier.has_news:
@@ -80,23 +98,27 @@ class TrackerClient:
         patience_us = RESERVE_PATIENCE_US if tier.has_reserve else None
         peers = await self._announce(announcer, patience_us=patience_us)
         tier.settle(announcer)
+        self._busy.pop(tier, None)
+        self._settled.set()
         if peers:
             self._on_peers(peers)
 
     async def _leave(self) -> None:
-        leaving = [
-            self._announce(announcer, is_leaving=True)
-            for tier in self._tiers
-            if (announcer := tier.to_leave()) is not None
-        ]
-        with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
-            await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
-        await self._web.close()
+        try:
+            leaving = [
+                self._say_goodbye(announcer)
+                for tier in self._tiers
+                if (announcer := tier.to_leave()) is not None
+            ]
+            with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
+                await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
+        finally:
+            await self._web.close()
 
-    async def _rest(self, tier: Tier) -> None:
-        """Wait until a tracker is to be told something, or something new might have to be told."""
-        wait_s = (tier.get_timer() - self._clock.now()) / SECOND
-        await asyncio.sleep(min(max(wait_s, 0), POLL_S))
+    async def _say_goodbye(self, announcer: Announcer) -> None:
+        if announcer.is_completion_due:  # A download that ends when it is complete.
+            await self._announce(announcer)
+        await self._announce(announcer, is_leaving=True)
 
     async def _announce(
         self, announcer: Announcer, *, is_leaving: bool = False, patience_us: int | None = None

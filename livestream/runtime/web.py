@@ -131,7 +131,7 @@ class WebClient:
             headers: To send.
 
         Raises:
-            NetworkError: there is no answer, or it may not be asked.
+            NetworkError: there is no answer, or it may not be asked, or it breaks off.
         """
         try:
             response = await self._follow(url, query, headers or {}, is_trusted=is_trusted)
@@ -139,6 +139,8 @@ class WebClient:
             raise NetworkError(_why(error)) from error
         try:
             yield response
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NetworkError(_why(error)) from error
         finally:
             response.close()
 

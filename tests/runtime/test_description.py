@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from aiohttp import web
 
 from livestream.discovery.link import ChannelLink
 from livestream.discovery.tracker import TrackerState
@@ -24,6 +25,7 @@ from livestream.runtime.udp_tracker import serve_udp
 from livestream.torrent.create import Version, lay_out, to_torrent
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
+from livestream.wire import bencode
 from tests.runtime.test_http import until
 
 HERE = Address("127.0.0.1", 0)
@@ -43,13 +45,14 @@ async def tracking() -> AsyncIterator[tuple[TrackerState, Address]]:
         await http.stop()
 
 
-def make_torrent(folder: Path) -> Path:
+def make_torrent(folder: Path, trackers: tuple[str, ...] = ()) -> Path:
     """Write a file and its torrent."""
     (folder / "data").write_bytes(Random(1).randbytes(200_000))
     files, is_single = find_files(folder / "data")
     layout = lay_out("data", files, 32_768, Version.V1, is_single=is_single)
     path = folder / "data.torrent"
-    path.write_bytes(to_torrent(layout, hash_pieces(layout, folder, Version.V1), Version.V1))
+    hashes = hash_pieces(layout, folder, Version.V1)
+    path.write_bytes(to_torrent(layout, hashes, Version.V1, trackers=trackers))
     return path
 
 
@@ -103,6 +106,45 @@ def test_peers_that_are_not_there_hang_or_hang_up_are_said_to(tmp_path: Path) ->
         assert "refused" in swarm[1]["failure"].lower()
         server.close()
         await server.wait_closed()
+
+    asyncio.run(run())
+
+
+def test_a_torrent_file_may_name_any_tracker_and_one_from_the_internet_may_not(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.path == "/data.torrent":
+                return web.Response(body=(tmp_path / "data.torrent").read_bytes())
+            entry: dict[bytes, bencode.Value] = {b"complete": 7}
+            files: dict[bytes, bencode.Value] = {metainfo.info_hash: entry}
+            return web.Response(body=bencode.encode({b"files": files}))
+
+        app = web.Application()
+        app.router.add_get("/{path:.*}", answer)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, HERE.host, 0).start()
+        here = f"http://{HERE.host}:{runner.addresses[0][1]}"
+        torrent = make_torrent(tmp_path, (f"{here}/some/announce",))
+        metainfo = Metainfo.parse(torrent.read_bytes())
+        magnet = str(Magnet.of(metainfo))
+        asked = Inquiry(is_scraping=True)
+        for source, has_counts in (
+            (str(torrent), True),
+            (f"{here}/data.torrent", False),
+            (magnet, False),
+        ):
+            told = (await describe(source, asked))["scrape"]
+            assert isinstance(told, list)
+            assert told[0].get("seeders") == (7 if has_counts else None)
+            assert ("may not lead" in told[0].get("failure", "")) == (not has_counts)
+        named = Inquiry(is_scraping=True, trackers=metainfo.trackers[0])
+        told = (await describe(magnet, named))["scrape"]
+        assert isinstance(told, list)
+        assert [each.get("seeders") for each in told] == [7]
+        await runner.cleanup()
 
     asyncio.run(run())
 

@@ -13,7 +13,7 @@ from livestream.discovery.announce import RESPONSE_BYTES_MAX, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.tracker import TrackerState
 from livestream.discovery.udp_exchange import UdpScrape
-from livestream.discovery.udp_tracker import UdpTrackerServer
+from livestream.discovery.udp_tracker import Progress, UdpTrackerServer
 from livestream.errors import NetworkError
 from livestream.machine import Address
 from livestream.runtime.clock import Clock
@@ -154,6 +154,27 @@ def test_a_tracker_that_hangs_does_not_turn_the_end_into_an_error() -> None:
         await viewer.wait_found()
         await viewer.leave()
         assert calls == ["started", "stopped"]
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_a_download_that_ends_at_its_completion_still_tells_of_it() -> None:
+    async def run() -> None:
+        calls: list[str] = []
+
+        async def reply(request: web.Request) -> web.StreamResponse:
+            calls.append(request.query.get("event", ""))
+            return web.Response(body=bencode.encode({b"interval": 60, b"peers": b""}))
+
+        runner, url = await serve(reply)
+        left = [1]
+        one = Announcer(url, HASH, bytes(20), 1, lambda: Progress(left=left[0]))
+        viewer = Viewer([one])
+        await until(lambda: one.has_started)
+        left[0] = 0
+        await viewer.leave()
+        assert calls == ["started", "completed", "stopped"]
         await runner.cleanup()
 
     asyncio.run(run())

@@ -230,6 +230,23 @@ def test_an_endless_answer_ends_at_the_limit() -> None:
     asyncio.run(run())
 
 
+def test_an_answer_that_breaks_off_is_a_clear_error() -> None:
+    async def broken(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"abc")
+        assert request.transport is not None
+        request.transport.abort()
+        return response
+
+    async def run() -> None:
+        async with serving(broken) as at:
+            with pytest.raises(NetworkError):
+                await get(f"http://{at}/announce")
+
+    asyncio.run(run())
+
+
 def test_a_server_that_says_nothing_is_given_up() -> None:
     async def silent(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(60)
