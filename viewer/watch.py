@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from random import SystemRandom
 from typing import BinaryIO, Final
 
 from livestream.discovery.announce import Announcer
+from livestream.discovery.tiers import make_tiers
 from livestream.errors import UserError
 from livestream.machine import Address
 from livestream.media.sample import Track
@@ -180,14 +182,16 @@ async def _serve(
 
 
 async def _announce(session: Session, trackers: tuple[str, ...]) -> None:
-    urls = dict.fromkeys((*session.options.link.trackers, *trackers))
+    urls = (*trackers, *session.options.link.trackers)
     port = session.driver.address.port
-    announcers = [
-        Announcer(url, session.channel.swarm.info_hash, session.channel.swarm.peer_id, port)
-        for url in urls
-        if url.startswith(("http://", "https://"))
-    ]
-    await TrackerClient(announcers, session.clock, session.learn_peers).run()
+    swarm = session.channel.swarm
+
+    def make(url: str) -> Announcer:
+        is_trusted = url in trackers  # Links come from strangers.
+        return Announcer(url, swarm.info_hash, swarm.peer_id, port, is_trusted=is_trusted)
+
+    tiers = make_tiers([(url,) for url in urls], make, SystemRandom())
+    await TrackerClient(tiers, session.clock, session.learn_peers).run()
 
 
 async def _tell(session: Session, report: Report) -> None:

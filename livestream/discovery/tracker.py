@@ -13,16 +13,18 @@ from livestream.machine import SECOND, Address
 from livestream.wire import bencode
 from livestream.wire.compact import encode_peers
 
-__all__ = ["Announce", "AnnounceEvent", "ScrapeCounts", "TrackerState"]
+__all__ = ["Announce", "AnnounceEvent", "ScrapeCounts", "TrackerState", "refusal"]
 
 INTERVAL_S: Final = 30
-EXPIRY_US: Final = 2 * INTERVAL_S * SECOND
+EXPIRY_US: Final = 11 * 60 * SECOND  # Many clients announce each 5 minutes, whatever they are told.
+EXPIRY_MIN_US: Final = 2 * INTERVAL_S * SECOND  # Of those that do as they are told.
 SWARMS_MAX: Final = 10_000
 PEERS_MAX: Final = 20_000  # Of one swarm.
 PEERS_TOTAL_MAX: Final = 200_000  # Some 80 MB; a flood of made-up peers gets no further.
 NUMWANT_MAX: Final = 200
 NUMWANT_DEFAULT: Final = 50
 QUERY_MAX: Final = 2_048
+REASON_MAX: Final = 100
 EXPIRE_EVERY_US: Final = 5 * SECOND  # A swarm is looked through for silent peers this often.
 
 
@@ -61,8 +63,15 @@ class _Entry:
     address: Address
     is_seed: bool
     seen_at: int
+    gap_us: int
+    "The longest time between two regular announces; 0: not known yet."
     at: int
     "Where its id stands among the seeds, or among the leechers."
+
+    @property
+    def patience_us(self) -> int:
+        """How long it may be silent: as long as it is used to, twice."""
+        return min(max(2 * self.gap_us, EXPIRY_MIN_US), EXPIRY_US) if self.gap_us else EXPIRY_US
 
 
 class _TrackedSwarm:
@@ -84,13 +93,16 @@ class _TrackedSwarm:
         """Note that a peer is here."""
         peer_id, is_seed = announce.peer_id, announce.is_seed
         known = self.peers.get(peer_id)
+        gap_us = 0 if known is None else known.gap_us
+        if known is not None and announce.event is AnnounceEvent.NONE:
+            gap_us = max(gap_us, now - known.seen_at)
         if known is not None and known.is_seed == is_seed:
-            known.address, known.seen_at = announce.address, now
+            known.address, known.seen_at, known.gap_us = announce.address, now, gap_us
             return
         if known is not None:
             self.drop(peer_id)
         row = self.seeds if is_seed else self.leechers
-        self.peers[peer_id] = _Entry(announce.address, is_seed, now, len(row))
+        self.peers[peer_id] = _Entry(announce.address, is_seed, now, gap_us, len(row))
         row.append(peer_id)
 
     def drop(self, peer_id: bytes) -> None:
@@ -217,7 +229,7 @@ class TrackerState:
             return
         swarm.expire_at = now + EXPIRE_EVERY_US
         for peer_id, entry in list(swarm.peers.items()):
-            if now - entry.seen_at > EXPIRY_US:
+            if now - entry.seen_at > entry.patience_us:
                 swarm.drop(peer_id)
                 self._peer_count -= 1
 
@@ -230,6 +242,12 @@ class TrackerState:
             self._expire(swarm, now)
             if not swarm.peers:
                 del self._swarms[info_hash]
+
+
+def refusal(reason: bytes) -> str:
+    """Return a tracker's reason for a terminal: short, and without escape sequences."""
+    text = reason[:REASON_MAX].decode("utf-8", "replace")
+    return "the tracker refuses: " + "".join(each for each in text if each.isprintable())
 
 
 def _fields(query: str) -> dict[str, bytes]:

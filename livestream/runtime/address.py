@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from typing import Final
@@ -9,10 +10,11 @@ from typing import Final
 from livestream.errors import NetworkError, UsageError
 from livestream.machine import Address
 
-__all__ = ["parse_address", "reachable_host", "resolve"]
+__all__ = ["parse_address", "reachable_host", "reason_of", "resolve"]
 
 # TEST-NET-1 (RFC 5737). Connecting a UDP socket sends nothing; it only picks the route.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
+REASON_MAX: Final = 200
 _PORT: Final = re.compile(r"[0-9]{1,5}")  # str.isdigit would take ² too.
 
 
@@ -34,6 +36,15 @@ def reachable_host(listen_host: str) -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what went wrong on the network, in the system's words and without its numbers."""
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)[:REASON_MAX]
 
 
 def resolve(address: Address) -> Address:

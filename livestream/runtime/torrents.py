@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,8 @@ from random import SystemRandom
 from typing import Final, TypeVar
 
 from livestream.config import SwarmConfig
-from livestream.discovery.announce import Announcer
+from livestream.discovery.announce import TORRENT, Announcer
+from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
 from livestream.errors import DiskError, NetworkError, NotFoundError
 from livestream.machine import SECOND, Address, Event
@@ -57,6 +58,9 @@ class TorrentOptions:
     is_sequential: bool = False
     peers: tuple[Address, ...] = ()
     trackers: tuple[str, ...] = ()
+    "Named by the user."
+    is_trusted: bool = False
+    "Its own trackers may be anywhere: the torrent is the user's, not from the internet."
     record: Path | None = None
     "Where it is kept what is on disk; None: nowhere, so that it is hashed at each start."
 
@@ -92,16 +96,16 @@ class Torrent(DiskEvents):
         "Why nothing more can be kept just now."
         self._session = session
         self.watchers: list[PieceWatcher] = []
-        self.announcers: list[Announcer] = []
+        self.tiers: list[Tier] = []
         self._tasks: list[asyncio.Task[None]] = []
         store.events = self
         if swarm.is_complete:
             self.completed.set()
 
-    def start(self, trackers: list[Announcer], clock: Clock) -> None:
+    def start(self, tiers: list[Tier], clock: Clock) -> None:
         """Announce, and keep the record."""
-        self.announcers = trackers
-        client = TrackerClient(trackers, clock, self.learn_peers)
+        self.tiers = tiers
+        client = TrackerClient(tiers, clock, self.learn_peers)
         self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
 
     async def stop(self) -> None:
@@ -241,8 +245,8 @@ class TorrentSession:
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, list(options.peers))
-        urls = [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
-        torrent.start(self._announcers(swarm, urls, torrent.progress), self.clock)
+        tiers = self._tiers(swarm, metainfo.trackers, options, torrent.progress)
+        torrent.start(tiers, self.clock)
         return torrent
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
@@ -258,12 +262,12 @@ class TorrentSession:
         swarm.speak(MetadataFetch(hashes, partial(_resolve, found), swarm.ban))
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
-        announcers = self._announcers(swarm, [*magnet.trackers, *options.trackers])
+        tiers = self._tiers(swarm, [(url,) for url in magnet.trackers], options)
 
         def learn(addresses: list[Address]) -> None:
             self.add_candidates(swarm, addresses)
 
-        announcing = asyncio.create_task(TrackerClient(announcers, self.clock, learn).run())
+        announcing = asyncio.create_task(TrackerClient(tiers, self.clock, learn).run())
         try:
             async with asyncio.timeout(timeout_s):
                 metainfo = Metainfo.from_info(await found, [[url] for url in magnet.trackers])
@@ -292,13 +296,28 @@ class TorrentSession:
         layers = await found
         return await asyncio.to_thread(Metainfo.from_info, metainfo.info, metainfo.trackers, layers)
 
-    def _announcers(
-        self, swarm: Swarm, urls: list[str], progress: Callable[[], Progress] = Progress
-    ) -> list[Announcer]:
-        return [
-            Announcer(url, swarm.info_hash, swarm.peer_id, self.tcp.address.port, progress)
-            for url in dict.fromkeys(urls)
-        ]
+    def _tiers(
+        self,
+        swarm: Swarm,
+        listed: Sequence[Sequence[str]],
+        options: TorrentOptions,
+        progress: Callable[[], Progress] = Progress,
+    ) -> list[Tier]:
+        """Return the trackers to ask; those of the user's own are a tier each (BEP 12)."""
+
+        def make(url: str) -> Announcer:
+            return Announcer(
+                url,
+                swarm.info_hash,
+                swarm.peer_id,
+                self.tcp.address.port,
+                progress,
+                pace=TORRENT,
+                is_trusted=options.is_trusted or url in options.trackers,
+                is_hungry=lambda: not swarm.ready and progress().left > 0,
+            )
+
+        return make_tiers([*((url,) for url in options.trackers), *listed], make, self._rng)
 
     def add_candidates(self, swarm: Swarm, addresses: list[Address]) -> None:
         """Tell a swarm where peers may be."""

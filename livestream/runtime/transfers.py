@@ -21,7 +21,7 @@ from livestream.runtime.torrents import Torrent, TorrentOptions, TorrentSession
 from livestream.torrent.magnet import Magnet, is_magnet
 from livestream.torrent.metainfo import METADATA_BYTES_MAX, Metainfo
 
-__all__ = ["TransferOptions", "read_torrent", "run", "stats_of"]
+__all__ = ["TransferOptions", "is_from_internet", "read_torrent", "run", "stats_of"]
 
 FOLDER_VARIABLE: Final = "LIVESTREAM_DATA_DIR"
 FETCH_TIMEOUT_S: Final = 30
@@ -85,6 +85,11 @@ async def run(options: TransferOptions) -> int:
         await session.close()
         report.close()
     return 0
+
+
+def is_from_internet(source: str) -> bool:
+    """Whether a stranger may have written what is there: a magnet or a URL, but no file."""
+    return is_magnet(source) or source.startswith(("http://", "https://"))
 
 
 async def read_torrent(source: str) -> Metainfo | Magnet:
@@ -153,6 +158,7 @@ async def _follow(
             is_sequential=options.is_sequential,
             peers=peers,
             trackers=options.trackers,
+            is_trusted=not is_from_internet(source),
             record=_record_path(metainfo),
         ),
     )

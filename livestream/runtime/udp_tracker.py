@@ -1,16 +1,20 @@
-"""UDP trackers on the wire: one announce as a client, or a server (`exchange`, `serve_udp`)."""
+"""UDP trackers on the wire: one question as a client, or a server (`exchange`, `serve_udp`)."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, cast
 from urllib.parse import urlsplit
 
-from livestream.discovery.udp_tracker import UdpAnnounce, UdpTrackerServer
+from livestream.discovery.reach import Purpose, Zone, zone_of, zones_allowed
+from livestream.discovery.udp_exchange import UdpExchange
+from livestream.discovery.udp_tracker import UdpTrackerServer
 from livestream.errors import NetworkError
 from livestream.machine import SECOND, Address
+from livestream.runtime.address import reason_of
 from livestream.runtime.clock import Clock
 
 __all__ = ["exchange", "serve_udp"]
@@ -43,43 +47,79 @@ class _Server(asyncio.DatagramProtocol):
             self._transport.sendto(answer, addr)
 
 
-async def exchange(machine: UdpAnnounce, url: str, clock: Clock) -> None:
-    """Carry one announce out, on a socket that only the tracker can reach.
+async def exchange(
+    machine: UdpExchange, url: str, clock: Clock, *, is_trusted: bool, patience_us: int | None
+) -> bool:
+    """Carry one question out, on a socket that only the tracker can reach.
 
-    Raises:
-        OSError: the name does not resolve, or the network is unreachable.
+    Args:
+        machine: The question; its `failure` says why there is no answer.
+        url: The tracker's.
+        clock: Machine time.
+        is_trusted: The user named the tracker: every address will do.
+        patience_us: When to give up; None: when the machine does.
+
+    Returns:
+        Whether the tracker is on this machine or its own network.
     """
     remote = _host_and_port(url)
     if remote is None:
-        machine.failure = "the tracker's URL has no host or port"
-        return
-    loop = asyncio.get_running_loop()
+        machine.give_up("the tracker's URL has no host or port")
+        return False
+    until = None if patience_us is None else clock.now() + patience_us
     came = asyncio.Event()
-    transport: asyncio.DatagramTransport | None = None
+    is_v6 = False
 
     def take(data: bytes) -> None:
         machine.receive(data, clock.now(), is_v6=is_v6)
         came.set()
 
-    is_v6 = False
     try:
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Client(take), remote_addr=remote
+        transport = await _connect(
+            remote, take, zones_allowed(url, Purpose.TRACKER, is_trusted=is_trusted)
         )
-        is_v6 = ":" in transport.get_extra_info("peername")[0]
+    except (OSError, ValueError) as error:
+        machine.give_up(reason_of(error))
+        return False
+    peer = str(transport.get_extra_info("peername")[0])
+    is_v6 = ":" in peer
+    try:
         while not machine.is_over:
             datagram = machine.datagram(clock.now())
             if datagram is not None:
                 transport.sendto(datagram)
             came.clear()
+            if until is not None and clock.now() >= until:
+                machine.give_up("no answer")
             wait_s = max(machine.get_timer() - clock.now(), 0) / SECOND
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(came.wait(), min(max(wait_s, 0.001), POLL_S))
-            except TimeoutError:
-                continue
     finally:
-        if transport is not None:
-            transport.close()
+        transport.close()
+    return zone_of(peer) is not Zone.GLOBAL
+
+
+async def _connect(
+    remote: tuple[str, int], take: Callable[[bytes], None], allowed: frozenset[Zone]
+) -> asyncio.DatagramTransport:
+    """Connect to the first address of the name that is allowed and has a route. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(*remote, type=socket.SOCK_DGRAM)
+    problem = OSError("the name has no address")
+    for *_, address in found:
+        zone = zone_of(str(address[0]))
+        if zone not in allowed:
+            problem = OSError(f"{remote[0][:70]} is a {zone.value} address")
+            continue
+        try:
+            transport, _ = await loop.create_datagram_endpoint(
+                lambda: _Client(take), remote_addr=(str(address[0]), int(address[1]))
+            )
+        except OSError as error:
+            problem = error
+        else:
+            return transport
+    raise problem
 
 
 def _host_and_port(url: str) -> tuple[str, int] | None:

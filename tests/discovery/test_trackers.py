@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from urllib.parse import quote_from_bytes, urlsplit
+from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import example, given
@@ -19,10 +19,10 @@ from livestream.discovery.tracker import (
     TrackerState,
 )
 from livestream.discovery.tracker import AnnounceEvent as Event
+from livestream.discovery.udp_exchange import UdpAnnounce
 from livestream.discovery.udp_tracker import (
     CONNECTION_LIFE_US,
     Progress,
-    UdpAnnounce,
     UdpTrackerServer,
     UdpWords,
 )
@@ -45,7 +45,7 @@ def ask(
         f"info_hash={quote_from_bytes(HASH, safe='')}&peer_id={peer_id(number).decode()}"
         f"&port={6000 + number}&left={left}&event={event}"
     )
-    return parse_response(state.announce(query, f"192.0.2.{number}", now))[1]
+    return parse_response(state.announce(query, f"192.0.2.{number}", now)).peers
 
 
 def test_peers_learn_of_each_other_and_not_of_themselves() -> None:
@@ -62,6 +62,20 @@ def test_whoever_stopped_or_fell_silent_is_forgotten() -> None:
     ask(state, 1, event="stopped")
     assert ask(state, 3) == [Address("192.0.2.2", 6002)]
     assert ask(state, 4, now=EXPIRY_US + 10 * SECOND) == []
+
+
+def test_a_peer_may_be_silent_for_as_long_as_it_is_used_to() -> None:
+    """Clients that announce each five minutes stay; of those that come each 30 s one is missed."""
+    state = TrackerState(Random(1))
+    for second in range(0, 901, 30):
+        ask(state, 1, now=second * SECOND)
+        if second % 300 == 0:
+            event = "completed" if second == 0 else ""
+            ask(state, 2, now=second * SECOND, event=event)
+    both = [Address("192.0.2.1", 6001), Address("192.0.2.2", 6002)]
+    assert sorted(ask(state, 3, now=940 * SECOND)) == both
+    assert ask(state, 3, now=1_190 * SECOND) == both[1:]
+    assert ask(state, 3, now=(900 + 666) * SECOND) == []
 
 
 def test_seeds_are_no_use_to_seeds() -> None:
@@ -110,24 +124,21 @@ def test_any_query_gets_an_answer(query: str) -> None:
 
 def test_an_announcer_tells_started_completed_once_and_stopped() -> None:
     left = [10]
-    announcer = Announcer(
-        "http://t/announce?k=1", HASH, peer_id(1), 5, lambda: Progress(1, 2, left[0])
-    )
+    announcer = Announcer("http://t/announce", HASH, peer_id(1), 5, lambda: Progress(1, 2, left[0]))
     answer = bencode.encode({b"interval": 60, b"peers": b""})
-    first = announcer.request(0)
-    assert urlsplit(first).query.startswith("k=1&info_hash=")
+    first = announcer.query(0)
     assert "event=started" in first
     assert "uploaded=1&downloaded=2&left=10" in first
     announcer.receive(answer, 0)
-    assert "event" not in announcer.request(0)
+    assert "event" not in announcer.query(0)
     left[0] = 0
     due = [announcer.is_completion_due]
-    assert "event=completed" in announcer.request(0)
+    assert "event=completed" in announcer.query(0)
     announcer.receive(answer, 0)
     due.append(announcer.is_completion_due)
     assert due == [True, False]
-    assert "event" not in announcer.request(0)
-    assert "event=stopped" in announcer.request(0, is_leaving=True)
+    assert "event" not in announcer.query(0)
+    assert "event=stopped" in announcer.query(0, is_leaving=True)
 
 
 def test_an_announcer_backs_off_from_a_tracker_that_fails() -> None:
@@ -135,7 +146,7 @@ def test_an_announcer_backs_off_from_a_tracker_that_fails() -> None:
     waits = []
     now = 0
     for _ in range(8):
-        announcer.request(now)
+        announcer.query(now)
         announcer.receive(None, now)
         waits.append(announcer.get_timer() - now)
         now = announcer.get_timer()
@@ -155,9 +166,9 @@ def test_what_is_no_answer_is_refused(body: bytes) -> None:
 def test_a_tracker_that_wants_silence_for_ever_or_none_is_not_obeyed() -> None:
     for interval in (0, -5, 1 << 60):
         body = bencode.encode({b"interval": interval, b"peers": b"\x01\x02\x03\x04\x1a\xe1"})
-        wait_us, peers = parse_response(body)
-        assert 5 * SECOND <= wait_us <= 3_600 * SECOND
-        assert peers == [Address("1.2.3.4", 6881)]
+        answer = parse_response(body)
+        assert 5 * SECOND <= answer.interval_us <= 3_600 * SECOND
+        assert answer.peers == [Address("1.2.3.4", 6881)]
 
 
 def test_of_a_swarm_no_more_is_told_than_was_asked_for_and_never_too_much() -> None:

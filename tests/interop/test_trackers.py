@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import socket
@@ -138,10 +139,10 @@ def test_a_tracker_with_a_list_serves_nothing_else(tmp_path: Path) -> None:
             options = TorrentOptions(shared.parent, trackers=(url,))
             found = await session.add(Metainfo.parse(torrent), options)
             for _ in range(100):
-                if found.announcers[0].failure:
+                if found.tiers[0].failure:
                     break
                 await asyncio.sleep(0.05)
-            return found.announcers[0].failure
+            return found.tiers[0].failure
         finally:
             await session.close()
 
@@ -153,3 +154,35 @@ def test_a_tracker_with_a_list_serves_nothing_else(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "livestream", "tracker", "--allow", str(bad)]
     result = subprocess.run(command, capture_output=True, env=dict(os.environ), check=False)
     assert result.returncode == 2
+
+
+@pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_info_scrapes_opentracker_and_visits_libtorrent(tmp_path: Path, scheme: str) -> None:
+    shared = make_data(tmp_path / "seed", is_single=True)
+    torrent = make_torrent(shared, Version.V1)
+    path = tmp_path / "one.torrent"
+    path.write_bytes(torrent)
+    with opentracker(Metainfo.parse(torrent).info_hash) as address, libtorrent() as seed:
+        url = f"{scheme}://{address}" + ("/announce" if scheme == "http" else "")
+        where = str(seed.address)
+        # Always over HTTP: libtorrent puts UDP trackers off for half a minute now and then.
+        seed.add(torrent, shared.parent, tracker=f"http://{address}/announce")
+        seed.wait_complete()
+        words = ["info", str(path), "--scrape", "--peers", "--tracker", url]
+        command = [sys.executable, "-m", "livestream", *words]
+        until = time.monotonic() + TIMEOUT_S
+        while True:
+            result = subprocess.run(
+                [*command, "--json"], capture_output=True, text=True, check=True, timeout=60
+            )
+            told = json.loads(result.stdout)
+            if told["scrape"][0].get("seeders") and told["swarm"]:
+                break
+            assert time.monotonic() < until, told
+        assert told["scrape"] == [{"tracker": url, "seeders": 1, "leechers": 0, "downloads": 0}]
+        assert [each["address"] for each in told["swarm"]] == [where]
+        assert told["swarm"][0]["client"].startswith("libtorrent")
+        assert told["swarm"][0]["percent"] == 100
+        shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert f"{url}: 1 seeders, 0 leechers, 0 downloads" in shown.stdout
+        assert "100.0 %  libtorrent" in shown.stdout

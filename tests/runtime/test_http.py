@@ -10,14 +10,16 @@ import pytest
 from aiohttp import web
 
 from livestream.discovery.announce import RESPONSE_BYTES_MAX, Announcer
+from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.tracker import TrackerState
-from livestream.discovery.udp_tracker import UdpTrackerServer
+from livestream.discovery.udp_exchange import UdpScrape
+from livestream.discovery.udp_tracker import Progress, UdpTrackerServer
 from livestream.errors import NetworkError
 from livestream.machine import Address
 from livestream.runtime.clock import Clock
 from livestream.runtime.http import TrackerClient
 from livestream.runtime.tracker import HttpTracker
-from livestream.runtime.udp_tracker import serve_udp
+from livestream.runtime.udp_tracker import exchange, serve_udp
 from livestream.wire import bencode
 
 HASH = bytes(range(0xEC, 0x100))  # Not one of its bytes is text.
@@ -34,7 +36,8 @@ class Viewer:
     def __init__(self, announcers: list[Announcer]) -> None:
         self.found: list[Address] = []
         self._came = asyncio.Event()
-        client = TrackerClient(announcers, Clock(), self._learn)
+        tiers = [Tier([each], Random(1)) for each in announcers]
+        client = TrackerClient(tiers, Clock(), self._learn)
         self.task = asyncio.create_task(client.run())
 
     def _learn(self, peers: list[Address]) -> None:
@@ -111,7 +114,7 @@ def test_one_good_tracker_is_enough() -> None:
         clock, state = Clock(), TrackerState(Random(1))
         http = HttpTracker(state, clock.now)
         at = await http.start("127.0.0.1", 0)
-        state.announce(announcer("", 7).request(0)[1:], "192.0.2.1", clock.now())
+        state.announce(announcer("", 7).query(0), "192.0.2.1", clock.now())
         served = [await serve(reply) for reply in (endless, in_circles, failing)]
         urls = [
             *(url for _, url in served),
@@ -152,6 +155,87 @@ def test_a_tracker_that_hangs_does_not_turn_the_end_into_an_error() -> None:
         await viewer.leave()
         assert calls == ["started", "stopped"]
         await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_a_download_that_ends_at_its_completion_still_tells_of_it() -> None:
+    async def run() -> None:
+        calls: list[str] = []
+
+        async def reply(request: web.Request) -> web.StreamResponse:
+            calls.append(request.query.get("event", ""))
+            return web.Response(body=bencode.encode({b"interval": 60, b"peers": b""}))
+
+        runner, url = await serve(reply)
+        left = [1]
+        one = Announcer(url, HASH, bytes(20), 1, lambda: Progress(left=left[0]))
+        viewer = Viewer([one])
+        await until(lambda: one.has_started)
+        left[0] = 0
+        await viewer.leave()
+        assert calls == ["started", "completed", "stopped"]
+        await runner.cleanup()
+
+    asyncio.run(run())
+
+
+def test_of_a_tier_one_tracker_is_told_and_of_each_tier_one() -> None:
+    """Dead trackers cost nothing but a look at the next; the others of a tier hear nothing."""
+
+    async def run() -> None:
+        states = [TrackerState(Random(number)) for number in range(3)]
+        https = [HttpTracker(state, Clock().now) for state in states]
+        at = [await http.start("127.0.0.1", 0) for http in https]
+        urls = [f"http://{each}/announce" for each in at]
+        dead = ["http://127.0.0.1:1/announce", "udp://127.0.0.1:1"]
+        listed = [[*dead, urls[0], urls[1]], [urls[2]]]
+        tiers = make_tiers(listed, lambda url: announcer(url, 1), Random(3))
+        task = asyncio.create_task(TrackerClient(tiers, Clock(), lambda peers: None).run())
+        await until(lambda: all(tier.has_news for tier in tiers))
+        told = [state.counts(HASH, 0).leechers for state in states]
+        assert sorted(told[:2]) == [0, 1]
+        assert told[2] == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert [state.counts(HASH, 0).leechers for state in states] == [0, 0, 0]
+        for http in https:
+            await http.stop()
+
+    asyncio.run(run())
+
+
+def test_a_strangers_udp_tracker_may_be_in_the_network_but_nowhere_special() -> None:
+    async def run() -> None:
+        clock, state = Clock(), TrackerState(Random(1))
+        server = await serve_udp(UdpTrackerServer(state, Random(2)), Address("127.0.0.1", 0), clock)
+        port = server.get_extra_info("sockname")[1]
+        for host, failure in (("127.0.0.1", ""), ("169.254.0.1", "special"), ("127.1", "")):
+            machine = UdpScrape(HASH, Random(1))
+            is_inside = await exchange(
+                machine, f"udp://{host}:{port}", clock, is_trusted=False, patience_us=10**7
+            )
+            assert failure in machine.failure
+            assert bool(machine.failure) == bool(failure)
+            assert is_inside == (not failure)
+        server.close()
+
+    asyncio.run(run())
+
+
+def test_a_udp_tracker_that_is_silent_does_not_hold_up_its_tier() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        silent, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+        )
+        machine = UdpScrape(HASH, Random(1))
+        url = "udp://127.0.0.1:{}".format(silent.get_extra_info("sockname")[1])
+        work = exchange(machine, url, Clock(), is_trusted=False, patience_us=300_000)
+        await asyncio.wait_for(work, 10)
+        assert machine.failure == "no answer"
+        silent.close()
 
     asyncio.run(run())
 
