@@ -22,6 +22,7 @@ from livestream.runtime.keys import new_identity
 from livestream.runtime.resume import ResumeRecord
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.udp import UdpDriver
+from livestream.runtime.webseeds import WebSeedDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.metadata import MetadataFetch, MetadataServe
 from livestream.swarm.node import Node
@@ -31,6 +32,7 @@ from livestream.torrent.choker import TitForTat
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
 from livestream.torrent.picker import RarestFirst
+from livestream.torrent.webfiles import web_sources
 
 __all__ = ["PieceWatcher", "Torrent", "TorrentOptions", "TorrentSession"]
 
@@ -190,8 +192,14 @@ class TorrentSession:
         self.node = Node(self._identity, self._rng, swarm=self._config)
         self.udp = UdpDriver(self.node, self.clock, self._on_event, on_turn=self.pump)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes)
+        self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes)
         self._is_pumping = False
         self._pump_again: asyncio.Handle | None = None
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that came by TCP, from peers and web seeds."""
+        return self.tcp.bytes_in + self.web.bytes_in
 
     async def open(self, listen: Address) -> Address:
         """Listen for TCP and UDP on one port. Raises NetworkError."""
@@ -233,6 +241,8 @@ class TorrentSession:
         torrent = Torrent(metainfo, options.wanted, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
+        if not swarm.is_complete:
+            self.node.add_web_seeds(web_sources(metainfo), self.clock.now())
         self.add_candidates(swarm, list(options.peers))
         urls = [*options.trackers, *(url for tier in metainfo.trackers for url in tier)]
         torrent.start(self._announcers(swarm, urls, torrent.progress), self.clock)
@@ -269,7 +279,8 @@ class TorrentSession:
             await asyncio.gather(announcing, return_exceptions=True)
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
-        metainfo = Metainfo.from_info(info, [[url] for url in magnet.trackers])
+        trackers = [[url] for url in magnet.trackers]
+        metainfo = Metainfo.from_info(info, trackers, magnet.web_seeds)
         if not metainfo.is_verifiable:
             raise MetainfoError(
                 f"{metainfo.name}: this magnet is of a v2-only torrent, whose piece hashes are not "
@@ -290,11 +301,21 @@ class TorrentSession:
         self.node.add_candidates(swarm.info_hash, addresses, self.clock.now())
         self.pump()
 
+    def web_seed_failures(self) -> list[str]:
+        """Return, for people, which web seeds of unfinished torrents are out of use, and why."""
+        return [
+            f"web seed {url}: {reason}"
+            for torrent in self.torrents
+            if not torrent.swarm.is_complete
+            for url, reason in self.node.web_seeds.failures(torrent.metainfo.info_hash).items()
+        ]
+
     async def close(self) -> None:
         """Stop every torrent, say goodbye, and go."""
         await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
         self.node.close("done", self.clock.now())
         self.pump()
+        await self.web.close()
         self.udp.close()
         self.tcp.close()
 
@@ -306,6 +327,7 @@ class TorrentSession:
         try:
             for _ in range(PUMPS_MAX):
                 self.udp.drain()
+                self.web.drain()
                 if not self.tcp.drain():
                     return
         finally:

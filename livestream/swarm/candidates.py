@@ -61,6 +61,7 @@ class Candidates:
             address
             for address, known in self._known.items()
             if not known.is_busy and known.next_attempt <= now and not self.bans(address, b"", now)
+            if address.port  # Nobody can be called at port 0; web seeds have it.
         ]
         self._rng.shuffle(ready)
         ready.sort(key=lambda address: self._known[address].failures)
@@ -101,10 +102,15 @@ class Candidates:
         """Refuse this key and this address for an hour; after several, the whole host."""
         if len(self._banned) >= BANS_MAX:
             self._banned.pop(next(iter(self._banned)))
-        self._banned[address] = self._banned[public_key] = now + BAN_US
+        self._banned[address] = now + BAN_US
+        if public_key:  # Over TCP nobody has one: an empty key would name them all.
+            self._banned[public_key] = now + BAN_US
         if not ip_address(address.host).is_loopback:
-            self._host_bans[address.host] = self._host_bans.get(address.host, 0) + 1
-            if self._host_bans[address.host] >= HOST_BANS_MAX:
+            bans = self._host_bans.pop(address.host, 0) + 1
+            if len(self._host_bans) >= BANS_MAX:
+                self._host_bans.pop(next(iter(self._host_bans)))
+            self._host_bans[address.host] = bans
+            if bans >= HOST_BANS_MAX:
                 self._banned[address.host] = now + BAN_US
 
     def bans(self, address: Address, public_key: bytes, now: int) -> bool:

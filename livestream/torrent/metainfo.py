@@ -41,6 +41,8 @@ class FileEntry:
     is_padding: bool = False
     root: bytes = b""
     "Merkle root of its 16 KiB leaves (BEP 52); empty for v1, and for empty files."
+    names: tuple[str, ...] = ()
+    "Its path as the torrent has it, safe or not: for the URLs of web seeds only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,12 @@ class Metainfo:
         return _Parser(outer, data[span[0] : span[1]]).parse()
 
     @classmethod
-    def from_info(cls, info: bytes, trackers: Sequence[Sequence[str]] = ()) -> Metainfo:
+    def from_info(
+        cls,
+        info: bytes,
+        trackers: Sequence[Sequence[str]] = (),
+        web_seeds: Sequence[str] = (),
+    ) -> Metainfo:
         """Parse an info dictionary that peers gave (BEP 9).
 
         Raises:
@@ -171,7 +178,9 @@ class Metainfo:
             parsed = bencode.decode(info, allow_unsorted=True)
         except MessageDecodeError as error:
             raise MetainfoError(f"Not an info dictionary: {error}.") from error
-        return _Parser({b"info": parsed, b"announce-list": tiers}, info).parse()
+        urls: list[Value] = [url.encode() for url in web_seeds]
+        outer: _Dict = {b"info": parsed, b"announce-list": tiers, b"url-list": urls}
+        return _Parser(outer, info).parse()
 
 
 class _Parser:
@@ -385,7 +394,9 @@ def _cleaned(files: Sequence[FileEntry], name: str, *, is_single: bool) -> list[
     prefix: tuple[str, ...] = () if is_single else (name,)
     paths = clean_paths([(*prefix, *entry.path) for entry in files])
     return [
-        FileEntry(path, entry.length, entry.offset, entry.is_padding, entry.root)
+        FileEntry(
+            path, entry.length, entry.offset, entry.is_padding, entry.root, (*prefix, *entry.path)
+        )
         for path, entry in zip(paths, files, strict=True)
     ]
 
