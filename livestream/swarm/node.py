@@ -78,6 +78,7 @@ class Node(Machine):
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
         """Leave a swarm."""
+        self.web_seeds.remove(swarm.info_hash)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
         self._swarms.pop(swarm.info_hash, None)

@@ -42,6 +42,7 @@ from livestream.wire.messages import (
 __all__ = ["WebSeed", "WebSource"]
 
 RANGE_BYTES_MAX: Final = 4 << 20  # Of one request: long enough that its round trip costs little.
+SECOND_BYTES: Final = 1 << 20  # So much is worth a second request, whatever the first brings.
 FETCHES_MAX: Final = 2  # So that the next answer is on its way when the first ends.
 REQUESTS_TAKEN: Final = 500  # As many as are ever sent to one peer: 8 MiB.
 LOOK_US: Final = 60 * SECOND  # How often it is looked whether blocks come.
@@ -101,11 +102,11 @@ class WebSeed(Connection):
     def next_fetch(self) -> Fetch | None:
         """Return a request that is to go out, or None.
 
-        A second one goes out only if it asks for as much as the first still brings: else each
-        block that comes would make for one tiny request.
+        A second one goes out only when as much waits as the first still brings, or a good deal:
+        else each block that comes would make for one tiny request.
         """
         pending = sum(fetch.remaining for fetch in self._fetches)
-        if len(self._fetches) >= FETCHES_MAX or self._queued < pending:
+        if len(self._fetches) >= FETCHES_MAX or self._queued < min(pending, SECOND_BYTES):
             return None
         fetch: Fetch | None = None
         while self._queue:

@@ -87,6 +87,12 @@ class WebSeedEndpoint:
         """Never try this one again."""
         self._sites.pop(address, None)
 
+    def remove(self, info_hash: bytes) -> None:
+        """Forget the web seeds of a torrent; whoever calls closes those that are connected."""
+        for address, site in list(self._sites.items()):
+            if site.source.info_hash == info_hash:
+                del self._sites[address]
+
     def next_event(self) -> ConnectionEvent | None:
         """Return the oldest event that was not yet taken, or None."""
         while not self._events and self._changed:
