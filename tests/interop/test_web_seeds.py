@@ -129,8 +129,8 @@ def test_aria2_downloads_a_torrent_of_ours_from_a_web_server(tmp_path: Path) -> 
         torrent.write_bytes(with_seed(make_torrent(shared, Version.V1), url))
         process = await asyncio.create_subprocess_exec(
             "aria2c", f"--dir={tmp_path / 'out'}", "--seed-time=0", "--enable-dht=false",
-            "--enable-dht6=false", "--bt-enable-lpd=false", "--interface=lo", "--no-conf", "--quiet",
-            "--file-allocation=none", str(torrent),
+            "--enable-dht6=false", "--bt-enable-lpd=false", "--interface=lo", "--no-conf",
+            "--quiet", "--file-allocation=none", str(torrent),
         )  # fmt: skip
         try:
             assert await asyncio.wait_for(process.wait(), TIMEOUT_S) == 0

@@ -321,30 +321,41 @@ def test_of_several_servers_the_good_one_is_enough(tmp_path: Path, shared: Path)
     assert contents(tmp_path / "out" / shared.name) == contents(shared)
 
 
-def test_a_session_that_ends_breaks_off_its_fetches(tmp_path: Path, shared: Path) -> None:
-    class Hanging(FileServer):
-        def __init__(self, folder: Path) -> None:
-            super().__init__(folder)
-            self.requests: list[web.Request] = []
+class Hanging(FileServer):
+    """Never answers."""
 
-        async def respond(self, request: web.Request) -> web.StreamResponse:
-            self.requests.append(request)
-            await asyncio.Event().wait()
-            raise AssertionError
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.requests: list[web.Request] = []
 
-        @property
-        def is_alone(self) -> bool:
-            transports = [request.transport for request in self.requests]
-            return all(each is None or each.is_closing() for each in transports)
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        await asyncio.Event().wait()
+        raise AssertionError
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether everybody who asked has hung up."""
+        transports = [request.transport for request in self.requests]
+        return all(each is None or each.is_closing() for each in transports)
+
+
+@pytest.mark.parametrize("is_session_over", [False, True], ids=["torrent", "session"])
+def test_what_ends_breaks_off_its_fetches(
+    tmp_path: Path, shared: Path, is_session_over: bool
+) -> None:
     server = Hanging(shared.parent)
 
     async def main() -> None:
         async with serving(server) as url:
             async with session() as (mine, _):
-                await mine.add(with_seeds(shared, url), TorrentOptions(tmp_path / "out"))
+                torrent = await mine.add(with_seeds(shared, url), TorrentOptions(tmp_path / "out"))
                 await until(lambda: bool(server.requests))
                 assert not server.is_alone
+                if not is_session_over:
+                    mine.node.remove_swarm(torrent.swarm, mine.clock.now())
+                    mine.pump()
+                    await until(lambda: server.is_alone)
             await until(lambda: server.is_alone)
 
     asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
