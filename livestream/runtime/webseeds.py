@@ -70,8 +70,6 @@ class WebSeedDriver:
             seed.receive_end(fetch)
         except NetworkError as error:
             seed.fail(fetch, str(error))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            seed.fail(fetch, f"an answer that broke off ({type(error).__name__})")
         finally:
             del self._tasks[fetch]
         self._on_activity()
@@ -81,14 +79,21 @@ class WebSeedDriver:
         # A torrent comes from a stranger even when its file lies here, so it is never trusted.
         async with self._web.open(fetch.url, is_trusted=False, headers=headers) as response:
             seed.receive_head(fetch, _head(response))
-            # To the end of the body, if it is the whole of what was asked: that frees the
-            # connection for the next fetch.
-            async for data in response.content.iter_any():
-                self.bytes_in += len(data)
-                if not seed.is_under_way(fetch):
-                    return
-                seed.receive_body(fetch, data)
-                self._on_activity()
+            if not seed.is_under_way(fetch):
+                return  # The body of an error may take as long as it likes.
+            try:
+                await self._read(seed, fetch, response.content)
+            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+                raise NetworkError(f"an answer that broke off ({type(error).__name__})") from error
+
+    async def _read(self, seed: WebSeed, fetch: Fetch, body: aiohttp.StreamReader) -> None:
+        """Read to the end, if all of it is wanted: that frees the connection for the next fetch."""
+        async for data in body.iter_any():
+            self.bytes_in += len(data)
+            if not seed.is_under_way(fetch):
+                return
+            seed.receive_body(fetch, data)
+            self._on_activity()
 
 
 def _head(response: aiohttp.ClientResponse) -> ResponseHead:

@@ -359,3 +359,20 @@ def test_what_ends_breaks_off_its_fetches(
             await until(lambda: server.is_alone)
 
     asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
+
+
+def test_the_body_of_an_error_is_not_waited_for(tmp_path: Path, shared: Path) -> None:
+    class Slow(FileServer):
+        async def respond(self, request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse(status=404)
+            await response.prepare(request)
+            await asyncio.Event().wait()
+            return response
+
+    async def main() -> str:
+        async with serving(Slow(shared.parent)) as url:
+            return await asyncio.wait_for(
+                failure(with_seeds(shared, url), tmp_path / "out"), TIMEOUT_S
+            )
+
+    assert "404" in asyncio.run(main())
