@@ -22,6 +22,7 @@ from livestream.torrent.create import (
 )
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
+from livestream.torrent.webfiles import is_web_url
 
 __all__ = ["CreateOptions", "make"]
 
@@ -44,13 +45,16 @@ def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Mag
     """Hash, write the .torrent file, and return its magnet.
 
     Raises:
-        UsageError: nothing to share at that path, or no such piece size.
+        UsageError: nothing to share at that path, no such piece size, or a web seed that is none.
         ExistsError: the .torrent file is there already.
         DiskError: something cannot be read or written.
     """
     path, output = Path(options.path).resolve(), Path(options.output)
     if output.exists() and not options.is_forced:
         raise ExistsError(f"{output} is there already. Choose another name, or add --force.")
+    for url in options.web_seeds:
+        if not is_web_url(url):
+            raise UsageError(f"--web-seed {url}: give a URL that begins with http:// or https://.")
     files, is_single = find_files(path)
     length = _piece_length(options, [length for _, length in files])
     layout = lay_out(path.name, files, length, options.version, is_single=is_single)

@@ -24,6 +24,7 @@ from livestream.runtime.keys import new_identity
 from livestream.runtime.resume import ResumeRecord
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.udp import UdpDriver
+from livestream.runtime.webseeds import WebSeedDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashFetch, HashServe
 from livestream.swarm.metadata import MetadataFetch, MetadataServe
@@ -34,6 +35,7 @@ from livestream.torrent.choker import TitForTat
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
 from livestream.torrent.picker import RarestFirst
+from livestream.torrent.webfiles import web_sources
 
 __all__ = ["PieceWatcher", "Torrent", "TorrentOptions", "TorrentSession"]
 
@@ -199,8 +201,14 @@ class TorrentSession:
         self.node = Node(self._identity, self._rng, swarm=self._config)
         self.udp = UdpDriver(self.node, self.clock, self._on_event, on_turn=self.pump)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes)
+        self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes)
         self._is_pumping = False
         self._pump_again: asyncio.Handle | None = None
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes that came by TCP, from peers and web seeds."""
+        return self.tcp.bytes_in + self.web.bytes_in
 
     async def open(self, listen: Address) -> Address:
         """Listen for TCP and UDP on one port. Raises NetworkError."""
@@ -244,6 +252,8 @@ class TorrentSession:
         torrent = Torrent(metainfo, options.wanted, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
+        if not swarm.is_complete:
+            self.node.add_web_seeds(web_sources(metainfo), self.clock.now())
         self.add_candidates(swarm, list(options.peers))
         tiers = self._tiers(swarm, metainfo.trackers, options, torrent.progress)
         torrent.start(tiers, self.clock)
@@ -270,7 +280,8 @@ class TorrentSession:
         announcing = asyncio.create_task(TrackerClient(tiers, self.clock, learn).run())
         try:
             async with asyncio.timeout(timeout_s):
-                metainfo = Metainfo.from_info(await found, [[url] for url in magnet.trackers])
+                trackers = [[url] for url in magnet.trackers]
+                metainfo = Metainfo.from_info(await found, trackers, web_seeds=magnet.web_seeds)
                 if metainfo.layers_missing and not magnet.info_hash_v1:
                     metainfo = await self._fetch_layers(swarm, metainfo)
         except TimeoutError:
@@ -294,7 +305,9 @@ class TorrentSession:
         swarm.seek(fetch, self.clock.now())
         self.pump()
         layers = await found
-        return await asyncio.to_thread(Metainfo.from_info, metainfo.info, metainfo.trackers, layers)
+        return await asyncio.to_thread(
+            Metainfo.from_info, metainfo.info, metainfo.trackers, layers, metainfo.web_seeds
+        )
 
     def _tiers(
         self,
@@ -324,11 +337,21 @@ class TorrentSession:
         self.node.add_candidates(swarm.info_hash, addresses, self.clock.now())
         self.pump()
 
+    def web_seed_failures(self) -> list[str]:
+        """Return, for people, which web seeds of unfinished torrents are out of use, and why."""
+        return [
+            f"web seed {url}: {reason}"
+            for torrent in self.torrents
+            if not torrent.swarm.is_complete
+            for url, reason in self.node.web_seeds.failures(torrent.metainfo.info_hash).items()
+        ]
+
     async def close(self) -> None:
         """Stop every torrent, say goodbye, and go."""
         await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
         self.node.close("done", self.clock.now())
         self.pump()
+        await self.web.close()
         self.udp.close()
         self.tcp.close()
 
@@ -340,6 +363,7 @@ class TorrentSession:
         try:
             for _ in range(PUMPS_MAX):
                 self.udp.drain()
+                self.web.drain()
                 if not self.tcp.drain():
                     return
         finally:

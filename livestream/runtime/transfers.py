@@ -26,6 +26,7 @@ __all__ = ["TransferOptions", "is_from_internet", "read_torrent", "run", "stats_
 FOLDER_VARIABLE: Final = "LIVESTREAM_DATA_DIR"
 FETCH_TIMEOUT_S: Final = 30
 POLL_S: Final = 0.2
+WEB_SEED_FAILURES_SHOWN: Final = 2  # The line is one line.
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,12 +258,13 @@ async def _tell(session: TorrentSession, report: Report) -> None:
     bytes_in, bytes_out = 0, 0
     while True:
         await asyncio.sleep(1)
-        down = session.tcp.bytes_in - bytes_in
+        down = session.bytes_in - bytes_in
         up = session.tcp.bytes_out - bytes_out
-        bytes_in, bytes_out = session.tcp.bytes_in, session.tcp.bytes_out
+        bytes_in, bytes_out = session.bytes_in, session.tcp.bytes_out
         stats = {**stats_of(session.torrents), "down_bps": 8 * down, "up_bps": 8 * up}
         share = 100 * int(stats["pieces_held"]) / max(int(stats["pieces"]), 1)
         errors = [str(each.error) for each in session.torrents if each.error is not None]
+        errors += session.web_seed_failures()[:WEB_SEED_FAILURES_SHOWN]
         line = (
             f"{share:.1f} %  down {down * 8 / 1e6:.1f}M  up {up * 8 / 1e6:.1f}M  "
             f"peers {stats['peers']}" + "".join(f"  {error}" for error in errors)

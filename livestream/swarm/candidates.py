@@ -61,6 +61,7 @@ class Candidates:
             address
             for address, known in self._known.items()
             if not known.is_busy and known.next_attempt <= now and not self.bans(address, b"", now)
+            if address.port  # Nobody can be called at port 0; web seeds have it.
         ]
         self._rng.shuffle(ready)
         ready.sort(key=lambda address: self._known[address].failures)

@@ -21,6 +21,8 @@ from livestream.transport.connection import (
 )
 from livestream.transport.endpoint import ConnectionEvent, Endpoint
 from livestream.transport.streams import StreamEndpoint
+from livestream.transport.webseed import WebSource
+from livestream.transport.webseeds import WebSeedEndpoint
 from livestream.wire.messages import Handshake
 
 __all__ = ["Node"]
@@ -53,6 +55,8 @@ class Node(Machine):
         self._config = swarm or SwarmConfig()
         self.streams = StreamEndpoint()
         "What TCP carries; empty unless a driver moves its bytes."
+        self.web_seeds = WebSeedEndpoint(rng)
+        "Web servers as peers; they answer only if a driver carries out their fetches."
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
         self._swarms: dict[bytes, Swarm] = {}
         self._calls: dict[Connection, Swarm] = {}
@@ -74,6 +78,7 @@ class Node(Machine):
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
         """Leave a swarm."""
+        self.web_seeds.remove(swarm.info_hash)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
         self._swarms.pop(swarm.info_hash, None)
@@ -86,6 +91,11 @@ class Node(Machine):
         if swarm is not None:
             swarm.candidates.add(addresses, is_root=is_root)
             self._attempt_at = now
+
+    def add_web_seeds(self, sources: Iterable[WebSource], now: int) -> None:
+        """Take web servers for peers, each in the swarm of its source."""
+        self.web_seeds.add(sources, now)
+        self._attempt_at = now
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye to everyone; drain once more, then stop."""
@@ -135,6 +145,7 @@ class Node(Machine):
         return earliest(
             self._endpoint.get_timer(),
             self.streams.get_timer(),
+            self.web_seeds.get_timer(),
             self._attempt_at,
             self._blocked_until,
             *(swarm.get_timer() for swarm in self._swarms.values()),
@@ -144,6 +155,7 @@ class Node(Machine):
         """Do what is due."""
         self._endpoint.handle_timer(now)
         self.streams.handle_timer(now)
+        self.web_seeds.handle_timer(now)
         self._handle_connections(now)
         if self._blocked_until is not None and self._blocked_until <= now:
             self._blocked_until = None
@@ -153,6 +165,7 @@ class Node(Machine):
                 swarm.handle_timer(now)
         if self._attempt_at is not None and self._attempt_at <= now:
             self._call(now)
+            self._handle_connections(now)  # Web seeds connect at once.
             self._drop_strangers(now)
             self._attempt_at = now + ATTEMPT_INTERVAL_US if self._swarms else None
 
@@ -167,11 +180,11 @@ class Node(Machine):
     # Connections
 
     def handle_streams(self, now: int) -> None:
-        """Take what the streams report. Call it after bytes came, before more are read."""
+        """Take what streams and web seeds report. Call it after bytes came, before more do."""
         self._handle_connections(now)
 
     def _handle_connections(self, now: int) -> None:
-        for endpoint in (self._endpoint, self.streams):
+        for endpoint in (self._endpoint, self.streams, self.web_seeds):
             while (report := endpoint.next_event()) is not None:
                 self._handle_report(report, now)
 
@@ -238,6 +251,12 @@ class Node(Machine):
             for address in swarm.next_attempts(now):
                 endpoint = self.streams if swarm.uses_streams else self._endpoint
                 self._calls[endpoint.connect(address, now)] = swarm
+        for address, info_hash in self.web_seeds.next_attempts(now):
+            wanting = self._swarms.get(info_hash)
+            if wanting is None or wanting.candidates.bans(address, b"", now):
+                self.web_seeds.forget(address)
+            else:
+                self._calls[self.web_seeds.connect(address, now)] = wanting
 
     def _drop_strangers(self, now: int) -> None:
         for connection, (_, since) in list(self._strangers.items()):

@@ -86,7 +86,7 @@ class PeerExchange(Extension):
 
     def handle_timer(self, now: int) -> None:
         """Tell those who are due what has changed."""
-        addresses = {peer.address: None for peer in self._peers()}
+        addresses = {peer.address: None for peer in self._peers() if peer.address.port}
         for peer, told in self._told.items():
             if told.next_at > now:
                 continue

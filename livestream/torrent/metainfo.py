@@ -42,6 +42,8 @@ class FileEntry:
     is_padding: bool = False
     root: bytes = b""
     "Merkle root of its 16 KiB leaves (BEP 52); empty for v1, and for empty files."
+    names: tuple[str, ...] = ()
+    "Its path as the torrent has it, safe or not: for the URLs of web seeds only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,7 @@ class Metainfo:
         info: bytes,
         trackers: Sequence[Sequence[str]] = (),
         layers: Mapping[bytes, bytes] | None = None,
+        web_seeds: Sequence[str] = (),
     ) -> Metainfo:
         """Parse an info dictionary that peers gave (BEP 9), with the piece layers if they did.
 
@@ -193,10 +196,12 @@ class Metainfo:
             parsed = bencode.decode(info, allow_unsorted=True)
         except MessageDecodeError as error:
             raise MetainfoError(f"Not an info dictionary: {error}.") from error
+        urls: list[Value] = [url.encode() for url in web_seeds]
         outer: _Dict = {
             b"info": parsed,
             b"announce-list": tiers,
             b"piece layers": {**(layers or {})},
+            b"url-list": urls,
         }
         return _Parser(outer, info).parse()
 
@@ -414,7 +419,9 @@ def _cleaned(files: Sequence[FileEntry], name: str, *, is_single: bool) -> list[
     prefix: tuple[str, ...] = () if is_single else (name,)
     paths = clean_paths([(*prefix, *entry.path) for entry in files])
     return [
-        FileEntry(path, entry.length, entry.offset, entry.is_padding, entry.root)
+        FileEntry(
+            path, entry.length, entry.offset, entry.is_padding, entry.root, (*prefix, *entry.path)
+        )
         for path, entry in zip(paths, files, strict=True)
     ]
 

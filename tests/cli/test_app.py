@@ -65,6 +65,7 @@ def test_help_imports_nothing_heavy() -> None:
         (["watch", "magnet:?xs=urn:btpk:12"], 2),
         (["watch", "ab" * 32, "--latency", "99"], 2),
         (["create", "none", "-o", "x.torrent"], 2),
+        (["create", "text.mp4", "-o", "x.torrent", "-w", "ftp://a.example/"], 2),
         (["info", "none.torrent"], 2),
         (["download", "none.torrent"], 2),
         (["download", "magnet:?dn=x"], 2),
