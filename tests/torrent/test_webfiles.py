@@ -114,5 +114,6 @@ def test_one_that_is_named_twice_is_used_once() -> None:
 
 
 def test_a_magnets_web_seeds_are_those_of_the_torrent() -> None:
-    found = Metainfo.from_info(metainfo([]).info, [], ["http://a.example/x", "ftp://b.example/"])
+    named = ["http://a.example/x", "ftp://b.example/"]
+    found = Metainfo.from_info(metainfo([]).info, web_seeds=named)
     assert [source.url for source in web_sources(found)] == ["http://a.example/x"]
