@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha1
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from livestream.wire.image import BLOCK_BYTES
 
 __all__ = ["BLOCK_BYTES", "Assembly"]
-
-BLOCK_BYTES: Final = 16 * 1024  # BEP 3: what all clients ask for, and all that many serve.
 
 A = TypeVar("A")
 
@@ -20,7 +20,7 @@ class Assembly(Generic[A]):
     that nobody was asked for.
     """
 
-    __slots__ = ("asked", "authors", "buffer", "free", "index", "missing", "owner")
+    __slots__ = ("asked", "authors", "buffer", "free", "index", "missing", "owner", "view")
 
     def __init__(self, index: int, buffer: bytearray, padding: int = 0) -> None:
         """Take a buffer of the piece's size; whatever is in it is overwritten.
@@ -31,6 +31,7 @@ class Assembly(Generic[A]):
         wanted = -(-(len(buffer) - padding) // BLOCK_BYTES)
         self.index = index
         self.buffer = buffer
+        self.view = memoryview(buffer)
         self.missing = wanted
         self.free = list(range(wanted - 1, -1, -1))
         buffer[wanted * BLOCK_BYTES :] = bytes(max(0, len(buffer) - wanted * BLOCK_BYTES))
@@ -57,6 +58,15 @@ class Assembly(Generic[A]):
         if self.authors[block] is not None:
             return None
         buffer[start:stop] = data
+        return self.mark(block, author)
+
+    def mark(self, block: int, author: A) -> Sequence[A] | None:
+        """Say that a block's data is in `buffer`; returns the others that were asked for it.
+
+        None if somebody gave it before.
+        """
+        if self.authors[block] is not None:
+            return None
         self.authors[block] = author
         self.missing -= 1
         asked = self.asked[block]

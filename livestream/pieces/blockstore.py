@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from livestream.pieces.pieceset import PieceSet
+from livestream.wire.image import PieceImage
 
 __all__ = ["BlockStore"]
 
@@ -12,7 +13,7 @@ __all__ = ["BlockStore"]
 class BlockStore(ABC):
     """Keeps pieces on something slow. Results come later, to the swarm, from whoever drives it.
 
-    Invariant: what `view` returns was verified.
+    Invariant: what `image` returns was verified.
     """
 
     held: PieceSet
@@ -40,5 +41,5 @@ class BlockStore(ABC):
         """Fetch a held piece into memory; `BlockSwarm.on_loaded` follows."""
 
     @abstractmethod
-    def view(self, index: int) -> memoryview | None:
+    def image(self, index: int) -> PieceImage | None:
         """Return a held piece if it is in memory."""

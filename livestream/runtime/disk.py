@@ -18,6 +18,7 @@ from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.hashing import HashVerifier
 from livestream.torrent.metainfo import Metainfo
+from livestream.wire.image import PieceImage
 
 __all__ = ["DiskEvents", "DiskStore"]
 
@@ -67,7 +68,7 @@ class DiskStore(BlockStore):
         self._is_read_only = is_read_only
         self._in_flight = 0
         self._pending: dict[Future[None], None] = {}
-        self._cache: OrderedDict[int, memoryview] = OrderedDict()
+        self._cache: OrderedDict[int, PieceImage] = OrderedDict()
         self._cached_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -150,12 +151,12 @@ class DiskStore(BlockStore):
         """Read a held piece into memory, in a thread."""
         self._start(self._load, index)
 
-    def view(self, index: int) -> memoryview | None:
+    def image(self, index: int) -> PieceImage | None:
         """Return a held piece if it is in memory."""
-        view = self._cache.get(index)
-        if view is not None:
+        image = self._cache.get(index)
+        if image is not None:
             self._cache.move_to_end(index)
-        return view
+        return image
 
     # In threads
 
@@ -178,11 +179,13 @@ class DiskStore(BlockStore):
         self._report(self._on_kept, index, len(buffer), is_genuine)
 
     def _load(self, index: int) -> None:
+        image = PieceImage(index, self.metainfo.piece_size(index))
+        start = index * self.metainfo.piece_length
         try:
-            data = self._read(index)
+            is_there = self._files.read_into(start, image.places())
         except DiskError:
-            data = None
-        self._report(self._on_loaded, index, data)
+            is_there = False
+        self._report(self._on_loaded, index, image if is_there else None)
 
     def _save(self, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         self._files.sync()
@@ -209,12 +212,13 @@ class DiskStore(BlockStore):
         self._in_flight -= size
         self.events.on_disk_error(index, error)
 
-    def _on_loaded(self, index: int, data: bytearray | None) -> None:
-        if data is None:
+    def _on_loaded(self, index: int, image: PieceImage | None) -> None:
+        if image is None:
             self.held.discard(index)  # The file is gone or cut: what is not there is not served.
         else:
-            self._cache[index] = memoryview(data).toreadonly()
-            self._cached_bytes += len(data)
+            replaced = self._cache.pop(index, None)
+            self._cached_bytes += len(image) - (len(replaced) if replaced is not None else 0)
+            self._cache[index] = image
             while self._cached_bytes > CACHE_MAX and len(self._cache) > 1:
                 _, oldest = self._cache.popitem(last=False)
                 self._cached_bytes -= len(oldest)

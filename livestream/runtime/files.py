@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition
@@ -20,6 +20,7 @@ OPEN_MAX: Final = 128  # Descriptors of one torrent; one of 100,000 files must w
 FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 FILE_MODE: Final = 0o644
+VIEWS_MAX: Final = 512  # Places in one system call; Linux takes 1,024.
 PARTS: Final = -1  # The number of the part file among the files.
 
 
@@ -79,22 +80,36 @@ class FileSet:
             DiskError: the disk fails.
         """
         buffer = bytearray(length)
-        at = 0
-        for span in self._metainfo.spans(start, length):
-            view = memoryview(buffer)[at : at + span.length]
-            at += span.length
+        return buffer if self.read_into(start, [memoryview(buffer)]) else None
+
+    def read_into(self, start: int, places: Sequence[memoryview]) -> bool:
+        """Read bytes of the torrent to where they belong; what is padding is left as it is.
+
+        Returns:
+            False where a file is missing or too short.
+
+        Raises:
+            DiskError: the disk fails.
+        """
+        queue = deque(places)
+        for span in self._metainfo.spans(start, sum(map(len, places))):
+            views = _take(queue, span.length)
             if self._metainfo.files[span.file].is_padding:
                 continue
             number, offset = self._place(span.file, span.start)
             try:
                 with self._using(number, is_writing=False) as descriptor:
-                    if os.preadv(descriptor, [view], offset) != span.length:
-                        return None
+                    for at in range(0, len(views), VIEWS_MAX):
+                        batch = views[at : at + VIEWS_MAX]
+                        size = sum(map(len, batch))
+                        if os.preadv(descriptor, batch, offset) != size:
+                            return False
+                        offset += size
             except FileNotFoundError:
-                return None
+                return False
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
-        return buffer
+        return True
 
     def write(self, start: int, data: bytes | bytearray) -> None:
         """Write bytes of the torrent. Raises DiskError."""
@@ -207,6 +222,19 @@ class FileSet:
         if is_writing and os.fstat(descriptor).st_size < length:
             os.ftruncate(descriptor, length)  # Sparse: bytes come in any order.
         return descriptor
+
+
+def _take(queue: deque[memoryview], length: int) -> list[memoryview]:
+    """Take places of so many bytes off a queue; the last one is cut if need be."""
+    taken = []
+    while length:
+        place = queue.popleft()
+        if len(place) > length:
+            queue.appendleft(place[length:])
+            place = place[:length]
+        taken.append(place)
+        length -= len(place)
+    return taken
 
 
 def _make_folder(name: str, folder: int) -> None:

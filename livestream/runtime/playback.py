@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Final
 
 from livestream.errors import DiskError, NotFoundError
 from livestream.runtime.torrents import PieceWatcher, Torrent
 from livestream.torrent.metainfo import FileEntry
 from livestream.torrent.readahead import ReadAhead, Reader
+from livestream.wire.image import PieceImage
 
 __all__ = ["Playback"]
+
+PART_BYTES: Final = 256 * 1024
 
 
 class Playback(PieceWatcher):
@@ -32,8 +36,8 @@ class Playback(PieceWatcher):
             raise NotFoundError(f"{self.torrent.metainfo.name}: file {number} is not downloaded.")
         return files[number]
 
-    async def read(self, start: int, stop: int) -> AsyncGenerator[memoryview, None]:
-        """Yield bytes [start, stop) of the torrent, a piece at a time, as they come.
+    async def read(self, start: int, stop: int) -> AsyncGenerator[bytes, None]:
+        """Yield bytes [start, stop) of the torrent, as they come.
 
         Raises:
             DiskError: a piece was lost after it had been here.
@@ -45,11 +49,12 @@ class Playback(PieceWatcher):
         try:
             while reader.position < stop:
                 index = reader.position // length
-                view = await self._piece(index)
-                at = reader.position - index * length
-                part = view[at : min(len(view), stop - index * length)]
-                yield part
-                reader.position += len(part)
+                image = await self._piece(index)
+                end = min(image.size, stop - index * length)
+                while (at := reader.position - index * length) < end:
+                    part = image.data(at, min(at + PART_BYTES, end))
+                    yield part
+                    reader.position += len(part)
                 self._tell_swarm()
         finally:
             self._ahead.remove(reader)
@@ -67,9 +72,9 @@ class Playback(PieceWatcher):
 
     # Helpers
 
-    async def _piece(self, index: int) -> memoryview:
+    async def _piece(self, index: int) -> PieceImage:
         store = self.torrent.store
-        while (view := store.view(index)) is None:
+        while (image := store.image(index)) is None:
             news = asyncio.get_running_loop().create_future()
             self._waiting.setdefault(index, []).append(news)
             was_held = index in store.held
@@ -78,7 +83,7 @@ class Playback(PieceWatcher):
             await news
             if was_held and index not in store.held:
                 raise DiskError(f"Piece {index} is gone from the disk.")
-        return view
+        return image
 
     def _wake(self, index: int) -> None:
         for news in self._waiting.pop(index, ()):

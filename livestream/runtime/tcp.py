@@ -157,25 +157,26 @@ class TcpDriver:
         for _ in range(READS_MAX):
             if sock is None or stream.state is not ConnectionState.CONNECTED:
                 return
-            space = stream.get_buffer()
-            size = len(space)
+            spaces = stream.spaces()
             try:
-                count = sock.recv_into(space)
+                if len(spaces) == 1:
+                    count = sock.recv_into(spaces[0])
+                else:
+                    count = sock.recvmsg_into(spaces)[0]
             except (BlockingIOError, InterruptedError):
+                stream.filled(0, self._clock.now())
                 return
             except OSError as error:
                 self._lose(stream, error.strerror or str(error))
                 return
-            finally:
-                space.release()
             if not count:
                 self._lose(stream, "hung up")
                 return
             self.bytes_in += count
-            stream.buffer_updated(count, self._clock.now())
+            stream.filled(count, self._clock.now())
             self._on_activity()
             stream.rewind()
-            if count < size:
+            if count < sum(map(len, spaces)):
                 return
 
     def _write(self, stream: Stream) -> None:

@@ -21,9 +21,15 @@ from livestream.swarm.peer import Peer
 from livestream.swarm.requests import Requests
 from livestream.swarm.serving import ServingOrder
 from livestream.swarm.swarm import Swarm
-from livestream.transport.connection import Connection
+from livestream.transport.connection import (
+    BlocksPlaced,
+    BlocksReceived,
+    Connection,
+    RequestsReceived,
+)
 from livestream.wire.bencode import Value
 from livestream.wire.hashes import HashRequest
+from livestream.wire.image import PieceImage
 from livestream.wire.messages import (
     AllowedFast,
     Bitfield,
@@ -182,27 +188,48 @@ class BlockSwarm(Swarm):
 
     # Driving, for the node
 
-    def receive_blocks(
-        self, peer: Peer, blocks: Sequence[tuple[int, int, memoryview]], now: int
+    def receive_run(
+        self, peer: Peer, run: BlocksPlaced | BlocksReceived | RequestsReceived, now: int
     ) -> None:
-        """Take blocks."""
+        """Take blocks or requests. A peer that breaks the protocol is dropped."""
         peer.heard_at = now
         if not isinstance(peer, BlockPeer) or peer not in self.ready:
             return
+        if isinstance(run, RequestsReceived):
+            try:
+                for request in run.requests:
+                    self._on_request(peer, *request)
+            except ProtocolError as error:
+                self.stats.message_errors += 1
+                self.drop(peer, str(error), now)
+            return
+        if isinstance(run, BlocksPlaced):
+            before = peer.bytes_in
+            extra = self._requests.receive_placed(peer, run.blocks)
+            self.stats.payload_bytes += peer.bytes_in - before
+        else:
+            extra = self._receive_blocks(peer, run.blocks)
+        for other, block in extra:
+            other.send(Cancel(*block))
+        if peer.blocks_wasted > WASTED_MAX + peer.bytes_in // BLOCK_BYTES:
+            self.drop(peer, "sends what nobody asked for", now)
+            return
+        peer.on_blocks(len(run.blocks), now)
+        if len(peer.owed) <= peer.depth * 3 // 4:
+            self._fill(peer, now)
+
+    def _receive_blocks(
+        self, peer: BlockPeer, blocks: Sequence[tuple[int, int, memoryview]]
+    ) -> list[tuple[BlockPeer, tuple[int, int, int]]]:
+        extra = []
         for index, begin, data in blocks:
             self.stats.payload_bytes += len(data)
             others = self._requests.receive(peer, index, begin, data)
             if others is None:
                 self.stats.pieces_duplicate += 1
-                continue
-            for other in others:
-                other.send(Cancel(index, begin, len(data)))
-        if peer.blocks_wasted > WASTED_MAX + peer.bytes_in // BLOCK_BYTES:
-            self.drop(peer, "sends what nobody asked for", now)
-            return
-        peer.on_blocks(len(blocks), now)
-        if len(peer.owed) <= peer.depth * 3 // 4:
-            self._fill(peer, now)
+            else:
+                extra += [(other, (index, begin, len(data))) for other in others]
+        return extra
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
@@ -295,7 +322,7 @@ class BlockSwarm(Swarm):
         if isinstance(message, Have):
             self._on_have(peer, message.index, now)
         elif isinstance(message, Request):
-            self._on_request(peer, message)
+            self._on_request(peer, message.index, message.begin, message.length)
         elif isinstance(message, (Choke, Unchoke, AllowedFast, Reject)):
             self._on_permission(peer, message, now)
         elif isinstance(message, (Interested, NotInterested)):
@@ -355,8 +382,7 @@ class BlockSwarm(Swarm):
         elif self._choker.on_interested(peer, now):
             self._set_choked(peer, is_choked=False, now=now)
 
-    def _on_request(self, peer: BlockPeer, message: Request) -> None:
-        index, begin, length = message.index, message.begin, message.length
+    def _on_request(self, peer: BlockPeer, index: int, begin: int, length: int) -> None:
         is_sound = (
             index < len(self.store.held)
             and 0 < length <= BLOCK_LENGTH_MAX
@@ -386,23 +412,48 @@ class BlockSwarm(Swarm):
     def _serve(self, peer: BlockPeer) -> int:
         """Queue up to a batch of blocks on the connection; returns their bytes."""
         sent = 0
-        send_block = peer.connection.send_block
-        for _ in range(min(self._batch(), len(peer.asked_of_us))):
-            index, begin, length = block = next(iter(peer.asked_of_us))
-            view = self.store.view(index)
-            if view is None:
-                if index not in self._loading:
-                    self._loading[index] = None
-                    self.store.load(index)
+        queue = peer.asked_of_us
+        room = self._batch()
+        while queue and room > 0:
+            index, begin, length = next(iter(queue))
+            image = self.store.image(index)
+            if image is None:
+                self._load(index)
                 break
-            del peer.asked_of_us[block]
             if index != peer.serving:
                 self._order.on_begun(peer, index)
-            send_block(index, begin, view[begin : begin + length])
-            sent += length
+            first, odd = divmod(begin, BLOCK_BYTES)
+            if odd or length != image.block_length(first):
+                del queue[index, begin, length]
+                data = memoryview(image.data(begin, begin + length))
+                peer.connection.send_block(index, begin, data)
+                sent += length
+                room -= 1
+                continue
+            count = self._take_run(peer, image, first, room)
+            peer.connection.send_blocks(image, first, count)
+            sent += min(count * BLOCK_BYTES, image.size - begin)
+            room -= count
         peer.count_out(sent)
         self.stats.stream_bytes_out += sent
         return sent
+
+    def _take_run(self, peer: BlockPeer, image: PieceImage, first: int, room: int) -> int:
+        """Take the blocks that a peer asked for from `first` on in a piece; returns how many."""
+        queue = peer.asked_of_us
+        index, last = image.index, min(first + room, image.count)
+        block = first
+        while block < last:
+            key = (index, block * BLOCK_BYTES, image.block_length(block))
+            if queue.pop(key, self) is self:
+                break
+            block += 1
+        return block - first
+
+    def _load(self, index: int) -> None:
+        if index not in self._loading:
+            self._loading[index] = None
+            self.store.load(index)
 
     def _batch(self) -> int:
         """Blocks to hand over at once: under a cap few, so that cancels are in time."""
@@ -457,6 +508,7 @@ class BlockSwarm(Swarm):
         if self._requests.cancels:
             self._send_cancels()
         if blocks:
+            peer.connection.expect(self._requests.places(peer, blocks))
             peer.connection.send_many(requests_to_bytes(blocks))
 
     def _send_cancels(self) -> None:

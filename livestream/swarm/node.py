@@ -13,11 +13,13 @@ from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import (
+    BlocksPlaced,
     BlocksReceived,
     Connected,
     Connection,
     Disconnected,
     MessageReceived,
+    RequestsReceived,
 )
 from livestream.transport.endpoint import ConnectionEvent, Endpoint
 from livestream.transport.streams import StreamEndpoint
@@ -190,10 +192,10 @@ class Node(Machine):
 
     def _handle_report(self, report: ConnectionEvent, now: int) -> None:
         connection, event = report.connection, report.event
-        if isinstance(event, BlocksReceived):
+        if isinstance(event, (BlocksPlaced, BlocksReceived, RequestsReceived)):
             known = self._peers.get(connection)
             if known is not None:
-                known[0].receive_blocks(known[1], event.blocks, now)
+                known[0].receive_run(known[1], event, now)
         elif isinstance(event, MessageReceived):
             self._on_message(connection, event.data, now)
         elif isinstance(event, Connected):

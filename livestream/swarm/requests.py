@@ -163,9 +163,51 @@ class Requests:
         peer.bytes_in_round += size
         for other in others:
             other.owed.pop((index, block), None)
+            other.connection.forget(index, begin)
         if not assembly.missing:
             self._finish(assembly)
         return others
+
+    def receive_placed(
+        self, peer: BlockPeer, blocks: Sequence[tuple[int, int]]
+    ) -> list[tuple[BlockPeer, tuple[int, int, int]]]:
+        """Take blocks, (piece, begin), that were read to their `places`.
+
+        Returns:
+            Who else was asked for which (piece, begin, length).
+        """
+        extra = []
+        owed = peer.owed
+        taken = 0
+        for index, begin in blocks:
+            block = begin // BLOCK_BYTES
+            assembly = self._begun.get(index)
+            was_asked = owed.pop((index, block), None) is not None
+            others = assembly.mark(block, peer) if was_asked and assembly is not None else None
+            if assembly is None or others is None:
+                self.blocks_wasted += 1
+                peer.blocks_wasted += 1
+                continue
+            length = assembly.block_length(block)
+            taken += length
+            for other in others:
+                other.owed.pop((index, block), None)
+                extra.append((other, (index, begin, length)))
+            if not assembly.missing:
+                self._finish(assembly)
+        peer.bytes_in += taken
+        peer.bytes_in_round += taken
+        return extra
+
+    def places(
+        self, peer: BlockPeer, blocks: Sequence[tuple[int, int, int]]
+    ) -> list[tuple[int, int, memoryview]]:
+        """Return (piece, begin, place) of the blocks in pieces that this peer has to itself."""
+        return [
+            (index, begin, assembly.view[begin : begin + length])
+            for index, begin, length in blocks
+            if (assembly := self._begun[index]).owner is peer
+        ]
 
     def on_reject(self, peer: BlockPeer, index: int, begin: int) -> None:
         """A peer will not give a block."""
@@ -308,7 +350,13 @@ class Requests:
 
         A piece that was forged once is not shared again: its next copy is to have one author.
         """
-        is_quick = peer.rate_in * WHOLE_PIECE_US / SECOND >= len(assembly.buffer)
+        size = len(assembly.buffer)
+        is_new = (
+            not peer.rate_in
+        )  # Rates are known after a second; who gave a piece by then is quick.
+        is_quick = peer.rate_in * WHOLE_PIECE_US / SECOND >= size or (
+            is_new and peer.bytes_in >= size
+        )
         if is_quick or assembly.index in self._suspects:
             assembly.owner = peer
             peer.own.append(assembly)
@@ -317,6 +365,7 @@ class Requests:
         if assembly.owner is peer:
             assembly.owner = None
             peer.own.remove(assembly)
+            peer.connection.forget(assembly.index)
 
     def _book(
         self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int, now: int
@@ -364,6 +413,7 @@ class Requests:
     def _take_back(self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int) -> None:
         del peer.owed[assembly.index, block]
         assembly.release(block, peer)
+        peer.connection.forget(assembly.index, block * BLOCK_BYTES)
         peer.on_cancelled(assembly.index, block)
         peer.blocks_wasted -= 1  # It may come all the same, and is our fault then.
         place = assembly.index, block * BLOCK_BYTES, assembly.block_length(block)

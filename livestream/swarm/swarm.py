@@ -20,9 +20,14 @@ from livestream.swarm.candidates import Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
 from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
-from livestream.transport.connection import Connection
+from livestream.transport.connection import (
+    BlocksPlaced,
+    BlocksReceived,
+    Connection,
+    RequestsReceived,
+)
 from livestream.wire import bencode, messages
-from livestream.wire.messages import Extended, Handshake, Message, Piece
+from livestream.wire.messages import Extended, Handshake, Message, Piece, Request
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
 
@@ -210,12 +215,16 @@ class Swarm(ABC):
     def next_upload(self, now: int) -> bool:
         """Hand what is most urgent to its connection; False when there is nothing to send."""
 
-    def receive_blocks(
-        self, peer: Peer, blocks: Sequence[tuple[int, int, memoryview]], now: int
+    def receive_run(
+        self, peer: Peer, run: BlocksPlaced | BlocksReceived | RequestsReceived, now: int
     ) -> None:
-        """Take blocks that a transport has parsed already."""
-        for index, begin, data in blocks:
-            self.receive_message(peer, Piece(index, begin, bytes(data)).to_bytes(), now)
+        """Take messages that a transport has parsed already. Raises nothing."""
+        if isinstance(run, BlocksReceived):
+            for index, begin, data in run.blocks:
+                self.receive_message(peer, Piece(index, begin, bytes(data)).to_bytes(), now)
+        elif isinstance(run, RequestsReceived):
+            for request in run.requests:
+                self.receive_message(peer, Request(*request).to_bytes(), now)
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""

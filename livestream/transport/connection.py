@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from livestream.machine import Address, Event, Machine
+from livestream.wire.image import BLOCK_BYTES, PieceImage
 from livestream.wire.messages import Piece
 
 __all__ = [
+    "BlocksPlaced",
     "BlocksReceived",
     "Connected",
     "Connection",
     "ConnectionState",
     "Disconnected",
     "MessageReceived",
+    "RequestsReceived",
 ]
 
 
@@ -49,6 +52,22 @@ class BlocksReceived(Event):
 
     blocks: list[tuple[int, int, memoryview]]
     "(piece, begin, data); the data is good until more is received."
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksPlaced(Event):
+    """Expected blocks that came, and are where they belong already."""
+
+    blocks: list[tuple[int, int]]
+    "(piece, begin)."
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsReceived(Event):
+    """Requests for blocks, in the order in which they came (BEP 3)."""
+
+    requests: list[tuple[int, int, int]]
+    "(piece, begin, length)."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +107,23 @@ class Connection(Machine):
     def send_block(self, index: int, begin: int, data: memoryview) -> None:
         """Queue a block of a piece, in order. A transport that can, does not copy it."""
         self.send(Piece(index, begin, bytes(data)).to_bytes())
+
+    def send_blocks(self, image: PieceImage, first: int, count: int) -> None:
+        """Queue a run of whole blocks of a piece. A transport that can, copies nothing."""
+        for block in range(first, first + count):
+            begin = block * BLOCK_BYTES
+            data = image.data(begin, begin + image.block_length(block))
+            self.send_block(image.index, begin, memoryview(data))
+
+    def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
+        """Let these blocks, (piece, begin, place), be read straight to their places.
+
+        Until they are forgotten nobody else writes there. A transport may as well report them in
+        `BlocksReceived`, and leave the places alone.
+        """
+
+    def forget(self, index: int, begin: int | None = None) -> None:
+        """Do not touch the place of this block any more, or of any block of this piece."""
 
     @abstractmethod
     def reserve(self, rate_bps: int) -> None:

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from struct import Struct
 from typing import Final
 
+from livestream.errors import MessageDecodeError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
 from livestream.transport.connection import (
-    BlocksReceived,
     Connected,
     Connection,
     ConnectionState,
     Disconnected,
-    MessageReceived,
 )
-from livestream.wire.messages import HANDSHAKE_SIZE, MESSAGE_BYTES_MAX
+from livestream.transport.inbound import Inbound
+from livestream.wire.image import BLOCK_HEADER, LENGTH_OVERHEAD, PIECE_ID, PieceImage
 
 __all__ = ["Stream"]
 
-BUFFER_BYTES: Final = 256 * 1024  # Read at once: sixteen blocks.
-GREETING_BUFFER_BYTES: Final = 4 * 1024  # Until the handshake: callers cost little.
-PIECE_ID: Final = 7
-PIECE_HEADER: Final = Struct("!IBII")  # Length, id, index, begin.
-PIECE_HEADER_SIZE: Final = 9  # Of a piece message, without its length prefix.
 TAIL_BYTES_MAX: Final = 16 * 1024  # Small messages are joined up to this.
 BATCH_BUFFERS: Final = 128
 BATCH_BYTES: Final = 1 << 20
@@ -36,12 +30,12 @@ BACKLOG_MAX: Final = 8 << 20
 
 
 class Stream(Connection):
-    """One TCP connection's messages. Bytes are read into its own buffer and parsed in place.
+    """One TCP connection's messages: what comes is read and parsed in place (`Inbound`).
 
-    A `BlocksReceived` event refers to that buffer, so events are taken before the next read.
+    A `BlocksReceived` event refers to the read buffer, so events are taken before the next read.
 
-    Invariant: `_buffer[_start:_end]` is the unfinished message, at most MESSAGE_BYTES_MAX; the
-    first thing each way is a handshake, which has no length prefix.
+    Invariant: the first thing each way is a handshake, which has no length prefix; `_backlog`
+    counts the bytes in `_out`.
     """
 
     def __init__(
@@ -53,10 +47,7 @@ class Stream(Connection):
         self.rtt_measured_us: int | None = None
         "For the driver to set, from what the kernel says."
         self._on_change = on_change
-        self._buffer = bytearray(GREETING_BUFFER_BYTES)
-        self._start = 0
-        self._end = 0
-        self._has_handshake = False
+        self._inbound = Inbound()
         self._out: deque[bytes | bytearray | memoryview] = deque()
         self._tail: bytearray | None = None
         self._backlog = 0
@@ -77,27 +68,35 @@ class Stream(Connection):
         """The socket is gone."""
         self._finish(reason, is_local=False)
 
-    def get_buffer(self) -> memoryview:
-        """Return where the next bytes go; never empty."""
-        if self._end == len(self._buffer):
-            self._make_space()
-        return memoryview(self._buffer)[self._end :]
+    def spaces(self) -> list[memoryview]:
+        """Return where the next bytes go, in order; never nothing."""
+        return self._inbound.spaces()
 
-    def buffer_updated(self, count: int, now: int) -> None:
-        """Parse what came in."""
-        self._end += count
-        if self.state is ConnectionState.CONNECTED:
-            self._parse(now)
+    def filled(self, count: int, now: int) -> None:
+        """Parse so many more bytes in `spaces`."""
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        try:
+            self._events += self._inbound.filled(count)
+        except MessageDecodeError as error:
+            self._finish(str(error), is_local=True)
+            return
+        self._on_change(self)
+
+    def rewind(self) -> None:
+        """Make room for more; call when all events were taken."""
+        self._inbound.rewind()
 
     def receive_data(self, data: bytes | memoryview, now: int) -> None:
         """Take bytes from wherever they are; for drivers that have them already."""
         view = memoryview(data)
         while view and self.state is ConnectionState.CONNECTED:
-            space = self.get_buffer()
-            count = min(len(space), len(view))
-            space[:count] = view[:count]
-            space.release()
-            self.buffer_updated(count, now)
+            count = 0
+            for space in self.spaces():
+                part = view[count : count + len(space)]
+                space[: len(part)] = part
+                count += len(part)
+            self.filled(count, now)
             view = view[count:]
 
     def buffers_to_send(self) -> Sequence[bytes | bytearray | memoryview]:
@@ -149,12 +148,33 @@ class Stream(Connection):
         if self.state is ConnectionState.CLOSED:
             return
         size = len(data)
-        self._append(PIECE_HEADER.pack(PIECE_HEADER_SIZE + size, PIECE_ID, index, begin))
+        self._append(BLOCK_HEADER.pack(LENGTH_OVERHEAD + size, PIECE_ID, index, begin))
         if not self._out:
             return  # That was too much.
         self._out.append(data)
         self._tail = None
         self._backlog += size
+
+    def send_blocks(self, image: PieceImage, first: int, count: int) -> None:
+        """Queue a run of piece messages as one slice of the piece's image."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        messages = image.messages(first, count)
+        self._out.append(messages)
+        self._tail = None
+        self._backlog += len(messages)
+        self._on_change(self)
+
+    def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
+        """Read these blocks to their places."""
+        self._inbound.expect(blocks)
+
+    def forget(self, index: int, begin: int | None = None) -> None:
+        """Do not touch the place of this block any more, or of any block of this piece."""
+        if begin is None:
+            self._inbound.forget_piece(index)
+        else:
+            self._inbound.forget(index, begin)
 
     def reserve(self, rate_bps: int) -> None:
         """Nothing to do: congestion control is the kernel's."""
@@ -220,56 +240,6 @@ class Stream(Connection):
         self._on_change(self)
         if self._backlog > BACKLOG_MAX:
             self._finish("does not read what it asks for", is_local=True)
-
-    def _make_space(self) -> None:
-        """The buffer is full: take another, large enough for the message that did not fit."""
-        grown = bytearray(max(BUFFER_BYTES, 2 * (self._end - self._start)))
-        grown[: self._end - self._start] = memoryview(self._buffer)[self._start : self._end]
-        self._end -= self._start
-        self._start = 0
-        self._buffer = grown
-
-    def _parse(self, now: int) -> None:
-        buffer, position, end = self._buffer, self._start, self._end
-        if not self._has_handshake:
-            if end - position < HANDSHAKE_SIZE:
-                return
-            self._has_handshake = True
-            self._events.append(
-                MessageReceived(bytes(buffer[position : position + HANDSHAKE_SIZE]))
-            )
-            position += HANDSHAKE_SIZE
-        view = memoryview(buffer)
-        blocks: list[tuple[int, int, memoryview]] = []
-        while end - position >= 4:
-            length = int.from_bytes(view[position : position + 4], "big")
-            stop = position + 4 + length
-            if length > MESSAGE_BYTES_MAX:
-                self._finish(f"a message of {length} bytes", is_local=True)
-                return
-            if stop > end:
-                break
-            if length > PIECE_HEADER_SIZE and buffer[position + 4] == PIECE_ID:
-                _, _, index, begin = PIECE_HEADER.unpack_from(buffer, position)
-                data = view[position + 4 + PIECE_HEADER_SIZE : stop]
-                blocks.append((index, begin, data))
-            elif length:
-                if blocks:
-                    self._events.append(BlocksReceived(blocks))
-                    blocks = []
-                self._events.append(MessageReceived(bytes(view[position + 4 : stop])))
-            position = stop
-        if blocks:
-            self._events.append(BlocksReceived(blocks))
-        self._start = position
-        self._on_change(self)
-
-    def rewind(self) -> None:
-        """Move the unfinished message to the front; call when all events were taken."""
-        rest = self._end - self._start
-        if self._start:
-            self._buffer[:rest] = self._buffer[self._start : self._end]
-            self._start, self._end = 0, rest
 
     def _report(self, event: Event) -> None:
         self._events.append(event)

@@ -108,9 +108,9 @@ def test_pieces_become_the_files_and_forged_ones_do_not(
         assert store.held.is_full
         store.load(1)
         await events.until(lambda: events.loaded == [1])
-        view = store.view(1)
-        assert view is not None
-        assert bytes(view) == list(pieces(metainfo, shared.parent))[1]
+        image = store.image(1)
+        assert image is not None
+        assert image.data(0, image.size) == list(pieces(metainfo, shared.parent))[1]
 
     with_store(metainfo, tmp_path / "out", None, work)
     assert contents(tmp_path / "out" / "many") == contents(shared)
@@ -205,7 +205,7 @@ def test_a_file_cut_short_behind_our_back_is_no_longer_held(tmp_path: Path, shar
         os.truncate(tmp_path / "out" / "many" / "a.bin", 10)
         store.load(2)
         await events.until(lambda: events.loaded == [2])
-        assert store.view(2) is None
+        assert store.image(2) is None
         assert 2 not in store.held
 
     with_store(metainfo, tmp_path / "out", None, work)

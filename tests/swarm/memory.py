@@ -8,6 +8,7 @@ from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.transport.connection import Connection, ConnectionState
+from livestream.wire.image import PieceImage
 
 BLOCKS = 4
 PIECE_BYTES = BLOCKS * BLOCK_BYTES
@@ -38,8 +39,8 @@ class MemoryStore(BlockStore):
     def load(self, index: int) -> None:
         """Everything is in memory."""
 
-    def view(self, index: int) -> memoryview | None:
-        return memoryview(bytes(PIECE_BYTES)) if index in self.held else None
+    def image(self, index: int) -> PieceImage | None:
+        return PieceImage(index, PIECE_BYTES) if index in self.held else None
 
 
 class QuietConnection(Connection):

@@ -16,7 +16,6 @@ from viewer.web.server import HEADERS, Page
 
 __all__ = ["TorrentPage", "TorrentView"]
 
-WRITE_BYTES: Final = 256 * 1024
 READERS_MAX: Final = 32  # A player opens a few; each holds a piece in memory.
 
 
@@ -103,8 +102,7 @@ class TorrentPage(Page):
         with suppress(ConnectionError, DiskError):
             async with aclosing(playback.read(start, stop)) as parts:
                 async for part in parts:
-                    for at in range(0, len(part), WRITE_BYTES):
-                        await response.write(part[at : at + WRITE_BYTES])
+                    await response.write(part)
 
 
 def _range(request: web.Request, length: int) -> tuple[int, int, bool]:
