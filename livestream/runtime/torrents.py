@@ -350,13 +350,21 @@ class TorrentSession:
         """Stop every torrent, say goodbye, and go."""
         await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
         self.node.close("done", self.clock.now())
-        self.pump()
+        self._pump()
         await self.web.close()
         self.udp.close()
         self.tcp.close()
 
     def pump(self) -> None:
+        """Carry out what the node wants, once in this turn of the loop, whoever asked for it."""
+        if self._pump_again is None:
+            self._pump_again = asyncio.get_running_loop().call_soon(self._pump)
+
+    def _pump(self) -> None:
         """Carry out what the node wants until it wants nothing, or for a fair while."""
+        if self._pump_again is not None:
+            self._pump_again.cancel()
+            self._pump_again = None
         if self._is_pumping:
             return
         self._is_pumping = True
@@ -368,11 +376,6 @@ class TorrentSession:
                     return
         finally:
             self._is_pumping = False
-        if self._pump_again is None:
-            self._pump_again = asyncio.get_running_loop().call_soon(self._on_turn)
-
-    def _on_turn(self) -> None:
-        self._pump_again = None
         self.pump()
 
     def _on_bytes(self) -> None:

@@ -79,6 +79,7 @@ class UdpDriver:
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: int | None = None
         self._waiting: deque[Train] = deque()
         self._failure: asyncio.Future[None] | None = None
         self._is_draining = False
@@ -116,7 +117,7 @@ class UdpDriver:
         """Stop, without a word to anyone."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+            self._timer = self._timer_at = None
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
@@ -145,20 +146,26 @@ class UdpDriver:
         now = self._clock.now()
         for train in self._machine.trains_to_send(now):
             self._send(train)
+        was_told = False
         while (event := self._machine.next_event()) is not None:
             self._on_event(event)
-        for train in self._machine.trains_to_send(now):
-            self._send(train)
+            was_told = True
+        if was_told:
+            for train in self._machine.trains_to_send(now):
+                self._send(train)
+        timer = self._machine.get_timer()
+        if timer == self._timer_at:
+            return
+        self._timer_at = timer
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        timer = self._machine.get_timer()
         if timer is not None and self._loop is not None:
             delay_s = max(0, timer - self._clock.now()) / 1e6
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         try:
             self._machine.handle_timer(self._clock.now())
         except Exception as error:

@@ -188,7 +188,7 @@ class Requests:
                 self.blocks_wasted += 1
                 peer.blocks_wasted += 1
                 continue
-            length = assembly.block_length(block)
+            length = min(BLOCK_BYTES, len(assembly.buffer) - begin)
             taken += length
             for other in others:
                 other.owed.pop((index, block), None)

@@ -14,6 +14,7 @@ from livestream.pieces.pieceset import PieceSet
 __all__ = ["RarestFirst"]
 
 RANDOM_FIRST: Final = 4  # Pieces; to have something to trade soon (Cohen 2003).
+SHORTLIST: Final = 32  # Choices made at once; any news of who has what makes them void.
 TIE_BITS: Final = 16  # Random bits below each availability, so that ties fall anywhere.
 
 
@@ -39,11 +40,15 @@ class RarestFirst(PiecePicker):
             [rng.getrandbits(TIE_BITS) for _ in range(count)], dtype=np.int32
         )
         self._rng = rng
+        self._shortlist: list[int] = []
+        "The next choices among `_shortlisted`, last first, as long as nobody's pieces change."
+        self._shortlisted: PieceSet | None = None
 
     # What the peers have
 
     def add_peer(self, pieces: PieceSet) -> None:
         """Count a peer's pieces in."""
+        self._shortlisted = None
         if pieces.is_full:
             self.seeds += 1
         else:
@@ -51,6 +56,7 @@ class RarestFirst(PiecePicker):
 
     def remove_peer(self, pieces: PieceSet) -> None:
         """Count a peer's pieces out."""
+        self._shortlisted = None
         if pieces.is_full:
             self.seeds -= 1
         else:
@@ -58,6 +64,7 @@ class RarestFirst(PiecePicker):
 
     def add_piece(self, pieces: PieceSet, index: int) -> None:
         """Count one piece that a peer has just announced: `pieces` has it already."""
+        self._shortlisted = None
         if pieces.is_full:
             self._availability -= pieces.flags
             self._availability[index] += 1
@@ -73,6 +80,11 @@ class RarestFirst(PiecePicker):
 
     def choose(self, pieces: PieceSet) -> int | None:
         """Return the piece to begin with a peer that has `pieces`, or None, and close it."""
+        if pieces is self._shortlisted:
+            while self._shortlist:
+                index = self._shortlist.pop()
+                if self.open[index]:
+                    return self.begin(index)
         candidates = np.flatnonzero(self.open & pieces.flags)
         if not len(candidates):
             return None
@@ -83,7 +95,12 @@ class RarestFirst(PiecePicker):
         ranks = (self._availability[candidates].astype(np.int64) << TIE_BITS) + self._tie[
             candidates
         ]
-        return self.begin(int(candidates[int(ranks.argmin())]))
+        count = min(SHORTLIST, len(ranks))
+        best = np.argpartition(ranks, count - 1)[:count]
+        best = best[np.argsort(-ranks[best], kind="stable")]
+        self._shortlist = candidates[best].tolist()
+        self._shortlisted = pieces
+        return self.begin(self._shortlist.pop())
 
     def is_open(self, index: int) -> bool:
         """Whether a piece is wanted, and neither held nor begun."""
@@ -102,6 +119,7 @@ class RarestFirst(PiecePicker):
         """A piece was forged or given up: it is for choosing again."""
         self._open_count += not self.open[index]
         self.open[index] = True
+        self._shortlisted = None
 
     def close(self, index: int) -> None:
         """A piece is here, or not wanted."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import islice
 from struct import Struct
 from typing import Final
 
-from livestream.errors import MessageDecodeError
 from livestream.machine import Event
 from livestream.transport.connection import (
     BlocksPlaced,
@@ -41,19 +41,30 @@ class Inbound:
     """
 
     def __init__(self) -> None:
+        self.problem: str | None = None
+        "Why no more can be read."
         self._buffer = bytearray(GREETING_BUFFER_BYTES)
         self._start = 0
         self._end = 0
         self._has_handshake = False
         self._expected: OrderedDict[tuple[int, int], memoryview] = OrderedDict()
         self._placed = 0
-        self._headers = bytearray(PLACES_MAX * BLOCK_HEADER_BYTES)
+        self._headers = bytearray()
+        self._slots: list[memoryview] = []
+        "Of `_headers`, one a block."
         self._offered: list[tuple[tuple[int, int], memoryview]] = []
 
     # Expectations
 
     def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
         """Read these blocks, (piece, begin, place), to their places when they come."""
+        if not self._slots and blocks:
+            self._headers = bytearray(PLACES_MAX * BLOCK_HEADER_BYTES)
+            size = len(self._headers)
+            self._slots = [
+                memoryview(self._headers)[at : at + BLOCK_HEADER_BYTES]
+                for at in range(0, size, BLOCK_HEADER_BYTES)
+            ]
         for index, begin, place in blocks:
             self._expected[index, begin] = place
 
@@ -83,10 +94,7 @@ class Inbound:
     def filled(self, count: int) -> list[Event]:
         """Return what so many more bytes in `spaces` mean.
 
-        Blocks in the events are good until `rewind`.
-
-        Raises:
-            MessageDecodeError: a message that is too long.
+        Blocks in the events are good until `rewind`. See whether there is a `problem` then.
         """
         events: list[Event] = []
         if self._offered:
@@ -112,17 +120,13 @@ class Inbound:
     # Straight to the pieces
 
     def _places(self) -> list[memoryview]:
-        spaces = []
-        for number, item in enumerate(self._expected.items()):
-            if number == PLACES_MAX:
-                break
-            self._offered.append(item)
-            at = number * BLOCK_HEADER_BYTES
-            if number or not self._placed:
-                spaces.append(memoryview(self._headers)[at : at + BLOCK_HEADER_BYTES])
-                spaces.append(item[1])
-            elif self._placed < BLOCK_HEADER_BYTES + len(item[1]):
-                spaces.append(item[1][self._placed - BLOCK_HEADER_BYTES :])
+        self._offered = list(islice(self._expected.items(), PLACES_MAX))
+        spaces: list[memoryview] = []
+        for slot, (_, place) in zip(self._slots, self._offered, strict=False):
+            spaces.append(slot)
+            spaces.append(place)
+        if self._placed:
+            spaces[:2] = [self._offered[0][1][self._placed - BLOCK_HEADER_BYTES :]]
         return spaces
 
     def _compare(self, count: int, events: list[Event]) -> None:
@@ -230,7 +234,8 @@ class Inbound:
         while end - position >= 4:
             length = int.from_bytes(view[position : position + 4], "big")
             if length > MESSAGE_BYTES_MAX:
-                raise MessageDecodeError(f"a message of {length} bytes")
+                self.problem = f"a message of {length} bytes"
+                return
             kind = buffer[position + 4] if length and end - position > 4 else None
             stop = position + 4 + length
             if stop > end:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from livestream.errors import MessageDecodeError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
 from livestream.transport.connection import (
     Connected,
@@ -76,12 +75,10 @@ class Stream(Connection):
         """Parse so many more bytes in `spaces`."""
         if self.state is not ConnectionState.CONNECTED:
             return
-        try:
-            self._events += self._inbound.filled(count)
-        except MessageDecodeError as error:
-            self._finish(str(error), is_local=True)
-            return
+        self._events += self._inbound.filled(count)
         self._on_change(self)
+        if self._inbound.problem is not None:
+            self._finish(self._inbound.problem, is_local=True)
 
     def rewind(self) -> None:
         """Make room for more; call when all events were taken."""
