@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 from livestream.errors import DiskError, NotFoundError
-from livestream.runtime.torrents import PieceWatcher, Torrent
+from livestream.runtime.torrent import PieceWatcher, Torrent
 from livestream.torrent.metainfo import FileEntry
 from livestream.torrent.readahead import ReadAhead, Reader
 
