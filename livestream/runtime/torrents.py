@@ -137,6 +137,14 @@ class TorrentSession(TorrentHost):
         torrent.start(tiers)
         return torrent
 
+    async def remove(self, torrent: Torrent) -> None:
+        """Leave a torrent's swarm, then finish and record what is here."""
+        if torrent in self.torrents:
+            self.node.remove_swarm(torrent.swarm, self.clock.now())
+            self.pump()
+            await torrent.stop()
+            self.torrents.remove(torrent)  # Not before: `close` stops what this was kept from.
+
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
         """Get a magnet's metadata from its peers.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from livestream.errors import HashMismatchError, UnfinishedError, UsageError
 from livestream.runtime.disk import DiskStore
 from livestream.runtime.resume import ResumeRecord
-from livestream.runtime.transfers import read_torrent
+from livestream.runtime.sources import read_torrent
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["verify"]
