@@ -85,7 +85,8 @@ def draw(rows: Sequence[Row]) -> RenderableType:
             eta_text(row.eta_s),
         )
         if row.note:
-            about = f"{row.name}: {row.note}" if len(rows) > 1 else row.note
+            is_clear = len(rows) == 1 or row.name in row.note
+            about = row.note if is_clear else f"{row.name}: {row.note}"
             notes.append(Text(f"  {_printable(about)}", style="dim"))
     return Group(table, *notes)
 

@@ -58,6 +58,15 @@ class MagnetFetch:
             announcing.cancel()
             await asyncio.gather(announcing, return_exceptions=True)
 
+    @property
+    def note(self) -> str:
+        """What it is doing, or why nobody answers."""
+        count = len(self._swarm.ready)
+        if count:
+            return f"asking {count} peers what it is"
+        failure = tracker_failure(self._tiers)
+        return f"no peers to ask what it is: {failure}" if failure else "looking for peers"
+
     async def _complete(self, info: bytes) -> Metainfo:
         """Make a torrent of its metadata; get a v2 torrent's piece layers from its peers."""
         magnet = self._magnet

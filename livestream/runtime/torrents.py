@@ -60,6 +60,8 @@ class TorrentSession(TorrentHost):
         """Take the caps, in bit/s, and who is told what swarms report."""
         self.clock = Clock()
         self.torrents: list[Torrent] = []
+        self.fetches: dict[bytes, MagnetFetch] = {}
+        "Magnets whose metadata is looked for, by info-hash."
         self._rng = SystemRandom()
         self._identity = new_identity()
         self._config = SwarmConfig(
@@ -156,9 +158,11 @@ class TorrentSession(TorrentHost):
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
         tiers = self._tiers(swarm, [(url,) for url in magnet.trackers], options)
+        fetch = self.fetches[swarm.info_hash] = MagnetFetch(magnet, swarm, tiers, self)
         try:
-            return await MagnetFetch(magnet, swarm, tiers, self).run(timeout_s)
+            return await fetch.run(timeout_s)
         finally:
+            self.fetches.pop(swarm.info_hash, None)
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
 

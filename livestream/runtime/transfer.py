@@ -29,7 +29,6 @@ __all__ = ["Transfer", "TransferOptions", "until_complete"]
 
 FOLDER_VARIABLE: Final = "LIVESTREAM_DATA_DIR"
 POLL_S: Final = 0.2
-SEEKING: Final = "asking peers what it is"
 DONE: Final = "done"
 
 
@@ -87,6 +86,7 @@ class Transfer:
         self._session = session
         self._report = report
         self._note = ""
+        self._fetching = b""
         self._began = time.monotonic()
         self._checked = (0, 0)
 
@@ -115,7 +115,9 @@ class Transfer:
         """Return where it is, for people."""
         if self.torrent is None:
             done, total = self._checked
-            note = f"checking {done} of {total} pieces on disk" if total else self._note
+            fetch = self._session.fetches.get(self._fetching)
+            note = fetch.note if fetch is not None else self._note
+            note = f"checking {done} of {total} pieces on disk" if total else note
             row = Row(self.name, done / total if total else 0.0, note=note)
         else:
             row = row_of(self.torrent)
@@ -193,8 +195,8 @@ class Transfer:
             self.name = found.name
             return found, None
         self.name = found.name or found.info_hash.hex()
-        self._note = SEEKING
-        self._report.say(f"{self.name}: {SEEKING}.")
+        self._fetching = found.info_hash
+        self._report.say(f"{self.name}: asking peers what it is.")
         basic = TorrentOptions(
             self._options.folder, peers=self._options.peers, trackers=self._options.trackers
         )
