@@ -13,7 +13,7 @@ from livestream.config import SwarmConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
-from livestream.errors import NetworkError, UsageError
+from livestream.errors import DiskError, NetworkError, UsageError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskStore
@@ -60,6 +60,8 @@ class TorrentSession(TorrentHost):
         """Take the caps, in bit/s, and who is told what swarms report."""
         self.clock = Clock()
         self.torrents: list[Torrent] = []
+        self._taken: dict[bytes, None] = {}
+        "Info-hashes of torrents, and of those whose files are still looked at."
         self.fetches: dict[bytes, MagnetFetch] = {}
         "Magnets whose metadata is looked for, by info-hash."
         self._rng = SystemRandom()
@@ -110,11 +112,16 @@ class TorrentSession(TorrentHost):
             DiskError: it cannot be looked.
             UsageError: this torrent is under way already.
         """
-        if any(each.metainfo.info_hash == metainfo.info_hash for each in self.torrents):
+        if metainfo.info_hash in self._taken:
             raise UsageError(f"{metainfo.name} is under way already: give each torrent once.")
+        self._taken[metainfo.info_hash] = None
         record = ResumeRecord(options.record)
         store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
-        await store.open(on_progress)
+        try:
+            await store.open(on_progress)
+        except DiskError:
+            del self._taken[metainfo.info_hash]
+            raise
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
         for index in np.flatnonzero(store.held.flags | ~options.wanted_pieces(metainfo)):
             picker.close(int(index))
@@ -145,6 +152,7 @@ class TorrentSession(TorrentHost):
             self.node.remove_swarm(torrent.swarm, self.clock.now())
             self.pump()
             await torrent.stop()
+            self._taken.pop(torrent.metainfo.info_hash, None)
             self.torrents.remove(torrent)  # Not before: `close` stops what this was kept from.
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
