@@ -13,7 +13,7 @@ from livestream.cli import options
 
 def info(  # noqa: PLR0917 - the signature is the interface.
     source: Annotated[str, typer.Argument(help=".torrent file, URL, magnet or channel link")],
-    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    as_json: options.Json = False,
     scrape: Annotated[bool, typer.Option("--scrape", help="ask the trackers for numbers")] = False,
     peers: Annotated[
         bool, typer.Option("--peers", help="find peers (50 at most) and greet each")

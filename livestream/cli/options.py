@@ -11,12 +11,15 @@ from livestream.errors import UsageError
 
 __all__ = [
     "Http",
+    "Json",
     "Listen",
+    "MaxDown",
     "MaxUp",
     "Peers",
     "Quiet",
     "Stats",
     "Trackers",
+    "Verbose",
     "parse_duration",
     "parse_rate",
     "parse_size",
@@ -28,9 +31,16 @@ Trackers = Annotated[list[str] | None, typer.Option(help="URL of a tracker; may 
 MaxUp = Annotated[
     str | None, typer.Option(help="upload cap in bit/s, e.g. 2.5M, every byte counted")
 ]
+MaxDown = Annotated[
+    str | None, typer.Option(help="download cap in bit/s, of peers and web seeds together")
+]
 Http = Annotated[str | None, typer.Option(help="HOST:PORT of the local page")]
 Stats = Annotated[str | None, typer.Option(help="append one JSON object a second; - for stderr")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="tell of peers that come, go or are banned")
+]
+Json = Annotated[bool, typer.Option("--json", help="for programs: JSON on stdout")]
 
 _NUMBER = r"([0-9]{1,12}(?:\.[0-9]{1,12})?)"
 _RATE = re.compile(_NUMBER + r"([kMG]?)")

@@ -18,12 +18,16 @@ def seed(  # noqa: PLR0917 - the signature is the interface.
     peer: options.Peers = None,
     tracker: options.Trackers = None,
     max_up: options.MaxUp = None,
+    max_down: options.MaxDown = None,
     stats: options.Stats = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Share torrents whose data is here, until Ctrl-C or a goal."""
     from pathlib import Path
 
+    from livestream.cli.progress import make_screen
     from livestream.runtime.address import parse_address
     from livestream.runtime.loop import run_to_end
     from livestream.runtime.transfers import TransferOptions, run
@@ -40,8 +44,12 @@ def seed(  # noqa: PLR0917 - the signature is the interface.
                 peers=tuple(parse_address(text) for text in peer or ()),
                 trackers=tuple(tracker or ()),
                 upload_bps=options.parse_rate(max_up) if max_up else None,
+                download_bps=options.parse_rate(max_down) if max_down else None,
                 stats_file=stats,
                 is_quiet=quiet,
+                is_verbose=verbose,
+                is_json=json,
+                screen=make_screen(stats, is_quiet=quiet),
             )
         )
     )

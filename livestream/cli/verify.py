@@ -6,11 +6,14 @@ from typing import Annotated
 
 import typer
 
+from livestream.cli import options
+
 
 def verify(
     torrent: Annotated[str, typer.Argument(help=".torrent file")],
     folder: Annotated[str, typer.Argument(help="folder that its data is in")],
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")] = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Hash what is on disk: exit code 0 if all is right, 7 if some is missing, 8 if wrong."""
     from pathlib import Path
@@ -20,5 +23,5 @@ def verify(
     from livestream.runtime.verification import verify as check
 
     with progress("hashing", is_quiet=quiet) as on_progress:
-        code = run_to_end(check(torrent, Path(folder), on_progress))
+        code = run_to_end(check(torrent, Path(folder), on_progress, is_json=json))
     raise typer.Exit(code)

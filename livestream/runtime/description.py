@@ -11,7 +11,7 @@ from livestream.errors import UsageError
 from livestream.live.channel import info_hash_of
 from livestream.machine import Address
 from livestream.runtime.scraping import TrackerCounts, scrape
-from livestream.runtime.transfers import is_from_internet, read_torrent
+from livestream.runtime.sources import is_from_internet, read_torrent
 from livestream.runtime.visiting import find_peers, new_peer_id, visit_peers
 from livestream.swarm.visit import VisitReport
 from livestream.torrent.magnet import Magnet

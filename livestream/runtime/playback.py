@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from livestream.errors import DiskError, NotFoundError
-from livestream.runtime.torrents import PieceWatcher, Torrent
+from livestream.runtime.torrent import PieceWatcher, Torrent
 from livestream.torrent.metainfo import FileEntry
 from livestream.torrent.readahead import ReadAhead, Reader
 from livestream.wire.image import PieceImage

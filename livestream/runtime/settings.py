@@ -22,7 +22,17 @@ __all__ = ["CONFIG_VARIABLE", "SHARED", "Commands", "Defaults", "Shape", "defaul
 
 CONFIG_VARIABLE: Final = "LIVESTREAM_CONFIG"  # Another file than the platform's.
 CONFIG_BYTES_MAX: Final = 1 << 20
-SHARED: Final = ("listen", "peer", "tracker", "max-up", "http", "stats", "quiet")
+SHARED: Final = (
+    "listen",
+    "peer",
+    "tracker",
+    "max-up",
+    "max-down",
+    "http",
+    "stats",
+    "verbose",
+    "quiet",
+)
 # The trackers of a new torrent are part of it; what this machine uses is not to slip in.
 UNSHARED: Final = (("create", "tracker"),)
 _PREFIX: Final = "LIVESTREAM"

@@ -12,6 +12,7 @@ from typing import Final
 from livestream.errors import NetworkError
 from livestream.machine import Address
 from livestream.runtime.clock import Clock
+from livestream.runtime.throttle import Throttle
 from livestream.transport.connection import ConnectionState
 from livestream.transport.stream import Stream
 from livestream.transport.streams import StreamEndpoint
@@ -33,7 +34,11 @@ class TcpDriver:
     """
 
     def __init__(
-        self, streams: StreamEndpoint, clock: Clock, on_activity: Callable[[], None]
+        self,
+        streams: StreamEndpoint,
+        clock: Clock,
+        on_activity: Callable[[], None],
+        throttle: Throttle | None = None,
     ) -> None:
         self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
         self.bytes_in = 0
@@ -45,7 +50,10 @@ class TcpDriver:
         self._sockets: dict[Stream, socket.socket] = {}
         self._dialling: dict[Stream, socket.socket] = {}
         self._blocked: dict[Stream, None] = {}
+        self._throttle = throttle
         self._paused: dict[Stream, None] = {}
+        "Streams that are not read until there are tokens, whose turn is next first."
+        self._unpausing: asyncio.TimerHandle | None = None
 
     async def open(self, listen: Address) -> Address:
         """Bind and listen. Raises NetworkError when the port cannot be had."""
@@ -78,6 +86,9 @@ class TcpDriver:
             self._listener = None
         for stream in [*self._sockets, *self._dialling]:
             self._drop(stream)
+        if self._unpausing is not None:
+            self._unpausing.cancel()
+            self._unpausing = None
 
     def drain(self) -> bool:
         """Carry out what the streams want: dials, bytes out, goodbyes. True if bytes went out."""
@@ -138,7 +149,11 @@ class TcpDriver:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sockets[stream] = sock
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._on_readable, stream)
+        read = self._on_readable
+        if self._throttle is not None:
+            read = self._read_share
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._throttle.window_bytes)
+        asyncio.get_running_loop().add_reader(sock.fileno(), read, stream)
 
     def _drop(self, stream: Stream) -> None:
         loop = asyncio.get_running_loop()
@@ -178,6 +193,48 @@ class TcpDriver:
             stream.rewind()
             if count < sum(map(len, spaces)):
                 return
+
+    def _read_share(self, stream: Stream) -> None:
+        """Read one share of a capped download, or let the socket wait for its turn."""
+        sock, throttle = self._sockets.get(stream), self._throttle
+        if sock is None or throttle is None or stream.state is not ConnectionState.CONNECTED:
+            return
+        loop = asyncio.get_running_loop()
+        if not throttle.has_tokens():
+            self._paused[stream] = None
+            loop.remove_reader(sock.fileno())
+            if self._unpausing is None:
+                self._unpausing = loop.call_later(throttle.wait_s(), self._unpause)
+            return
+        try:
+            data = sock.recv(throttle.share_bytes)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._lose(stream, error.strerror or str(error))
+            return
+        if not data:
+            self._lose(stream, "hung up")
+            return
+        throttle.take(len(data))
+        self.bytes_in += len(data)
+        stream.receive_data(data, self._clock.now())
+        self._on_activity()
+        stream.rewind()
+
+    def _unpause(self) -> None:
+        """Read from those who have waited longest, as far as the tokens go."""
+        self._unpausing = None
+        loop = asyncio.get_running_loop()
+        for stream in list(self._paused):
+            if self._throttle is not None and not self._throttle.has_tokens():
+                self._unpausing = loop.call_later(self._throttle.wait_s(), self._unpause)
+                return
+            sock = self._sockets.get(stream)
+            if stream in self._paused and sock is not None:
+                del self._paused[stream]
+                loop.add_reader(sock.fileno(), self._read_share, stream)
+                self._read_share(stream)
 
     def _write(self, stream: Stream) -> None:
         sock = self._sockets.get(stream)

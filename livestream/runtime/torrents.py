@@ -1,33 +1,33 @@
-"""Torrents under way: one node, its sockets, and a disk store each (`TorrentSession`)."""
+"""Torrents under way: one node and its sockets, and whatever torrents are on it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from random import SystemRandom
-from typing import Final, TypeVar
+from typing import Final
+
+import numpy as np
 
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
-from livestream.errors import DiskError, NetworkError, NotFoundError
+from livestream.errors import DiskError, NetworkError, UsageError
 from livestream.machine import SECOND, Address, Event
 from livestream.runtime.clock import Clock
-from livestream.runtime.disk import DiskEvents, DiskStore
-from livestream.runtime.http import TrackerClient
+from livestream.runtime.disk import DiskStore
 from livestream.runtime.keys import new_identity
+from livestream.runtime.magnets import MagnetFetch
 from livestream.runtime.resume import ResumeRecord
 from livestream.runtime.tcp import TcpDriver
+from livestream.runtime.throttle import Throttle
+from livestream.runtime.torrent import PieceWatcher, Torrent, TorrentHost, TorrentOptions
 from livestream.runtime.udp import UdpDriver
 from livestream.runtime.webseeds import WebSeedDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
-from livestream.swarm.hashes import HashFetch, HashServe
-from livestream.swarm.metadata import MetadataFetch, MetadataServe
+from livestream.swarm.hashes import HashServe
+from livestream.swarm.metadata import MetadataServe
 from livestream.swarm.node import Node
 from livestream.swarm.seekers import SeekerSwarm
 from livestream.swarm.swarm import Swarm
@@ -39,156 +39,31 @@ from livestream.torrent.webfiles import web_sources
 
 __all__ = ["PieceWatcher", "Torrent", "TorrentOptions", "TorrentSession"]
 
-SAVE_INTERVAL_S: Final = 10.0
-CLOSE_TIMEOUT_S: Final = 5.0
-DISK_RETRY_S: Final = 30.0
 PORT_TRIES: Final = 8
 SILENCE_MAX_US: Final = 180 * SECOND  # Ordinary peers say something every two minutes.
 PUMPS_MAX: Final = 64  # Rounds of uploads before other work gets its turn.
 
 
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, slots=True)
-class TorrentOptions:
-    """How one torrent is to be had."""
-
-    folder: Path
-    wanted: frozenset[int] | None = None
-    "Numbers of the wanted files; None: all."
-    is_sequential: bool = False
-    peers: tuple[Address, ...] = ()
-    trackers: tuple[str, ...] = ()
-    "Named by the user."
-    is_trusted: bool = False
-    "Its own trackers may be anywhere: the torrent is the user's, not from the internet."
-    record: Path | None = None
-    "Where it is kept what is on disk; None: nowhere, so that it is hashed at each start."
-
-
-class PieceWatcher:
-    """Somebody who waits for pieces. Overridden by whoever does."""
-
-    def on_held(self, index: int) -> None:
-        """A piece is verified and kept."""
-
-    def on_loaded(self, index: int) -> None:
-        """A piece is in memory, or was lost after all."""
-
-
-class Torrent(DiskEvents):
-    """One torrent under way: its store and its swarm, and what passes between them."""
-
-    def __init__(
-        self,
-        metainfo: Metainfo,
-        wanted: frozenset[int] | None,
-        store: DiskStore,
-        swarm: BlockSwarm,
-        session: TorrentSession,
-    ) -> None:
-        self.metainfo = metainfo
-        self._wanted = wanted
-        self.store = store
-        self.swarm = swarm
-        self.completed = asyncio.Event()
-        "Set when all that is wanted is here."
-        self.error: DiskError | None = None
-        "Why nothing more can be kept just now."
-        self._session = session
-        self.watchers: list[PieceWatcher] = []
-        self.tiers: list[Tier] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        store.events = self
-        if swarm.is_complete:
-            self.completed.set()
-
-    def start(self, tiers: list[Tier], clock: Clock) -> None:
-        """Announce, and keep the record."""
-        self.tiers = tiers
-        client = TrackerClient(tiers, clock, self.learn_peers)
-        self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
-
-    async def stop(self) -> None:
-        """Finish what is on its way to the disk, and record it."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.store.close(CLOSE_TIMEOUT_S)
-
-    def progress(self) -> Progress:
-        """Return how far it is, for trackers."""
-        stats = self.swarm.stats
-        held, length = self.store.held, self.metainfo.length
-        left = 0 if self.swarm.is_complete else length - held.held * self.metainfo.piece_length
-        return Progress(stats.stream_bytes_out, stats.kept_bytes, max(left, 0))
-
-    def wants_file(self, number: int) -> bool:
-        """Whether a file is wanted; padding is none."""
-        is_chosen = self._wanted is None or number in self._wanted
-        return is_chosen and not self.metainfo.files[number].is_padding
-
-    def learn_peers(self, addresses: list[Address]) -> None:
-        """Take addresses that a tracker, or the user, gave."""
-        self._session.add_candidates(self.swarm, addresses)
-
-    def set_urgent(self, indexes: list[int], *, is_jump: bool = False) -> None:
-        """Get these pieces first, in this order."""
-        self.swarm.set_urgent(indexes, self._session.clock.now(), is_jump=is_jump)
-        self._session.pump()
-
-    # DiskEvents
-
-    def on_verified(self, index: int, *, is_genuine: bool) -> None:
-        """A piece was hashed, and kept if it is genuine."""
-        self.error = None
-        self.swarm.on_verified(index, is_genuine=is_genuine, now=self._session.clock.now())
-        if self.swarm.is_complete:
-            self.completed.set()
-        if is_genuine:
-            for watcher in self.watchers:
-                watcher.on_held(index)
-        self._session.pump()
-
-    def on_loaded(self, index: int) -> None:
-        """A piece that peers wait for is in memory."""
-        self.swarm.on_loaded(index, self._session.clock.now())
-        for watcher in self.watchers:
-            watcher.on_loaded(index)
-        self._session.pump()
-
-    def on_disk_error(self, index: int, error: DiskError) -> None:
-        """A piece could not be kept: this torrent waits, others go on."""
-        self.swarm.on_store_failed(index, str(error), self._session.clock.now())
-        if self.error is None:
-            asyncio.get_running_loop().call_later(DISK_RETRY_S, self._retry)
-        self.error = error
-
-    def _retry(self) -> None:
-        self.error = None
-        self.swarm.resume(self._session.clock.now())
-        self._session.pump()
-
-    async def _keep_saving(self) -> None:
-        saved = -1
-        while True:
-            await asyncio.sleep(SAVE_INTERVAL_S)
-            if self.store.held.held != saved:
-                saved = self.store.held.held
-                with suppress(DiskError, OSError):  # It is tried again; the data is not at risk.
-                    await self.store.save()
-
-
-class TorrentSession:
+class TorrentSession(TorrentHost):
     """All torrents of one process, behind one port.
 
     Invariant: after anything happens to the node, its sockets are served (`pump`).
     """
 
-    def __init__(self, *, upload_bps: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        upload_bps: int | None = None,
+        download_bps: int | None = None,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        """Take the caps, in bit/s, and who is told what swarms report."""
         self.clock = Clock()
         self.torrents: list[Torrent] = []
+        self._taken: dict[bytes, None] = {}
+        "Info-hashes of torrents, and of those whose files are still looked at."
+        self.fetches: dict[bytes, MagnetFetch] = {}
+        "Magnets whose metadata is looked for, by info-hash."
         self._rng = SystemRandom()
         self._identity = new_identity()
         self._config = SwarmConfig(
@@ -199,9 +74,10 @@ class TorrentSession:
             upload_bps=upload_bps,
         )
         self.node = Node(self._identity, self._rng, swarm=self._config)
-        self.udp = UdpDriver(self.node, self.clock, self._on_event, on_turn=self.pump)
-        self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes)
-        self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes)
+        throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
+        self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
+        self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes, throttle)
+        self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes, throttle)
         self._is_pumping = False
         self._pump_again: asyncio.Handle | None = None
 
@@ -230,14 +106,25 @@ class TorrentSession:
         options: TorrentOptions,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Torrent:
-        """Look what is on disk, then take part. Raises DiskError."""
+        """Look what is on disk, then take part.
+
+        Raises:
+            DiskError: it cannot be looked.
+            UsageError: this torrent is under way already.
+        """
+        if metainfo.info_hash in self._taken:
+            raise UsageError(f"{metainfo.name} is under way already: give each torrent once.")
+        self._taken[metainfo.info_hash] = None
         record = ResumeRecord(options.record)
         store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
-        await store.open(on_progress)
+        try:
+            await store.open(on_progress)
+        except DiskError:
+            del self._taken[metainfo.info_hash]
+            raise
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
-        for index in range(metainfo.piece_count):
-            if index in store.held or not _is_wanted(metainfo, index, options.wanted):
-                picker.close(index)
+        for index in np.flatnonzero(store.held.flags | ~options.wanted_pieces(metainfo)):
+            picker.close(int(index))
         swarm = BlockSwarm(
             metainfo.info_hash,
             self._identity.public_key,
@@ -249,15 +136,24 @@ class TorrentSession:
         swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
         swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base)
-        torrent = Torrent(metainfo, options.wanted, store, swarm, self)
+        torrent = Torrent(metainfo, options, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
         if not swarm.is_complete:
             self.node.add_web_seeds(web_sources(metainfo), self.clock.now())
         self.add_candidates(swarm, list(options.peers))
         tiers = self._tiers(swarm, metainfo.trackers, options, torrent.progress)
-        torrent.start(tiers, self.clock)
+        torrent.start(tiers)
         return torrent
+
+    async def remove(self, torrent: Torrent) -> None:
+        """Leave a torrent's swarm, then finish and record what is here."""
+        if torrent in self.torrents:
+            self.node.remove_swarm(torrent.swarm, self.clock.now())
+            self.pump()
+            await torrent.stop()
+            self._taken.pop(torrent.metainfo.info_hash, None)
+            self.torrents.remove(torrent)  # Not before: `close` stops what this was kept from.
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
         """Get a magnet's metadata from its peers.
@@ -267,47 +163,16 @@ class TorrentSession:
             MetainfoError: it is genuine, and cannot be used.
         """
         swarm = SeekerSwarm(magnet.info_hash, self._identity.public_key, self._config, self._rng)
-        found: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        hashes = magnet.info_hash_v1, magnet.info_hash_v2
-        swarm.speak(MetadataFetch(hashes, partial(_resolve, found), swarm.ban))
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
         tiers = self._tiers(swarm, [(url,) for url in magnet.trackers], options)
-
-        def learn(addresses: list[Address]) -> None:
-            self.add_candidates(swarm, addresses)
-
-        announcing = asyncio.create_task(TrackerClient(tiers, self.clock, learn).run())
+        fetch = self.fetches[swarm.info_hash] = MagnetFetch(magnet, swarm, tiers, self)
         try:
-            async with asyncio.timeout(timeout_s):
-                trackers = [[url] for url in magnet.trackers]
-                metainfo = Metainfo.from_info(await found, trackers, web_seeds=magnet.web_seeds)
-                if metainfo.layers_missing and not magnet.info_hash_v1:
-                    metainfo = await self._fetch_layers(swarm, metainfo)
-        except TimeoutError:
-            what = "metadata" if found.cancelled() else "piece hashes"
-            raise NotFoundError(
-                f"Nobody gave the {what} of {magnet.info_hash.hex()} within {timeout_s:.0f} s. "
-                "Is somebody sharing it, and do its trackers answer? --peer HOST:PORT names a peer."
-            ) from None
+            return await fetch.run(timeout_s)
         finally:
-            announcing.cancel()
-            await asyncio.gather(announcing, return_exceptions=True)
+            self.fetches.pop(swarm.info_hash, None)
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
-        return metainfo
-
-    async def _fetch_layers(self, swarm: SeekerSwarm, metainfo: Metainfo) -> Metainfo:
-        """Get a v2 torrent's piece layers from its peers. Raises MetainfoError."""
-        found: asyncio.Future[dict[bytes, bytes]] = asyncio.get_running_loop().create_future()
-        counts, base = metainfo.layers_missing, metainfo.layer_base
-        fetch = HashFetch(counts, base, partial(_resolve, found), swarm.ban)
-        swarm.seek(fetch, self.clock.now())
-        self.pump()
-        layers = await found
-        return await asyncio.to_thread(
-            Metainfo.from_info, metainfo.info, metainfo.trackers, layers, metainfo.web_seeds
-        )
 
     def _tiers(
         self,
@@ -347,13 +212,13 @@ class TorrentSession:
         ]
 
     async def close(self) -> None:
-        """Stop every torrent, say goodbye, and go."""
-        await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
+        """Say goodbye to all, so that nothing more comes; then finish and record what is here."""
         self.node.close("done", self.clock.now())
         self._pump()
         await self.web.close()
         self.udp.close()
         self.tcp.close()
+        await asyncio.gather(*(torrent.stop() for torrent in self.torrents))
 
     def pump(self) -> None:
         """Carry out what the node wants, once in this turn of the loop, whoever asked for it."""
@@ -381,19 +246,3 @@ class TorrentSession:
     def _on_bytes(self) -> None:
         self.node.handle_streams(self.clock.now())
         self.pump()
-
-    def _on_event(self, event: Event) -> None:
-        """What swarms report is in their counters."""
-
-
-def _resolve(future: asyncio.Future[_T], result: _T) -> None:
-    """Hand over a result, unless nobody waits for it any more."""
-    if not future.done():
-        future.set_result(result)
-
-
-def _is_wanted(metainfo: Metainfo, index: int, wanted: frozenset[int] | None) -> bool:
-    if wanted is None:
-        return True
-    start = index * metainfo.piece_length
-    return any(span.file in wanted for span in metainfo.spans(start, metainfo.piece_size(index)))

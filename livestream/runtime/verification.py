@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from livestream.errors import HashMismatchError, UnfinishedError, UsageError
 from livestream.runtime.disk import DiskStore
 from livestream.runtime.resume import ResumeRecord
-from livestream.runtime.transfers import read_torrent
-from livestream.torrent.metainfo import Metainfo
+from livestream.runtime.sources import read_torrent
+from livestream.torrent.metainfo import FileEntry, Metainfo
 
 __all__ = ["verify"]
 
 
-async def verify(source: str, folder: Path, on_progress: Callable[[int, int], None]) -> int:
-    """Print a line a file: ok, missing or wrong. Returns the exit code.
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    path: str
+    length: int
+    state: str
+    "ok, missing or wrong."
+
+
+async def verify(
+    source: str, folder: Path, on_progress: Callable[[int, int], None], *, is_json: bool = False
+) -> int:
+    """Print a line a file: ok, missing or wrong; or all of it as JSON. Returns the exit code.
 
     Raises:
         UnfinishedError: something is missing, and the rest is right.
@@ -29,30 +41,49 @@ async def verify(source: str, folder: Path, on_progress: Callable[[int, int], No
     store = DiskStore(metainfo, folder, record=ResumeRecord(None), is_read_only=True)
     await store.open(on_progress)
     try:
-        missing, wrong = _judge(metainfo, folder, store)
+        files = [
+            _judge(metainfo, folder, store, entry)
+            for entry in metainfo.files
+            if not entry.is_padding
+        ]
     finally:
         await store.close(0)
+    sys.stdout.write(_as_json(metainfo, store, files) if is_json else _as_lines(files))
+    sys.stdout.flush()
+    wrong = sum(each.state == "wrong" for each in files)
+    missing = sum(each.state == "missing" for each in files)
     if wrong:
-        raise HashMismatchError(f"{wrong} of {len(metainfo.files)} files are wrong.")
+        raise HashMismatchError(f"{wrong} of {len(files)} files are wrong.")
     if missing:
-        raise UnfinishedError(f"{missing} of {len(metainfo.files)} files are missing or cut short.")
+        raise UnfinishedError(f"{missing} of {len(files)} files are missing or cut short.")
     return 0
 
 
-def _judge(metainfo: Metainfo, folder: Path, store: DiskStore) -> tuple[int, int]:
-    missing = wrong = 0
-    for entry in metainfo.files:
-        if entry.is_padding:
-            continue
-        path = folder.joinpath(*entry.path)
-        first = entry.offset // metainfo.piece_length
-        last = (entry.offset + max(entry.length, 1) - 1) // metainfo.piece_length
-        is_whole = bool(store.held.flags[first : last + 1].all()) or not entry.length
-        size = path.stat().st_size if path.is_file() else -1
-        if size < entry.length:
-            missing += 1
-        elif not is_whole or size > entry.length:
-            wrong += 1
-        word = "missing" if size < entry.length else "ok" if is_whole else "wrong"
-        sys.stdout.write(f"{word:8}{'/'.join(entry.path)}\n")
-    return missing, wrong
+def _judge(metainfo: Metainfo, folder: Path, store: DiskStore, entry: FileEntry) -> _Judged:
+    path = folder.joinpath(*entry.path)
+    first = entry.offset // metainfo.piece_length
+    last = (entry.offset + max(entry.length, 1) - 1) // metainfo.piece_length
+    is_whole = bool(store.held.flags[first : last + 1].all()) or not entry.length
+    size = path.stat().st_size if path.is_file() else -1
+    if size < entry.length:
+        state = "missing"
+    else:
+        state = "ok" if is_whole and size == entry.length else "wrong"
+    return _Judged("/".join(entry.path), entry.length, state)
+
+
+def _as_lines(files: Sequence[_Judged]) -> str:
+    return "".join(f"{each.state:8}{each.path}\n" for each in files)
+
+
+def _as_json(metainfo: Metainfo, store: DiskStore, files: Sequence[_Judged]) -> str:
+    found = {
+        "name": metainfo.name,
+        "info_hash": metainfo.info_hash.hex(),
+        "pieces": metainfo.piece_count,
+        "pieces_ok": store.held.held,
+        "files": [
+            {"path": each.path, "length": each.length, "state": each.state} for each in files
+        ],
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"

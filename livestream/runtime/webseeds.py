@@ -13,6 +13,7 @@ import aiohttp
 from livestream.discovery.reach import Purpose
 from livestream.errors import NetworkError
 from livestream.runtime.clock import Clock
+from livestream.runtime.throttle import Throttle
 from livestream.runtime.web import WebClient
 from livestream.transport.fetch import Fetch, ResponseHead
 from livestream.transport.webseed import WebSeed
@@ -33,12 +34,17 @@ class WebSeedDriver:
     """
 
     def __init__(
-        self, web_seeds: WebSeedEndpoint, clock: Clock, on_activity: Callable[[], None]
+        self,
+        web_seeds: WebSeedEndpoint,
+        clock: Clock,
+        on_activity: Callable[[], None],
+        throttle: Throttle | None = None,
     ) -> None:
         self.bytes_in = 0
         self._web_seeds = web_seeds
         self._clock = clock
         self._on_activity = on_activity
+        self._throttle = throttle
         self._tasks: dict[Fetch, asyncio.Task[None]] = {}
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=READ_TIMEOUT_S
@@ -90,6 +96,9 @@ class WebSeedDriver:
         """Read to the end, if all of it is wanted: that frees the connection for the next fetch."""
         async for data in body.iter_any():
             self.bytes_in += len(data)
+            if self._throttle is not None:
+                self._throttle.take(len(data))
+                await self._throttle.wait()
             if not seed.is_under_way(fetch):
                 return
             seed.receive_body(fetch, data)

@@ -13,7 +13,7 @@ import pytest
 
 from livestream.cli.app import run
 
-HEAVY = ("av", "aioquic", "numpy", "aiohttp", "cryptography", "rich.progress")
+HEAVY = ("av", "aioquic", "numpy", "aiohttp", "cryptography", "rich.progress", "rich.live")
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,14 @@ def test_help_imports_nothing_heavy() -> None:
         (["info", "none.torrent"], 2),
         (["download", "none.torrent"], 2),
         (["download", "magnet:?dn=x"], 2),
+        (["download", "none.torrent", "--max-down", "0"], 2),
+        (["download", "none.torrent", "--piece", "0"], 2),
+        (["download", "none.torrent", "--piece", "x", "-o", "-"], 2),
+        (["download", "a.torrent", "b.torrent", "--piece", "0", "-o", "-"], 2),
+        (["download", "none.torrent", "--piece", "0", "-o", ".", "--json"], 2),
+        (["download", "none.torrent", "--play", "--json"], 2),
+        (["download", "none.torrent", "--no-seed", "--seed-time", "1s"], 2),
+        (["seed", "none.torrent", "--max-down", "fast"], 2),
         (["tracker", "--allow", "none"], 2),
     ],
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -85,6 +87,77 @@ def test_create_seed_download_and_verify(tmp_path: Path, shared: Path, torrent: 
     assert "wrong   many/a.bin" in result.stdout
     damaged.unlink()
     assert livestream(tmp_path, "verify", str(torrent), str(out)).returncode == 7
+
+
+def test_one_piece_comes_alone_to_a_file_or_stdout(
+    tmp_path: Path, shared: Path, torrent: Path
+) -> None:
+    metainfo = Metainfo.parse(torrent.read_bytes())
+    data = (shared / "deep" / "c.bin").read_bytes()
+    number = next(n for n, entry in enumerate(metainfo.files) if entry.path[-1] == "c.bin")
+    assert metainfo.files[number].offset % metainfo.piece_length == 0
+    piece = metainfo.files[number].offset // metainfo.piece_length + 1
+    expected = data[metainfo.piece_length : 2 * metainfo.piece_length]
+    output = tmp_path / "piece"
+    with seed(tmp_path, torrent, shared.parent) as address:
+        words = ["download", str(torrent), "--peer", address, "--piece"]
+        result = livestream(tmp_path, *words, str(piece), "-o", str(output))
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == ""
+        out = subprocess.run(
+            [*COMMAND, *words, str(piece), "-o", "-"],
+            capture_output=True,
+            env=environment(tmp_path),
+            timeout=60,
+            check=True,
+        ).stdout
+        wrong = livestream(tmp_path, *words, str(metainfo.piece_count), "-o", "-")
+        is_folder = livestream(tmp_path, *words, "0", "-o", str(tmp_path))
+    assert output.read_bytes() == out == expected
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert f"0 to {metainfo.piece_count - 1}" in wrong.stderr
+    assert is_folder.returncode == 2
+    assert not (tmp_path / "many").exists()
+
+
+def test_verify_as_json_names_every_file(tmp_path: Path, shared: Path, torrent: Path) -> None:
+    (shared / "a.bin").write_bytes(b"x")
+    (shared / "z.bin").write_bytes(bytes(16_384))
+    result = livestream(tmp_path, "verify", str(torrent), str(shared.parent), "--json")
+    assert result.returncode == 8
+    found = json.loads(result.stdout)
+    states = {each["path"]: each["state"] for each in found["files"]}
+    assert states["many/a.bin"] == "missing"
+    assert states["many/z.bin"] == "wrong"
+    assert states["many/deep/c.bin"] == "ok"
+    assert 0 < found["pieces_ok"] < found["pieces"]
+
+
+def test_a_terminal_gets_one_block_and_errors_stand_above_it(
+    tmp_path: Path, shared: Path, torrent: Path
+) -> None:
+    leader, follower = pty.openpty()
+    with seed(tmp_path, torrent, shared.parent) as address:
+        words = ["--peer", address, "--no-seed", "--max-down", "6M"]
+        process = subprocess.Popen(
+            [*COMMAND, "download", str(torrent), "none.torrent", "-o", str(tmp_path), *words],
+            env={**environment(tmp_path), "TERM": "xterm", "COLUMNS": "100"},
+            stderr=follower,
+        )
+        os.close(follower)
+        shown = b""
+        with suppress(OSError):  # A terminal whose last user has gone is an error on Linux.
+            while part := os.read(leader, 65_536):
+                shown += part
+        os.close(leader)
+        assert process.wait(30) == 2
+    text = shown.decode()
+    assert "%" in text
+    assert "peers" in text
+    lines = [line for line in text.split("\r\n") if "livestream: none.torrent: No such" in line]
+    assert lines
+    assert lines[0].endswith("or a URL.")
+    assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor is back"
 
 
 def test_a_v2_only_magnet_needs_nothing_but_a_peer(tmp_path: Path, shared: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,9 @@ def test_a_peer_without_layers_is_not_enough(tmp_path: Path, whole: Metainfo) ->
     bare = Metainfo.from_info(whole.info)
     with pytest.raises(NotFoundError, match="piece hashes"):
         asyncio.run(_fetch(bare, Magnet.of(whole), tmp_path))
+
+
+def test_why_the_trackers_did_not_help_is_said(tmp_path: Path, whole: Metainfo) -> None:
+    magnet = replace(Magnet.of(whole), trackers=("http://127.0.0.1:9/announce",))
+    with pytest.raises(NotFoundError, match=r"http://127.0.0.1:9/announce: Connection refused"):
+        asyncio.run(_fetch(None, magnet, tmp_path))
