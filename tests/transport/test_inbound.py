@@ -48,9 +48,7 @@ class Desk:
             ]
         )
 
-    def take(
-        self, data: bytes, step: int = 1 << 30, then: Callable[[], None] | None = None
-    ) -> None:
+    def take(self, data: bytes, step: int = 1 << 30) -> None:
         for at in range(0, len(data), step):
             self.stream.receive_data(data[at : at + step], 0)
             while (event := self.stream.next_event()) is not None:
