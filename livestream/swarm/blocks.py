@@ -378,6 +378,8 @@ class BlockSwarm(Swarm):
     def _cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
         if block in peer.asked_of_us:
             del peer.asked_of_us[block]
+            if not peer.asked_of_us:
+                self._turn.pop(peer, None)
             if peer.has_fast_extension:
                 peer.send(Reject(*block))
 
