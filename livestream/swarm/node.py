@@ -17,6 +17,7 @@ from livestream.transport.connection import (
     Connected,
     Connection,
     Disconnected,
+    KeepAliveReceived,
     MessageReceived,
 )
 from livestream.transport.endpoint import ConnectionEvent, Endpoint
@@ -196,6 +197,10 @@ class Node(Machine):
                 known[0].receive_blocks(known[1], event.blocks, now)
         elif isinstance(event, MessageReceived):
             self._on_message(connection, event.data, now)
+        elif isinstance(event, KeepAliveReceived):
+            known = self._peers.get(connection)
+            if known is not None:
+                known[1].heard_at = now
         elif isinstance(event, Connected):
             self._on_connected(connection, event.public_key, now)
         elif isinstance(event, Disconnected):

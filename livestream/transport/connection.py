@@ -16,6 +16,7 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "Disconnected",
+    "KeepAliveReceived",
     "MessageReceived",
 ]
 
@@ -49,6 +50,11 @@ class BlocksReceived(Event):
 
     blocks: list[tuple[int, int, memoryview]]
     "(piece, begin, data); the data is good until more is received."
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAliveReceived(Event):
+    """The other side has nothing to say, and is there."""
 
 
 @dataclass(frozen=True, slots=True)

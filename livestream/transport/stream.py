@@ -14,6 +14,7 @@ from livestream.transport.connection import (
     Connection,
     ConnectionState,
     Disconnected,
+    KeepAliveReceived,
     MessageReceived,
 )
 from livestream.wire.messages import HANDSHAKE_SIZE, MESSAGE_BYTES_MAX
@@ -261,6 +262,12 @@ class Stream(Connection):
             position = stop
         if blocks:
             self._events.append(BlocksReceived(blocks))
+        self._parsed_to(position)
+
+    def _parsed_to(self, position: int) -> None:
+        """Everything before this was taken; if that was empty messages only, it is a sign too."""
+        if position != self._start and not self._events:
+            self._events.append(KeepAliveReceived())
         self._start = position
         self._on_change(self)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from livestream.machine import SECOND
-from livestream.pieces.assembly import BLOCK_BYTES
 from tests.swarm.network import Contents, Host, Link, Network
 
 MB = 1_000_000
@@ -39,8 +38,8 @@ def seconds_of(host: Host, since: int) -> float:
 
 
 def test_eight_behind_a_slow_seed_come_close_to_the_fluid_bound() -> None:
-    contents = Contents(96, 16 * BLOCK_BYTES)
-    size, upload = len(contents.data), 2 * MB
+    contents = Contents(256)
+    size, upload = len(contents.data), MB // 2
     net = Network(contents)
     seed = net.add_seed(upload_bps=8 * upload)
     leechers = [net.add(upload_bps=8 * upload) for _ in range(8)]
@@ -54,16 +53,20 @@ def test_eight_behind_a_slow_seed_come_close_to_the_fluid_bound() -> None:
 
 
 def test_a_free_rider_among_eight_who_give_finishes_last() -> None:
-    contents = Contents(96, 16 * BLOCK_BYTES)
-    upload = 2 * MB
+    contents = Contents(256)
+    upload = MB // 2
     net = Network(contents)
     net.add_seed(upload_bps=8 * upload)
     givers = [net.add(upload_bps=8 * upload) for _ in range(8)]
     rider = net.add(upload_bps=8_000)
     net.introduce_all()
+    assert net.run(90, lambda: any(giver.finished_at for giver in givers))
+    least = min(len(giver.kept) for giver in givers)
+    assert len(rider.kept) < 0.9 * least, "it is well behind when the first has everything"
     net.run_until_complete(90)
     assert rider.finished_at is not None
-    assert all((giver.finished_at or 0) < rider.finished_at for giver in givers)
+    slowest = max(giver.finished_at or 0 for giver in givers)
+    assert rider.finished_at > slowest - SECOND, "a last block may be late by that much"
 
 
 def test_what_a_peer_that_goes_away_owed_comes_from_others() -> None:
@@ -101,8 +104,8 @@ def test_a_peer_that_stops_giving_holds_nobody_up_for_long() -> None:
 def test_a_jump_gets_a_far_piece_first() -> None:
     contents = Contents(64)
     net = Network(contents)
-    net.add_seed(link=Link(upload_bps=4 * MB))
-    net.add_seed(link=Link(upload_bps=4 * MB))
+    net.add_seed(upload_bps=4 * MB)
+    net.add_seed(upload_bps=4 * MB)
     leecher = net.add()
     net.introduce_all()
     assert net.run(10, lambda: len(leecher.kept) == 8)
@@ -111,6 +114,5 @@ def test_a_jump_gets_a_far_piece_first() -> None:
     jumped_at = net.now
     net.at(leecher, lambda now: leecher.swarm.set_urgent([far], now, is_jump=True))
     assert net.run(10, lambda: far in leecher.store.held)
-    assert net.now - jumped_at < 3 * SECOND
-    others = [index for _, index in leecher.kept[before:]]
-    print(others, (net.now - jumped_at) / SECOND)
+    assert net.now - jumped_at < SECOND // 2
+    assert len(leecher.kept) - before <= 4, "only what was on its way comes before it"
