@@ -18,6 +18,7 @@ __all__ = ["PeerExchange"]
 
 FIRST_US: Final = SECOND // 2  # A newcomer's first news comes soon; BEP 11 allows it.
 INTERVAL_US: Final = 60 * SECOND  # BEP 11: at most once a minute.
+IDLE_US: Final = 5 * SECOND  # Who was told nothing for a while may be told soon what is new.
 INTERVAL_MIN_US: Final = 30 * SECOND  # A peer that talks more often than this is not listened to.
 FREE_MESSAGES: Final = 2
 ADDED_MAX: Final = 50  # BEP 11: "no more than 50 added".
@@ -100,7 +101,7 @@ class PeerExchange(Extension):
         for peer, told in self._told.items():
             if told.next_at > now:
                 continue
-            told.next_at = now + INTERVAL_US
+            told.next_at = now + IDLE_US
             others = [address for address in addresses if address != peer.address]
             added = [address for address in others if address not in told.addresses][:ADDED_MAX]
             dropped = [address for address in told.addresses if address not in addresses]
@@ -110,6 +111,7 @@ class PeerExchange(Extension):
                 told.addresses[address] = None
             for address in dropped[:ADDED_MAX]:
                 del told.addresses[address]
+            told.next_at = now + INTERVAL_US
             news = {address: addresses[address] for address in added}
             peer.send_extended(self.name, _serialise(news, dropped[:ADDED_MAX]))
 
