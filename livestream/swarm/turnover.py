@@ -31,12 +31,11 @@ class Turnover:
 
         As a seed nobody gives us anything: then those who took least. Newcomers are left out.
         """
-        if self._next_at is None:
-            self._next_at = now + INTERVAL_US
-        if now < self._next_at:
+        if self._next_at is not None and now < self._next_at:
             return []
         self._next_at = now + INTERVAL_US
         before, self._given = self._given, {peer: (peer.bytes_in, peer.bytes_out) for peer in peers}
+        # The first time there is nothing to compare with, so nobody goes.
         judged = [peer for peer in peers if peer in before and not peer.is_web_seed]
 
         def worth(peer: BlockPeer) -> tuple[int, int]:

@@ -152,4 +152,4 @@ def test_a_full_swarm_replaces_who_gives_least() -> None:
     net.introduce(leecher, seed)
     net.run(200)
     assert not leecher.store.held.held, "there is no place yet"
-    net.run_until_complete(700, leecher)
+    net.run_until_complete(150, leecher)
