@@ -25,6 +25,10 @@ class PiecePicker(ABC):
         """Count one piece that a peer has just announced: `pieces` has it already."""
 
     @abstractmethod
+    def remove_piece(self, pieces: PieceSet, index: int) -> None:
+        """Uncount one piece that a peer has lost: `pieces` has it no more."""
+
+    @abstractmethod
     def availability(self, index: int) -> int:
         """Return how many peers have a piece."""
 

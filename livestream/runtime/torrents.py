@@ -135,6 +135,8 @@ class TorrentSession(TorrentHost):
         swarm.metadata_size = len(metainfo.info)
         swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
+        if not metainfo.is_private:
+            swarm.exchange_peers()
         swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base)
         torrent = Torrent(metainfo, options, store, swarm, self)
         self.torrents.append(torrent)

@@ -32,6 +32,8 @@ class BlockPeer(Peer):
         super().__init__(connection, public_key, now)
         self.pieces = PieceSet(count)
         self.chokes_us = True
+        self.says_interested = False
+        self.is_upload_only = False  # BEP 21: then its interest counts for nothing.
         self.wants_us = False
         self.is_choked = True
         self.is_wanted = False
@@ -67,6 +69,16 @@ class BlockPeer(Peer):
         "Blocks of it that were of no use."
         self.has_told_pieces = False
         "It said what it has, be it all, nothing or a bitfield."
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether it wants nothing more, from anybody."""
+        return self.is_upload_only or self.pieces.is_full
+
+    @property
+    def is_web_seed(self) -> bool:
+        """Whether it is a web server: it costs no connection, and nobody can be called there."""
+        return not self.connection.address.port
 
     @property
     def depth_max(self) -> int:

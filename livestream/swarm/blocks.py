@@ -9,18 +9,26 @@ from typing import Final, cast
 
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
-from livestream.machine import MILLISECOND, SECOND, Event, earliest
+from livestream.machine import SECOND, Address, earliest
 from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.piecepicker import PiecePicker
 from livestream.pieces.pieceset import PieceSet
+from livestream.swarm.blockevents import PieceVerified, StoreFailed, SwarmCompleted
 from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.blockuploads import BlockUploads
 from livestream.swarm.choker import BlockChoker
+from livestream.swarm.donthave import DontHave
 from livestream.swarm.hashes import HashServe
 from livestream.swarm.peer import Peer
+from livestream.swarm.pex import PeerExchange
+from livestream.swarm.priority import OwnHost
 from livestream.swarm.requests import Requests
 from livestream.swarm.serving import ServingOrder
+from livestream.swarm.slots import REQUESTS_TAKEN, Slots
 from livestream.swarm.swarm import Swarm
+from livestream.swarm.turnover import Turnover
+from livestream.swarm.uploadonly import UploadOnly
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -29,12 +37,12 @@ from livestream.transport.connection import (
 )
 from livestream.wire.bencode import Value
 from livestream.wire.hashes import HashRequest
-from livestream.wire.image import PieceImage
 from livestream.wire.messages import (
     AllowedFast,
     Bitfield,
     Cancel,
     Choke,
+    Extended,
     Handshake,
     Have,
     HaveAll,
@@ -50,34 +58,8 @@ from livestream.wire.messages import (
 
 __all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
 
-REQUESTS_TAKEN: Final = 2_000  # From one peer at a time, as libtorrent; further ones are rejected.
-BLOCK_LENGTH_MAX: Final = 128 * 1024  # Nobody asks for more than 16 KiB; some once took this.
-UPLOAD_BACKLOG_MAX: Final = 1 << 20  # A connection gets further blocks only below this.
-UPLOAD_BATCH: Final = 32  # Blocks handed over at once: they leave in one system call.
-BATCH_US: Final = 50 * MILLISECOND  # Of what a capped uplink carries.
 ALLOWED_FAST_MAX: Final = 64
 WASTED_MAX: Final = 1_000  # Blocks of no use beyond the useful ones: twice what may be under way.
-ROUND_S: Final = 10
-SPARE_UPLOAD_SHARE: Final = 0.8  # Below this share of its cap, an uplink has something left.
-
-
-@dataclass(frozen=True, slots=True)
-class PieceVerified(Event):
-    """A piece is genuine and kept."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class SwarmCompleted(Event):
-    """All that is wanted is here."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoreFailed(Event):
-    """The store could not keep a piece; requests have stopped until `resume`."""
-
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +96,24 @@ class BlockSwarm(Swarm):
         "Bytes of the info dictionary, where it is offered to peers."
         self.hashes = HashServe({}, 0)
         "The piece layers of a v2 torrent, for peers that came by its magnet."
-        self._choker = seams.choker
+        self._slots = Slots(info_hash, seams.store, seams.choker)
         self._requests = Requests(seams.store, seams.picker, self.ban)
-        self._loading: dict[int, None] = {}
-        self._turn: dict[BlockPeer, None] = {}
         self._order = ServingOrder(seams.picker)
+        self._uploads = BlockUploads(seams.store, self._slots.turn, self._order)
         self._swept_at: int | None = None
-        self._out_before = 0
+        self._turnover = Turnover()
+        self._own_host = OwnHost()
+        self._dont_have = DontHave(self._on_lost)
+        self._upload_only = UploadOnly(self._on_upload_only)
+        self._pex: PeerExchange | None = None
+        self.speak(self._dont_have)
+        self.speak(self._upload_only)
+
+    def exchange_peers(self) -> None:
+        """Gossip with peers about peers (BEP 11): for torrents that are not private (BEP 27)."""
+        if self._pex is None:
+            self._pex = PeerExchange(self._reachable)
+            self.speak(self._pex)
 
     @property
     def block_peers(self) -> list[BlockPeer]:
@@ -168,10 +161,11 @@ class BlockSwarm(Swarm):
 
     def on_loaded(self, index: int, now: int) -> None:
         """A piece that peers wait for is in memory, or was lost after all."""
-        self._loading.pop(index, None)
+        self._uploads.on_loaded(index)
         if index not in self.store.held:
             for peer in self.block_peers:
-                self._reject_all(peer, index)
+                self._dont_have.tell(peer, index)
+                self._slots.cancel_piece(peer, index)
 
     def set_urgent(self, indexes: Sequence[int], now: int, *, is_jump: bool = False) -> None:
         """Ask for these pieces first, in this order; after a jump, for nothing else before them."""
@@ -198,7 +192,7 @@ class BlockSwarm(Swarm):
         if isinstance(run, RequestsReceived):
             try:
                 for request in run.requests:
-                    self._on_request(peer, *request)
+                    self._slots.on_request(peer, *request)
             except ProtocolError as error:
                 self.stats.message_errors += 1
                 self.drop(peer, str(error), now)
@@ -233,40 +227,51 @@ class BlockSwarm(Swarm):
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
-        ready = [peer for peer in self._turn if peer.connection.backlog_bytes < UPLOAD_BACKLOG_MAX]
-        for peer in self._order.sort(ready, is_seed=self.is_complete):
-            sent = self._serve(peer)
-            del self._turn[peer]
-            if peer.asked_of_us:
-                self._turn[peer] = None
-            if sent:
-                return True
-        return False
+        sent = self._uploads.next(is_seed=self.is_complete, upload_bps=self.upload_bps)
+        self.stats.stream_bytes_out += sent
+        return sent > 0
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(super().get_timer(), self._choker.get_timer())
+        return earliest(super().get_timer(), self._slots.get_timer())
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
         super().handle_timer(now)
-        timer = self._choker.get_timer()
+        timer = self._slots.get_timer()
         if timer is not None and timer <= now:
-            self._hold_round(now)
+            self._slots.hold_round(
+                self.block_peers,
+                now,
+                is_seed=self.is_complete,
+                bytes_sent=self.stats.stream_bytes_out,
+                upload_bps=self.upload_bps,
+            )
 
     def _sweep(self, now: int) -> None:
         elapsed_us = now - self._swept_at if self._swept_at is not None else SECOND
         self._swept_at = now
         for peer in self.block_peers:
             peer.measure(elapsed_us)
+        self.candidates.wants_seeds = not self.is_complete
+        if self._pex is not None:
+            self.candidates.add(self._pex.take_learned())
         super()._sweep(now)
+        if self._is_full and self.candidates.has_untried:
+            for peer in self._turnover.poorest(self.block_peers, now):
+                self.drop(peer, "others may be of more use", now)
 
     def _sweep_peer(self, peer: Peer, now: int) -> None:
         if isinstance(peer, BlockPeer) and peer in self.ready:
+            if self.is_complete and peer.is_seed and not (peer.wants_us or peer.is_web_seed):
+                self.candidates.note_seed(peer.address)
+                self.drop(peer, "both of us only upload", now)
+                return
             self._requests.look_after(peer, now)
-            if not peer.is_choked and not self.is_complete and self._choker.gives_up(peer):
-                self._choker.on_left(peer)
-                self._set_choked(peer, is_choked=True, now=now)
+            if not self.is_complete:
+                self._slots.look_after(peer, now)
+            if not self._upload_only.tell(peer, is_upload_only=self.is_complete):
+                self._send_extension_handshake(peer)
             self.hashes.serve(peer, now)
             self._tell_interest(peer)
             self._fill(peer, now)
@@ -285,9 +290,12 @@ class BlockSwarm(Swarm):
             fields[b"p"] = self.listen_port
         if self.metadata_size:
             fields[b"metadata_size"] = self.metadata_size
-        if self.is_complete:
-            fields[b"upload_only"] = 1
+        fields[b"upload_only"] = int(self.is_complete)
         return fields
+
+    def _send_extension_handshake(self, peer: Peer) -> None:
+        super()._send_extension_handshake(peer)
+        self._upload_only.on_greeted(peer, is_upload_only=self.is_complete)
 
     def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
         if not isinstance(peer, BlockPeer):
@@ -307,9 +315,10 @@ class BlockSwarm(Swarm):
 
     def _on_gone(self, peer: Peer, now: int) -> None:
         if isinstance(peer, BlockPeer):
-            self._choker.on_left(peer)
+            self._slots.on_gone(peer)
             self._order.on_left(peer)
-            self._turn.pop(peer, None)
+            self._dont_have.forget(peer)
+            self._upload_only.forget(peer)
             self.hashes.on_gone(peer)
             if self._requests.drop_peer(peer):
                 self._fill_all(now)
@@ -322,15 +331,16 @@ class BlockSwarm(Swarm):
         if isinstance(message, Have):
             self._on_have(peer, message.index, now)
         elif isinstance(message, Request):
-            self._on_request(peer, message.index, message.begin, message.length)
+            self._slots.on_request(peer, message.index, message.begin, message.length)
         elif isinstance(message, (Choke, Unchoke, AllowedFast, Reject)):
             self._on_permission(peer, message, now)
         elif isinstance(message, (Interested, NotInterested)):
-            self._on_interest(peer, now, wants_us=isinstance(message, Interested))
+            peer.says_interested = isinstance(message, Interested)
+            self._slots.on_interest(peer, now)
         elif isinstance(message, (Bitfield, HaveAll, HaveNone)):
             self._on_pieces(peer, message, now)
         elif isinstance(message, Cancel):
-            self._cancel(peer, (message.index, message.begin, message.length))
+            self._slots.cancel(peer, (message.index, message.begin, message.length))
         elif isinstance(message, HashRequest):
             self.hashes.on_request(peer, message, now)
 
@@ -371,127 +381,55 @@ class BlockSwarm(Swarm):
         elif isinstance(message, AllowedFast):
             if message.index < len(peer.pieces) and len(peer.fast) < ALLOWED_FAST_MAX:
                 peer.fast[message.index] = None
+                self._fill(peer, now)
         elif isinstance(message, Reject):
             self._requests.on_reject(peer, message.index, message.begin)
 
-    def _on_interest(self, peer: BlockPeer, now: int, *, wants_us: bool) -> None:
-        peer.wants_us = wants_us
-        if not wants_us:
-            self._choker.on_left(peer)
-            self._set_choked(peer, is_choked=True, now=now)
-        elif self._choker.on_interested(peer, now):
-            self._set_choked(peer, is_choked=False, now=now)
-
-    def _on_request(self, peer: BlockPeer, index: int, begin: int, length: int) -> None:
-        is_sound = (
-            index < len(self.store.held)
-            and 0 < length <= BLOCK_LENGTH_MAX
-            and begin + length <= self.store.piece_size(index)
-        )
-        if not is_sound:
-            raise ProtocolError(f"request of {length} bytes at {begin} of piece {index}")
-        is_served = (
-            not peer.is_choked
-            and index in self.store.held
-            and len(peer.asked_of_us) < REQUESTS_TAKEN
-        )
-        if is_served:
-            peer.asked_of_us[index, begin, length] = None
-            self._turn[peer] = None
-        elif peer.has_fast_extension:
-            peer.send(Reject(index, begin, length))
-
-    def _cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
-        if block in peer.asked_of_us:
-            del peer.asked_of_us[block]
-            if peer.has_fast_extension:
-                peer.send(Reject(*block))
-
-    # Serving
-
-    def _serve(self, peer: BlockPeer) -> int:
-        """Queue up to a batch of blocks on the connection; returns their bytes."""
-        sent = 0
-        queue = peer.asked_of_us
-        room = self._batch()
-        while queue and room > 0:
-            index, begin, length = next(iter(queue))
-            image = self.store.image(index)
-            if image is None:
-                self._load(index)
-                break
-            if index != peer.serving:
-                self._order.on_begun(peer, index)
-            first, odd = divmod(begin, BLOCK_BYTES)
-            if odd or length != image.block_length(first):
-                del queue[index, begin, length]
-                data = memoryview(image.data(begin, begin + length))
-                peer.connection.send_block(index, begin, data)
-                sent += length
-                room -= 1
-                continue
-            count = self._take_run(peer, image, first, room)
-            peer.connection.send_blocks(image, first, count)
-            sent += min(count * BLOCK_BYTES, image.size - begin)
-            room -= count
-        peer.count_out(sent)
-        self.stats.stream_bytes_out += sent
-        return sent
-
-    def _take_run(self, peer: BlockPeer, image: PieceImage, first: int, room: int) -> int:
-        """Take the blocks that a peer asked for from `first` on in a piece; returns how many."""
-        queue = peer.asked_of_us
-        index, last = image.index, min(first + room, image.count)
-        block = first
-        while block < last:
-            key = (index, block * BLOCK_BYTES, image.block_length(block))
-            if queue.pop(key, self) is self:
-                break
-            block += 1
-        return block - first
-
-    def _load(self, index: int) -> None:
-        if index not in self._loading:
-            self._loading[index] = None
-            self.store.load(index)
-
-    def _batch(self) -> int:
-        """Blocks to hand over at once: under a cap few, so that cancels are in time."""
-        if self.upload_bps is None:
-            return UPLOAD_BATCH
-        capped = self.upload_bps // 8 * BATCH_US // SECOND // BLOCK_BYTES
-        return max(1, min(UPLOAD_BATCH, capped))
-
-    def _reject_all(self, peer: BlockPeer, index: int) -> None:
-        for block in [block for block in peer.asked_of_us if block[0] == index]:
-            self._cancel(peer, block)
-
-    def _hold_round(self, now: int) -> None:
-        peers = self.block_peers
-        sent = self.stats.stream_bytes_out
-        rate = (sent - self._out_before) * 8 / ROUND_S
-        self._out_before = sent
-        has_spare = self.upload_bps is None or rate < SPARE_UPLOAD_SHARE * self.upload_bps
-        chosen = self._choker.rank(
-            peers, now, is_seed=self._requests.is_complete, has_spare_upload=has_spare
-        )
-        for peer in peers:
-            self._set_choked(peer, is_choked=peer not in chosen, now=now)
-
-    def _set_choked(self, peer: BlockPeer, *, is_choked: bool, now: int) -> None:
-        if peer.is_choked == is_choked:
+    def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
+        super()._on_extended(peer, message, now)
+        greeting = peer.greeting
+        if message.extension or greeting is None or peer not in self.ready:
             return
-        peer.is_choked = is_choked
-        if not is_choked:
-            peer.bytes_out_turn = 0
-            peer.send(Unchoke())
+        self._upload_only.on_greeting(peer, greeting, now)
+        host = greeting.your_host
+        if host is not None and self._own_host.hear(peer.address.host, host):
+            self.candidates.own = Address(self._own_host.host or host, self.listen_port)
+
+    def _on_upload_only(self, peer: Peer, is_upload_only: bool, now: int) -> None:
+        if isinstance(peer, BlockPeer) and peer.is_upload_only != is_upload_only:
+            peer.is_upload_only = is_upload_only
+            self._slots.on_interest(peer, now)
+
+    def _on_lost(self, peer: Peer, index: int, now: int) -> None:
+        if not isinstance(peer, BlockPeer):
             return
-        peer.choked_at = now
-        peer.send(Choke())
-        for block in list(peer.asked_of_us):
-            self._cancel(peer, block)
-        peer.asked_of_us.clear()
-        self._turn.pop(peer, None)
+        if index >= len(peer.pieces):
+            raise ProtocolError(f"takes back piece {index}")
+        if self._requests.on_lost(peer, index):
+            self._tell_interest(peer)
+            self._fill_all(now)
+
+    # Membership
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether somebody must go before another can be called, or can call."""
+        called = sum(peer.connection.is_outgoing for peer in self.ready)
+        return len(self.peers) >= self.config.peers_max or called >= self.config.neighbours_wanted
+
+    def _make_way(self, caller: Address, now: int) -> bool:
+        useless = self._turnover.useless(self.block_peers, self.candidates.own, caller, now)
+        if useless is not None:
+            self.drop(useless, "makes way", now)
+        return useless is not None
+
+    def _reachable(self) -> list[Peer]:
+        """Return the peers of whom it is known where they take calls."""
+        return [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing or peer.listen_port is not None
+        ]
 
     # Asking
 

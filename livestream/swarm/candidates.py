@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 from random import Random
 from typing import Final
 
+from livestream.discovery.reach import Zone, zone_of
 from livestream.machine import SECOND, Address
+from livestream.swarm.priority import peer_priority
 
-__all__ = ["Candidates"]
+__all__ = ["HOST_CONNECTIONS_MAX", "Candidates"]
 
 CANDIDATES_MAX: Final = 3_000  # As libtorrent keeps; bounds what gossip can make us remember.
 RETRY_FIRST_US: Final = 1 * SECOND
@@ -20,6 +22,7 @@ ROOT_RETRY_MAX_US: Final = 5 * SECOND  # A publisher that restarts is found agai
 BAN_US: Final = 3_600 * SECOND
 HOST_BANS_MAX: Final = 3  # So many bad identities behind one host ban the host.
 BANS_MAX: Final = 10_000
+HOST_CONNECTIONS_MAX: Final = 4  # Several may share an address; a host's ports are no swarm.
 
 
 @dataclass(slots=True)
@@ -28,6 +31,8 @@ class _Candidate:
     failures: int = 0
     next_attempt: int = 0
     is_busy: bool = False
+    is_seed: bool = False
+    priority: int = 0
 
 
 class Candidates:
@@ -42,9 +47,28 @@ class Candidates:
         self._known: dict[Address, _Candidate] = {}
         self._banned: dict[Address | bytes | str, int] = {}
         self._host_bans: dict[str, int] = {}
+        self._own: Address | None = None
+        self.wants_seeds = True
+        "Whether those who have everything are of use."
+
+    @property
+    def own(self) -> Address | None:
+        """Where peers see us, once that is known."""
+        return self._own
+
+    @own.setter
+    def own(self, address: Address) -> None:
+        self._own = address
+        for each, known in self._known.items():
+            known.priority = self._priority(each)
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def has_untried(self) -> bool:
+        """Whether there are addresses that nobody called yet."""
+        return any(not (known.is_busy or known.failures) for known in self._known.values())
 
     def add(self, addresses: Iterable[Address], *, is_root: bool = False) -> None:
         """Learn addresses; roots (from the link or the command line) are never forgotten."""
@@ -53,7 +77,13 @@ class Candidates:
             if known is not None:
                 known.is_root = known.is_root or is_root
             elif is_root or len(self._known) < CANDIDATES_MAX:
-                self._known[address] = _Candidate(is_root)
+                self._known[address] = _Candidate(is_root, priority=self._priority(address))
+
+    def note_seed(self, address: Address) -> None:
+        """Somebody there wants nothing more."""
+        known = self._known.get(address)
+        if known is not None:
+            known.is_seed = True
 
     def next_attempts(self, count: int, now: int) -> list[Address]:
         """Return up to `count` addresses to connect to now, and mark them busy."""
@@ -62,12 +92,22 @@ class Candidates:
             for address, known in self._known.items()
             if not known.is_busy and known.next_attempt <= now and not self.bans(address, b"", now)
             if address.port  # Nobody can be called at port 0; web seeds have it.
+            if self.wants_seeds or not known.is_seed
         ]
+        if not ready:
+            return []
         self._rng.shuffle(ready)
-        ready.sort(key=lambda address: self._known[address].failures)
-        for address in ready[:count]:
-            self._known[address].is_busy = True
-        return ready[:count]
+        ready.sort(key=lambda each: (self._known[each].failures, -self._known[each].priority))
+        taken: list[Address] = []
+        of_host = Counter(address.host for address, known in self._known.items() if known.is_busy)
+        for address in ready:
+            if len(taken) == count:
+                break
+            of_host[address.host] += 1
+            if of_host[address.host] <= HOST_CONNECTIONS_MAX or _is_loopback(address.host):
+                self._known[address].is_busy = True
+                taken.append(address)
+        return taken
 
     def next_attempt_at(self) -> int | None:
         """Return when the first idle address may be tried."""
@@ -80,7 +120,8 @@ class Candidates:
         if known is None:
             if len(self._known) >= CANDIDATES_MAX:
                 return
-            known = self._known[address] = _Candidate(is_root=False)
+            priority = self._priority(address)
+            known = self._known[address] = _Candidate(is_root=False, priority=priority)
         known.is_busy = True
         known.failures = 0
 
@@ -109,7 +150,7 @@ class Candidates:
         self._banned[address] = now + BAN_US
         if public_key:  # Over TCP nobody has one: an empty key would name them all.
             self._banned[public_key] = now + BAN_US
-        if not ip_address(address.host).is_loopback:
+        if not _is_loopback(address.host):
             bans = self._host_bans.pop(address.host, 0) + 1
             if len(self._host_bans) >= BANS_MAX:
                 self._host_bans.pop(next(iter(self._host_bans)))
@@ -121,3 +162,11 @@ class Candidates:
         """Whether this peer is banned now."""
         names: tuple[Address | bytes | str, ...] = (address, public_key, address.host)
         return any(self._banned.get(name, 0) > now for name in names)
+
+    def _priority(self, address: Address) -> int:
+        """BEP 40: whom everybody prefers by the same rule, newcomers find room with somebody."""
+        return 0 if self._own is None else peer_priority(self._own, address) or 0
+
+
+def _is_loopback(host: str) -> bool:
+    return zone_of(host.partition("%")[0]) is Zone.LOOPBACK

@@ -30,6 +30,14 @@ class Greeting:
     "Everything in it, unchecked."
 
     @property
+    def your_host(self) -> str | None:
+        """The address at which the sender sees us, if it says so."""
+        packed = self.fields.get(b"yourip")
+        if not isinstance(packed, bytes) or len(packed) not in (4, 16):
+            return None
+        return str(ip_address(packed))
+
+    @property
     def listen_port(self) -> int | None:
         """Where the sender takes TCP calls, if it says so."""
         port = self.fields.get(b"p")

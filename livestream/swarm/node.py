@@ -18,6 +18,7 @@ from livestream.transport.connection import (
     Connected,
     Connection,
     Disconnected,
+    KeepAliveReceived,
     MessageReceived,
     RequestsReceived,
 )
@@ -198,6 +199,10 @@ class Node(Machine):
                 known[0].receive_run(known[1], event, now)
         elif isinstance(event, MessageReceived):
             self._on_message(connection, event.data, now)
+        elif isinstance(event, KeepAliveReceived):
+            known = self._peers.get(connection)
+            if known is not None:
+                known[1].heard_at = now
         elif isinstance(event, Connected):
             self._on_connected(connection, event.public_key, now)
         elif isinstance(event, Disconnected):

@@ -72,6 +72,7 @@ class Peer(Holder):
         self.state = PeerState.GREETING
         self.joined_at = now
         self.heard_at = now
+        self.is_banned = False
         self.listen_port: int | None = None
         "Where it takes calls, if that is not where it called from."
         self.client = ""
@@ -94,6 +95,11 @@ class Peer(Holder):
         """Where the peer can be called; most listen on the socket that they call from."""
         address = self.connection.address
         return address if self.listen_port is None else Address(address.host, self.listen_port)
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether it is known to want nothing."""
+        return False
 
     @property
     def requests_out(self) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from livestream.discovery.reach import Zone, zone_of
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address
 from livestream.swarm.extension import Extension
@@ -17,11 +18,16 @@ __all__ = ["PeerExchange"]
 
 FIRST_US: Final = SECOND // 2  # A newcomer's first news comes soon; BEP 11 allows it.
 INTERVAL_US: Final = 60 * SECOND  # BEP 11: at most once a minute.
+IDLE_US: Final = 5 * SECOND  # Who was told nothing for a while may be told soon what is new.
 INTERVAL_MIN_US: Final = 30 * SECOND  # A peer that talks more often than this is not listened to.
 FREE_MESSAGES: Final = 2
 ADDED_MAX: Final = 50  # BEP 11: "no more than 50 added".
 PEERS_MAX: Final = 100  # In all lists of one message that we read.
 MESSAGE_BYTES_MAX: Final = 4 * 1024
+SEED_FLAG: Final = 0x02
+REACHABLE_FLAG: Final = 0x10  # We called it there, and it answered.
+# How far inside: a peer may speak of places like its own, and of those further out.
+_DEPTHS: Final = {Zone.GLOBAL: 0, Zone.PRIVATE: 1, Zone.LOOPBACK: 2}
 
 
 @dataclass(slots=True)
@@ -35,12 +41,12 @@ class _Told:
 
 
 class PeerExchange(Extension):
-    """Gossips addresses. Nodes listen where they call from, so every peer's address is of use."""
+    """Gossips addresses: where the peers take calls that we are connected to."""
 
     name = "ut_pex"
 
     def __init__(self, peers: Callable[[], Sequence[Peer]]) -> None:
-        """Take how to ask for the peers of the swarm that are ready."""
+        """Take how to ask for the ready peers of whom it is known where they take calls."""
         self.learned: list[Address] = []
         "Addresses heard of and not yet taken."
         self._peers = peers
@@ -71,7 +77,12 @@ class PeerExchange(Extension):
         v4, v6 = fields.get(b"added", b""), fields.get(b"added6", b"")
         if not isinstance(v4, bytes) or not isinstance(v6, bytes):
             raise MessageDecodeError("peer exchange: no compact peers")
-        self.learned += decode_peers(v4, v6)[:PEERS_MAX]
+        depth = _DEPTHS.get(zone_of(peer.address.host), 0)
+        self.learned += [
+            address
+            for address in decode_peers(v4, v6)[:PEERS_MAX]
+            if _DEPTHS.get(zone_of(address.host), 3) <= depth
+        ]
 
     def on_gone(self, peer: Peer, now: int) -> None:
         """Forget what a peer was told."""
@@ -86,11 +97,11 @@ class PeerExchange(Extension):
 
     def handle_timer(self, now: int) -> None:
         """Tell those who are due what has changed."""
-        addresses = {peer.address: None for peer in self._peers() if peer.address.port}
+        addresses = {peer.address: _flags(peer) for peer in self._peers() if peer.address.port}
         for peer, told in self._told.items():
             if told.next_at > now:
                 continue
-            told.next_at = now + INTERVAL_US
+            told.next_at = now + IDLE_US
             others = [address for address in addresses if address != peer.address]
             added = [address for address in others if address not in told.addresses][:ADDED_MAX]
             dropped = [address for address in told.addresses if address not in addresses]
@@ -100,18 +111,26 @@ class PeerExchange(Extension):
                 told.addresses[address] = None
             for address in dropped[:ADDED_MAX]:
                 del told.addresses[address]
-            peer.send_extended(self.name, _serialise(added, dropped[:ADDED_MAX]))
+            told.next_at = now + INTERVAL_US
+            news = {address: addresses[address] for address in added}
+            peer.send_extended(self.name, _serialise(news, dropped[:ADDED_MAX]))
 
 
-def _serialise(added: Sequence[Address], dropped: Sequence[Address]) -> bytes:
+def _flags(peer: Peer) -> int:
+    return SEED_FLAG * peer.is_seed | REACHABLE_FLAG * peer.connection.is_outgoing
+
+
+def _serialise(added: Mapping[Address, int], dropped: Sequence[Address]) -> bytes:
     added4, added6 = encode_peers(list(added))
     dropped4, dropped6 = encode_peers(list(dropped))
+    flags4 = bytes(flags for address, flags in added.items() if ":" not in address.host)
+    flags6 = bytes(flags for address, flags in added.items() if ":" in address.host)
     return bencode.encode(
         {
             b"added": added4,
-            b"added.f": bytes(len(added4) // 6),
+            b"added.f": flags4,
             b"added6": added6,
-            b"added6.f": bytes(len(added6) // 18),
+            b"added6.f": flags6,
             b"dropped": dropped4,
             b"dropped6": dropped6,
         }

@@ -92,6 +92,21 @@ class Requests:
         self._picker.add_piece(peer.pieces, index)
         return self._picker.is_open(index) or index in self._begun
 
+    def on_lost(self, peer: BlockPeer, index: int) -> bool:
+        """A peer has a piece no more: what it owes of it is for others. False if it had none."""
+        if index not in peer.pieces:
+            return False
+        peer.pieces.discard(index)
+        self._picker.remove_piece(peer.pieces, index)
+        assembly = self._begun.get(index)
+        for owed in [owed for owed in peer.owed if owed[0] == index]:
+            del peer.owed[owed]
+            if assembly is not None:
+                assembly.release(owed[1], peer)
+        if assembly is not None:
+            self._disown(assembly, peer)
+        return True
+
     def wants_of(self, peer: BlockPeer) -> bool:
         """Whether a peer has something that we want."""
         return self._picker.wants_any(peer.pieces) or any(
@@ -290,11 +305,12 @@ class Requests:
         for assembly in list(peer.own):
             if assembly.free:
                 yield assembly
-        if not peer.chokes_us:
-            for assembly in list(self._begun.values()):
-                if assembly.owner is None and assembly.free and assembly.index in peer.pieces:
-                    self._own(assembly, peer)
-                    yield assembly
+        for assembly in list(self._begun.values()) if not peer.chokes_us or peer.fast else ():
+            if assembly.owner is None and assembly.free and assembly.index in peer.pieces:
+                if peer.chokes_us and assembly.index not in peer.fast:
+                    continue
+                self._own(assembly, peer)
+                yield assembly
         while self._store.has_room:
             index = self._choose(peer)
             if index is None:

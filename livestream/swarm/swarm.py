@@ -14,9 +14,10 @@ from random import Random
 from typing import ClassVar, Final
 
 from livestream.config import SwarmConfig
+from livestream.discovery.reach import Zone, zone_of
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
-from livestream.swarm.candidates import Candidates
+from livestream.swarm.candidates import HOST_CONNECTIONS_MAX, Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
 from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
@@ -137,7 +138,7 @@ class Swarm(ABC):
         self, connection: Connection, public_key: bytes, handshake: Handshake, now: int
     ) -> Peer | None:
         """Answer a peer that called us and said hello; None if it is not wanted."""
-        if self._refusal(connection, public_key, now) or len(self.peers) >= self.config.peers_max:
+        if self._refusal(connection, public_key, now) or not self._has_room(connection, now):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
@@ -200,7 +201,10 @@ class Swarm(ABC):
             peer.connection.close(reason, now)
 
     def ban(self, peer: Peer, reason: str, now: int) -> None:
-        """End the session, and refuse that peer from now on."""
+        """End the session, and refuse that peer from now on. Once: it may have gone already."""
+        if peer.is_banned:
+            return
+        peer.is_banned = True
         self.candidates.ban(peer.address, peer.public_key, now)
         self._events.append(PeerBanned(peer, reason))
         self.drop(peer, reason, now)
@@ -260,6 +264,10 @@ class Swarm(ABC):
 
     def _make_peer(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         return Peer(connection, public_key, now)
+
+    def _make_way(self, caller: Address, now: int) -> bool:
+        """There are as many peers as there may be: let one go for a caller, or refuse it."""
+        return False
 
     def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
         """Their handshake is in. A peer is ready once it has said which extensions it speaks."""
@@ -336,6 +344,15 @@ class Swarm(ABC):
             self.candidates.forget(connection.address)
             return True
         return self.candidates.bans(connection.address, public_key, now)
+
+    def _has_room(self, connection: Connection, now: int) -> bool:
+        host = connection.address.host
+        if self.uses_streams and zone_of(host) is not Zone.LOOPBACK:
+            of_host = sum(peer.address.host == host for peer in self.peers.values())
+            if of_host >= HOST_CONNECTIONS_MAX:
+                return False
+        has_place = len(self.peers) < self.config.peers_max
+        return has_place or self._make_way(connection.address, now)
 
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)

@@ -72,6 +72,14 @@ class RarestFirst(PiecePicker):
         else:
             self._availability[index] += 1
 
+    def remove_piece(self, pieces: PieceSet, index: int) -> None:
+        """Uncount one piece that a peer has lost: `pieces` has it no more."""
+        if pieces.held == len(pieces) - 1:
+            self.seeds -= 1
+            self._availability += pieces.flags
+        else:
+            self._availability[index] -= 1
+
     def availability(self, index: int) -> int:
         """Return how many peers have a piece."""
         return int(self._availability[index]) + self.seeds

@@ -18,6 +18,7 @@ __all__ = [
     "Connection",
     "ConnectionState",
     "Disconnected",
+    "KeepAliveReceived",
     "MessageReceived",
     "RequestsReceived",
 ]
@@ -68,6 +69,11 @@ class RequestsReceived(Event):
 
     requests: list[tuple[int, int, int]]
     "(piece, begin, length)."
+
+
+@dataclass(frozen=True, slots=True)
+class KeepAliveReceived(Event):
+    """The other side has nothing to say, and is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from livestream.machine import Event
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
+    KeepAliveReceived,
     MessageReceived,
     RequestsReceived,
 )
@@ -103,6 +104,8 @@ class Inbound:
             self._end += count
         if self._start != self._end:
             self._parse(events)
+            if self._start == self._end and not events:
+                events.append(KeepAliveReceived())
         return events
 
     def rewind(self) -> None:

@@ -88,13 +88,17 @@ class Stream(Connection):
         """Take bytes from wherever they are; for drivers that have them already."""
         view = memoryview(data)
         while view and self.state is ConnectionState.CONNECTED:
-            count = 0
-            for space in self.spaces():
-                part = view[count : count + len(space)]
-                space[: len(part)] = part
-                count += len(part)
-            self.filled(count, now)
-            view = view[count:]
+            view = view[self.receive_some(view, now) :]
+
+    def receive_some(self, view: memoryview, now: int) -> int:
+        """Take as many bytes as one read would; returns how many."""
+        count = 0
+        for space in self.spaces():
+            part = view[count : count + len(space)]
+            space[: len(part)] = part
+            count += len(part)
+        self.filled(count, now)
+        return count
 
     def buffers_to_send(self) -> Sequence[bytes | bytearray | memoryview]:
         """Return what goes out next, for one vectored write; tell `sent` how much of it did."""

@@ -111,6 +111,11 @@ class Libtorrent:
         assert self.handle is not None
         return bool(self.handle.status().is_seeding)
 
+    def peers(self) -> list[lt.peer_info]:
+        """Return what it knows of its peers."""
+        assert self.handle is not None
+        return list(self.handle.get_peer_info())
+
     def wait_complete(self) -> None:
         """Wait until its torrent is complete."""
         until = time.monotonic() + TIMEOUT_S

@@ -11,7 +11,7 @@ import pytest
 
 from livestream.machine import Address
 from livestream.pieces.assembly import BLOCK_BYTES
-from livestream.swarm.blocks import UPLOAD_BACKLOG_MAX
+from livestream.swarm import blockuploads
 from livestream.transport.stream import BACKLOG_MAX
 from livestream.wire import bencode
 from livestream.wire.framing import frame
@@ -35,6 +35,9 @@ from livestream.wire.messages import (
 from tests.runtime.rawpeer import PEER_ID, RawPeer, Scene, play
 
 FLOOD = 100_000
+FLOOD_OF_REQUESTS = b"".join(
+    frame(Request(0, 0, 1 + number % BLOCK_BYTES).to_bytes()) for number in range(FLOOD)
+)
 
 
 def handshake_to(stage: Scene, **changes: bytes | int) -> bytes:
@@ -157,12 +160,12 @@ def test_a_hundred_thousand_requests_without_reading_fill_no_memory(tmp_path: Pa
         peer = await stage.meet(Interested())
         await stage.until(lambda: stage.peers)
         (known,) = stage.peers
-        flood = frame(Request(0, 0, BLOCK_BYTES).to_bytes()) * FLOOD
+        flood = FLOOD_OF_REQUESTS
         for _ in range(12):
             peer.writer.write(flood)
-            assert known.connection.backlog_bytes <= BACKLOG_MAX + UPLOAD_BACKLOG_MAX
+            assert known.connection.backlog_bytes <= BACKLOG_MAX + blockuploads.BACKLOG_MAX
         await stage.finish()
-        assert known.connection.backlog_bytes <= BACKLOG_MAX + UPLOAD_BACKLOG_MAX
+        assert known.connection.backlog_bytes <= BACKLOG_MAX + blockuploads.BACKLOG_MAX
         await stage.until(lambda: not stage.peers)
         await peer.hung_up()
 
@@ -175,13 +178,13 @@ def test_a_leechers_flood_of_requests_is_bounded_too(tmp_path: Path) -> None:
         peer = await stage.meet(Interested())
         await stage.until(lambda: any(not known.is_choked for known in stage.peers))
         (known,) = stage.peers
-        peer.writer.write(frame(Request(0, 0, BLOCK_BYTES).to_bytes()) * FLOOD)
+        peer.writer.write(FLOOD_OF_REQUESTS)
         most = 0
         for _ in range(100):
             await asyncio.sleep(0.005)
             most = max(most, len(known.asked_of_us))
         assert 0 < most <= 2_000
-        assert known.connection.backlog_bytes <= BACKLOG_MAX + UPLOAD_BACKLOG_MAX
+        assert known.connection.backlog_bytes <= BACKLOG_MAX + blockuploads.BACKLOG_MAX
 
     play(tmp_path, act)
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from random import Random
 
 from livestream.machine import SECOND, Address
-from livestream.swarm.candidates import CANDIDATES_MAX, FAILURES_MAX, Candidates
+from livestream.swarm.candidates import (
+    CANDIDATES_MAX,
+    FAILURES_MAX,
+    HOST_CONNECTIONS_MAX,
+    Candidates,
+)
+from livestream.swarm.priority import peer_priority
 
 HERE = Address("127.0.0.1", 1000)
 
@@ -59,3 +65,38 @@ def test_bans_hold_for_key_and_address_and_after_three_for_the_host() -> None:
     candidates.ban(Address("192.0.2.9", 3), b"key3", 0)
     assert candidates.bans(Address("192.0.2.9", 4), b"new", 1)
     assert not candidates.bans(bad, b"key", 3_601 * SECOND)
+
+
+def test_whom_both_ends_prefer_is_called_first() -> None:
+    ours = Address("123.213.32.10", 6881)
+    others = [Address(f"98.{number}.54.32", 6881) for number in range(1, 40)]
+    candidates = Candidates(Random(1))
+    candidates.add(others[:20])
+    candidates.own = ours
+    candidates.add(others[20:])
+    ranks = [peer_priority(ours, address) or 0 for address in candidates.next_attempts(39, 0)]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(ranks) == 39
+
+
+def test_a_host_is_not_called_at_many_ports_at_once_but_loopback_is() -> None:
+    candidates = Candidates(Random(1))
+    candidates.add(Address("198.51.100.1", port) for port in range(1, 40))
+    candidates.add(Address("127.0.0.1", port) for port in range(1, 40))
+    called = candidates.next_attempts(100, 0)
+    assert sum(address.host == "198.51.100.1" for address in called) == HOST_CONNECTIONS_MAX
+    assert sum(address.host == "127.0.0.1" for address in called) == 39
+    assert candidates.next_attempts(100, 0) == []
+    gone = next(address for address in called if address.host == "198.51.100.1")
+    candidates.on_lost(gone, 0, was_ready=True)
+    assert len(candidates.next_attempts(100, 0)) == 1
+
+
+def test_seeds_are_not_called_while_nothing_is_wanted() -> None:
+    candidates = Candidates(Random(1))
+    candidates.add([HERE])
+    candidates.note_seed(HERE)
+    candidates.wants_seeds = False
+    assert candidates.next_attempts(5, 0) == []
+    candidates.wants_seeds = True
+    assert candidates.next_attempts(5, 0) == [HERE]

@@ -106,7 +106,7 @@ def test_callers_that_have_not_greeted_do_not_use_up_our_calls() -> None:
     ours = swarm()
     for number in range(1, 50):
         admitted(ours, number, ours.peer_id)
-    addresses = [Address("198.51.100.1", port) for port in range(1, 40)]
+    addresses = [Address(f"198.51.100.{number}", 6881) for number in range(1, 40)]
     ours.candidates.add(addresses)
     assert len(ours.next_attempts(0)) == SwarmConfig().attempts_max
 

@@ -11,6 +11,7 @@ from livestream.transport.connection import (
     Connected,
     ConnectionState,
     Disconnected,
+    KeepAliveReceived,
     MessageReceived,
 )
 from livestream.transport.stream import Stream
@@ -154,3 +155,13 @@ def test_callers_are_bounded() -> None:
     while endpoint.next_event() is not None:
         pass
     assert endpoint.accept(ADDRESS, 0) is not None
+
+
+def test_a_message_without_a_word_is_a_sign_of_life_and_many_are_one() -> None:
+    reader = stream()
+    assert received(reader, HANDSHAKE) == [HANDSHAKE]
+    assert received(reader, framed(b"")) == [KeepAliveReceived()]
+    assert received(reader, framed(b"") * 5_000 + b"\x00") == [KeepAliveReceived()]
+    assert received(reader, b"\x00\x00") == []
+    said = Have(3).to_bytes()
+    assert received(reader, b"\x00" + framed(said)) == [said]
