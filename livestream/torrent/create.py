@@ -77,8 +77,11 @@ def lay_out(
         is_single: The only file is the torrent.
 
     Raises:
-        MetainfoError: no file has a byte.
+        MetainfoError: no file has a byte, or v2 cannot say that they are in a folder.
     """
+    if version is Version.V2 and not is_single and len(files) == 1 and len(files[0][0]) == 1:
+        # BEP 52: one file at the root of the tree is "a single-file torrent", whatever the name.
+        raise MetainfoError(f"A v2 torrent of one file has no folder: share {name}'s file itself.")
     if not any(length for _, length in files):
         raise MetainfoError("There is nothing to share: no file has a byte in it.")
     entries: list[FileEntry] = []
