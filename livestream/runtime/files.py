@@ -79,22 +79,34 @@ class FileSet:
             DiskError: the disk fails.
         """
         buffer = bytearray(length)
+        return buffer if self.read_into(start, memoryview(buffer)) else None
+
+    def read_into(self, start: int, buffer: memoryview) -> bool:
+        """Fill a buffer with bytes of the torrent; False where a file is missing or too short.
+
+        Raises:
+            DiskError: the disk fails.
+        """
         at = 0
-        for span in self._metainfo.spans(start, length):
-            view = memoryview(buffer)[at : at + span.length]
+        for span in self._metainfo.spans(start, len(buffer)):
+            view = buffer[at : at + span.length]
             at += span.length
             if self._metainfo.files[span.file].is_padding:
+                view[:] = bytes(span.length)
                 continue
             number, offset = self._place(span.file, span.start)
             try:
                 with self._using(number, is_writing=False) as descriptor:
-                    if os.preadv(descriptor, [view], offset) != span.length:
-                        return None
+                    while view:
+                        count = os.preadv(descriptor, [view], offset)
+                        if not count:
+                            return False
+                        view, offset = view[count:], offset + count
             except FileNotFoundError:
-                return None
+                return False
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
-        return buffer
+        return True
 
     def write(self, start: int, data: bytes | bytearray) -> None:
         """Write bytes of the torrent. Raises DiskError."""
