@@ -139,10 +139,13 @@ class FileSet:
 
     def states(self) -> list[tuple[int, int]]:
         """Return (size, mtime in ns) of every file, the part file last; (-1, 0) if not there."""
+        # Plain text, and no Path each: of 10,000 files half the time went into those.
+        base = f"{self._folder}/"
+        paths = [base + "/".join(entry.path) for entry in self._metainfo.files]
         found = []
-        for number in [*range(len(self._metainfo.files)), PARTS]:
+        for path in [*paths, base + self._parts_name]:
             try:
-                status = self._path(number).lstat()
+                status = os.lstat(path)
                 found.append((status.st_size, status.st_mtime_ns))
             except OSError:
                 found.append((-1, 0))

@@ -154,8 +154,9 @@ class _Hasher:
             span = next(iter(layout.spans(index * layout.piece_length, 1)))
             entry = layout.files[span.file]
             left = min(entry.length - span.start, layout.piece_length)
-            is_whole = entry.length > layout.piece_length
-            width = layout.piece_length // LEAF_BYTES if is_whole else width_of(-(-left // LEAF_BYTES))
+            is_long = entry.length > layout.piece_length
+            leaf_count = -(-(layout.piece_length if is_long else left) // LEAF_BYTES)
+            width = width_of(leaf_count)
         whole = sha1(usedforsecurity=False)
         leaves: list[bytes] = []
         for part in parts:

@@ -11,6 +11,9 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Final, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
@@ -235,9 +238,7 @@ class TorrentSession:
         store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
         await store.open(on_progress)
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
-        for index in range(metainfo.piece_count):
-            if index in store.held or not _is_wanted(metainfo, index, options.wanted):
-                picker.close(index)
+        picker.close_all(store.held.flags | ~_wanted_pieces(metainfo, options.wanted))
         swarm = BlockSwarm(
             metainfo.info_hash,
             self._identity.public_key,
@@ -389,8 +390,10 @@ def _resolve(future: asyncio.Future[_T], result: _T) -> None:
         future.set_result(result)
 
 
-def _is_wanted(metainfo: Metainfo, index: int, wanted: frozenset[int] | None) -> bool:
-    if wanted is None:
-        return True
-    start = index * metainfo.piece_length
-    return any(span.file in wanted for span in metainfo.spans(start, metainfo.piece_size(index)))
+def _wanted_pieces(metainfo: Metainfo, wanted: frozenset[int] | None) -> NDArray[np.bool_]:
+    """Return, as flags by piece, which have bytes of wanted files."""
+    flags = np.full(metainfo.piece_count, wanted is None, dtype=np.bool_)
+    for number in wanted or ():
+        if number < len(metainfo.files):
+            flags[metainfo.pieces_of(metainfo.files[number])] = True
+    return flags

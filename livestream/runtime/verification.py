@@ -45,9 +45,7 @@ def _judge(metainfo: Metainfo, folder: Path, store: DiskStore) -> tuple[int, int
         if entry.is_padding:
             continue
         path = folder.joinpath(*entry.path)
-        first = entry.offset // metainfo.piece_length
-        last = (entry.offset + max(entry.length, 1) - 1) // metainfo.piece_length
-        is_whole = bool(store.held.flags[first : last + 1].all()) or not entry.length
+        is_whole = bool(store.held.flags[metainfo.pieces_of(entry)].all())
         size = path.stat().st_size if path.is_file() else -1
         if size < entry.length:
             missing += 1

@@ -116,6 +116,12 @@ class Metainfo:
             padding = padding + span.length if self.files[span.file].is_padding else 0
         return padding
 
+    def pieces_of(self, entry: FileEntry) -> slice:
+        """Return the pieces that have bytes of a file."""
+        first = entry.offset // self.piece_length
+        end = -(-(entry.offset + entry.length) // self.piece_length) if entry.length else first
+        return slice(first, end)
+
     def spans(self, start: int, length: int) -> Iterator[Span]:
         """Yield the runs in files that bytes `[start, start + length)` of the torrent are."""
         low, high = 0, len(self.files)

@@ -17,8 +17,10 @@ DEVICES: Final = frozenset(
 
 def clean_component(name: str) -> str:
     """Return a name that is one component on every file system, never empty, `.` or `..`."""
-    letters = [letter if _is_allowed(letter) else "_" for letter in name]
-    cleaned = "".join(letters).rstrip(". ")
+    cleaned = name
+    if not name.isprintable() or not FORBIDDEN.isdisjoint(name):
+        cleaned = "".join([letter if _is_allowed(letter) else "_" for letter in name])
+    cleaned = cleaned.rstrip(". ")
     cleaned = cleaned or "_"
     if cleaned.partition(".")[0].rstrip().upper() in DEVICES:
         cleaned = "_" + cleaned
