@@ -43,7 +43,9 @@ def best_piece_length(lengths: Sequence[int], version: Version) -> int:
     """Return a power of two that gives about 1,500 pieces for files of these lengths.
 
     Where padding separates files, many small ones ask for smaller pieces: their padding is not
-    sent, but it is hashed.
+    sent, but it is hashed, and takes memory. Measured with 2,500 files of 4 kB beside one of 1 GiB,
+    one seed and one leecher: with pieces of 128 and 256 KiB 11 CPU seconds of both, with 1 MiB
+    (about 1,500 in all, as without small files) 13.6, and with 4 MiB 26 and three times the memory.
     """
     total = sum(lengths)
     length = PIECE_LENGTH_MIN
