@@ -60,6 +60,8 @@ class DiskStore(BlockStore):
         everything = frozenset(range(len(metainfo.files)))
         self.metainfo = metainfo
         self.held = PieceSet(metainfo.piece_count)
+        self.states: Sequence[tuple[int, int]] = ()
+        "(size, mtime in ns) of every file when it was opened, the part file last."
         self.events = DiskEvents()
         self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
         self._record = record
@@ -78,7 +80,7 @@ class DiskStore(BlockStore):
         """Make the files, and find out what is here. Raises DiskError."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._files.open if self._is_read_only else self._files.create)
-        states = await asyncio.to_thread(self._files.states)
+        self.states = states = await asyncio.to_thread(self._files.states)
         trusted, doubtful = self._record.judge(self.metainfo, states)
         self.held.add_all(trusted)
         await self.check(doubtful, on_progress)
@@ -173,6 +175,13 @@ class DiskStore(BlockStore):
         start = index * self.metainfo.piece_length
         return self._files.read(start, self.metainfo.piece_size(index))
 
+    def _is_forged(self, index: int, data: bytearray) -> bool:
+        """Whether somebody else wrote to the file: peers would ban us for what is in it now."""
+        start = index * self.metainfo.piece_length
+        if not self._files.has_changed(start, len(data), self.states):
+            return False
+        return self._verifier.verify(index, data) is not Verdict.GENUINE
+
     def _keep(self, index: int, buffer: bytearray) -> None:
         try:
             is_genuine = self._verifier.verify(index, buffer) is Verdict.GENUINE
@@ -186,6 +195,8 @@ class DiskStore(BlockStore):
     def _load(self, index: int) -> None:
         try:
             data = self._read(index)
+            if data is not None and self._is_forged(index, data):
+                data = None
         except DiskError:
             data = None
         self._report(self._on_loaded, index, data)

@@ -13,7 +13,7 @@ from typing import Final
 
 from livestream.errors import DiskError, UsageError
 from livestream.pieces.merkle import LEAF_BYTES, merkle_root, width_of
-from livestream.runtime.files import FileSet
+from livestream.runtime.files import FileSet, disk_error
 from livestream.torrent.create import PieceHash, Version
 from livestream.torrent.hashing import leaf_hashes
 from livestream.torrent.metainfo import Metainfo
@@ -31,18 +31,45 @@ def find_files(path: Path) -> tuple[list[tuple[tuple[str, ...], int]], bool]:
     Links are left out: what they lead to is for its owner to share.
 
     Raises:
-        UsageError: there is no such file or folder.
+        UsageError: there is no such file or folder, or a name is no text.
+        DiskError: a folder cannot be read.
     """
+    found: list[tuple[tuple[str, ...], int]]
     if path.is_file():
-        return [((path.name,), path.stat().st_size)], True
-    if not path.is_dir():
+        found = [((path.name,), path.stat().st_size)]
+    elif path.is_dir():
+        found = sorted(_walk(path))
+    else:
         raise UsageError(f"{path}: no such file or folder.")
-    found = [
-        (inner.relative_to(path).parts, inner.stat().st_size)
-        for inner in path.rglob("*")
-        if inner.is_file() and not inner.is_symlink()
-    ]
-    return sorted(found), False
+    for parts, _ in [((path.name,), 0), *found]:
+        if not _is_text(parts):
+            name = "/".join(parts).encode(errors="surrogateescape")
+            raise UsageError(f"{path.parent}: the name {name!r} is not UTF-8. Rename it.")
+    return found, path.is_file()
+
+
+def _walk(path: Path) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield (path below `path`, length) of the files in a folder."""
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(path.joinpath(*folder)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((*folder, entry.name))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield (*folder, entry.name), entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            raise disk_error(error, path.joinpath(*folder)) from error
+
+
+def _is_text(parts: Sequence[str]) -> bool:
+    try:
+        "/".join(parts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def hash_pieces(

@@ -29,7 +29,7 @@ async def verify(source: str, folder: Path, on_progress: Callable[[int, int], No
     store = DiskStore(metainfo, folder, record=ResumeRecord(None), is_read_only=True)
     await store.open(on_progress)
     try:
-        missing, wrong = _judge(metainfo, folder, store)
+        missing, wrong = _judge(metainfo, store)
     finally:
         await store.close(0)
     if wrong:
@@ -39,14 +39,12 @@ async def verify(source: str, folder: Path, on_progress: Callable[[int, int], No
     return 0
 
 
-def _judge(metainfo: Metainfo, folder: Path, store: DiskStore) -> tuple[int, int]:
+def _judge(metainfo: Metainfo, store: DiskStore) -> tuple[int, int]:
     missing = wrong = 0
-    for entry in metainfo.files:
+    for entry, (size, _) in zip(metainfo.files, store.states, strict=False):
         if entry.is_padding:
             continue
-        path = folder.joinpath(*entry.path)
         is_whole = bool(store.held.flags[metainfo.pieces_of(entry)].all())
-        size = path.stat().st_size if path.is_file() else -1
         if size < entry.length:
             missing += 1
         elif not is_whole or size > entry.length:
