@@ -12,10 +12,10 @@ from queue import SimpleQueue
 from typing import Final
 
 from livestream.errors import DiskError, UsageError
-from livestream.pieces.merkle import LEAF_BYTES, merkle_root, width_of
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root, padding_hash, width_of
 from livestream.runtime.files import FileSet, disk_error
 from livestream.torrent.create import PieceHash, Version
-from livestream.torrent.hashing import leaf_hashes
+from livestream.torrent.hashing import tree_root
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["find_files", "hash_pieces"]
@@ -185,12 +185,16 @@ class _Hasher:
             leaf_count = -(-(layout.piece_length if is_long else left) // LEAF_BYTES)
             width = width_of(leaf_count)
         whole = sha1(usedforsecurity=False)
-        leaves: list[bytes] = []
+        roots: list[bytes] = []
+        part_width = min(width, READ_BYTES // LEAF_BYTES)
         for part in parts:
             if self._version is not Version.V2:
                 whole.update(part)
             if left > 0:
-                leaves += leaf_hashes(part[:left])
+                roots.append(tree_root(part[:left], part_width))
                 left -= len(part)
         v1 = b"" if self._version is Version.V2 else whole.digest()
-        return PieceHash(v1, merkle_root(leaves, width) if width else b"")
+        if not width:
+            return PieceHash(v1)
+        filler = padding_hash(part_width.bit_length() - 1)
+        return PieceHash(v1, merkle_root(roots, width // part_width, filler))
