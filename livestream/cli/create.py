@@ -27,6 +27,8 @@ def create(  # noqa: PLR0917 - the signature is the interface.
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")] = False,
 ) -> None:
     """Make a .torrent file; its magnet link goes to stdout."""
+    from pathlib import Path
+
     from livestream.cli.progress import progress
     from livestream.errors import UsageError
     from livestream.runtime.creation import CreateOptions, make
@@ -36,7 +38,7 @@ def create(  # noqa: PLR0917 - the signature is the interface.
         raise UsageError("--v1, --v2 and --hybrid exclude each other. Give one of them.")
     version = Version.V1 if v1 else Version.V2 if v2 else Version.HYBRID
     with progress("hashing", is_quiet=quiet) as on_progress:
-        magnet = make(
+        made = make(
             CreateOptions(
                 path=path,
                 output=output,
@@ -49,4 +51,10 @@ def create(  # noqa: PLR0917 - the signature is the interface.
             ),
             on_progress,
         )
-    typer.echo(str(magnet))
+    if made.folder != Path(path).resolve().parent and not quiet:
+        typer.echo(
+            f"A v2 torrent of one file has no folder. Share it with: seed {output} "
+            f"--data {made.folder}",
+            err=True,
+        )
+    typer.echo(str(made.magnet))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final
 
@@ -31,6 +32,7 @@ def width_of(count: int) -> int:
     return 1 << max(count - 1, 0).bit_length()
 
 
+@lru_cache(maxsize=64)
 def padding_hash(base: int) -> bytes:
     """Return the hash of a node that lies `base` layers above leaves that are all padding."""
     return merkle_root((), 1 << base)

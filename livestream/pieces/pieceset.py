@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -61,6 +63,11 @@ class PieceSet:
         self.flags[index] = True
         self.held += 1
         return True
+
+    def add_all(self, indexes: Sequence[int]) -> None:
+        """Put many pieces in at once."""
+        self.flags[np.asarray(indexes, dtype=np.intp)] = True
+        self.held = int(self.flags.sum())
 
     def discard(self, index: int) -> None:
         """Take a piece out."""

@@ -24,7 +24,7 @@ from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
 from livestream.torrent.webfiles import is_web_url
 
-__all__ = ["CreateOptions", "make"]
+__all__ = ["CreateOptions", "Created", "make"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,16 @@ class CreateOptions:
     is_forced: bool = False
 
 
-def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Magnet:
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was made."""
+
+    magnet: Magnet
+    folder: Path
+    "What `livestream seed --data` takes: the torrent's paths are below it."
+
+
+def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Created:
     """Hash, write the .torrent file, and return its magnet.
 
     Raises:
@@ -56,6 +65,8 @@ def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Mag
         if not is_web_url(url):
             raise UsageError(f"--web-seed {url}: give a URL that begins with http:// or https://.")
     files, is_single = find_files(path)
+    if options.version is Version.V2 and not is_single and len(files) == 1:
+        path, files, is_single = _without_folder(path, files)
     length = _piece_length(options, [length for _, length in files])
     layout = lay_out(path.name, files, length, options.version, is_single=is_single)
     hashes = hash_pieces(layout, path.parent, options.version, on_progress)
@@ -78,7 +89,15 @@ def make(options: CreateOptions, on_progress: Callable[[int, int], None]) -> Mag
         fresh.replace(output)
     except OSError as error:
         raise disk_error(error, output) from error
-    return Magnet.of(Metainfo.parse(data))
+    return Created(Magnet.of(Metainfo.parse(data)), path.parent)
+
+
+def _without_folder(
+    path: Path, files: list[tuple[tuple[str, ...], int]]
+) -> tuple[Path, list[tuple[tuple[str, ...], int]], bool]:
+    """Share a folder's only file itself: v2 has no way to name its folder (BEP 52)."""
+    ((parts, _),) = files
+    return (path / parts[0], files, True) if len(parts) == 1 else (path, files, False)
 
 
 def _piece_length(options: CreateOptions, lengths: list[int]) -> int:

@@ -24,7 +24,8 @@ __all__ = ["DiskEvents", "DiskStore"]
 
 IN_FLIGHT_MAX: Final = 64 << 20  # Bytes on their way to the disk before no more are asked for.
 CACHE_MAX: Final = 48 << 20  # Bytes of pieces kept in memory for those who download from us.
-CHECK_AHEAD: Final = 8  # Pieces a worker has waiting while a torrent is checked.
+CHECK_AHEAD: Final = 2  # Runs of pieces a worker has waiting while a torrent is checked.
+CHECK_BYTES: Final = 4 << 20  # A run has as many: one hand-over between threads for them all.
 
 
 class DiskEvents:
@@ -60,6 +61,8 @@ class DiskStore(BlockStore):
         everything = frozenset(range(len(metainfo.files)))
         self.metainfo = metainfo
         self.held = PieceSet(metainfo.piece_count)
+        self.states: Sequence[tuple[int, int]] = ()
+        "(size, mtime in ns) of every file when it was opened, the part file last."
         self.events = DiskEvents()
         self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
         self._record = record
@@ -78,10 +81,9 @@ class DiskStore(BlockStore):
         """Make the files, and find out what is here. Raises DiskError."""
         self._loop = asyncio.get_running_loop()
         await asyncio.to_thread(self._files.open if self._is_read_only else self._files.create)
-        states = await asyncio.to_thread(self._files.states)
+        self.states = states = await asyncio.to_thread(self._files.states)
         trusted, doubtful = self._record.judge(self.metainfo, states)
-        for index in trusted:
-            self.held.add(index)
+        self.held.add_all(trusted)
         await self.check(doubtful, on_progress)
 
     async def check(
@@ -96,19 +98,22 @@ class DiskStore(BlockStore):
         limit = asyncio.Semaphore(CHECK_AHEAD * (os.cpu_count() or 1))
         done = 0
 
-        async def one(index: int) -> None:
+        async def check_run(run: list[int]) -> None:
             nonlocal done
             async with limit:
-                is_genuine = await loop.run_in_executor(self._pool, self._is_on_disk, index)
-            if is_genuine:
-                self.held.add(index)
-            else:
-                self.held.discard(index)
-            done += 1
+                found = await loop.run_in_executor(self._pool, self._are_on_disk, run)
+            for index, is_genuine in zip(run, found, strict=True):
+                if is_genuine:
+                    self.held.add(index)
+                else:
+                    self.held.discard(index)
+            done += len(run)
             if on_progress is not None:
                 on_progress(done, len(indexes))
 
-        await asyncio.gather(*(one(index) for index in indexes))
+        count = max(CHECK_BYTES // self.metainfo.piece_length, 1)
+        runs = (indexes[at : at + count] for at in range(0, len(indexes), count))
+        await asyncio.gather(*(check_run(run) for run in runs))
 
     async def save(self) -> None:
         """Record what is held, once it is on the disk. Raises DiskError."""
@@ -160,9 +165,12 @@ class DiskStore(BlockStore):
 
     # In threads
 
-    def _is_on_disk(self, index: int) -> bool:
-        data = self._read(index)
-        return data is not None and self._verifier.verify(index, data) is Verdict.GENUINE
+    def _are_on_disk(self, indexes: list[int]) -> list[bool]:
+        pieces = ((index, self._read(index)) for index in indexes)
+        return [
+            data is not None and self._verifier.verify(index, data) is Verdict.GENUINE
+            for index, data in pieces
+        ]
 
     def _read(self, index: int) -> bytearray | None:
         start = index * self.metainfo.piece_length
@@ -183,6 +191,10 @@ class DiskStore(BlockStore):
         start = index * self.metainfo.piece_length
         try:
             is_there = self._files.read_into(start, image.places())
+            if is_there and self._files.has_changed(start, image.size, self.states):
+                # Somebody else wrote to the file: peers would ban us for what is in it now.
+                data = image.data(0, image.size)
+                is_there = self._verifier.verify(index, data) is Verdict.GENUINE
         except DiskError:
             is_there = False
         self._report(self._on_loaded, index, image if is_there else None)

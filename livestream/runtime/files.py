@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -35,6 +36,7 @@ class FileSet:
         """Take the numbers of the wanted files; nothing is opened yet."""
         self._metainfo = metainfo
         self._folder = folder
+        self._paths = [entry.path for entry in metainfo.files]
         self._wanted = wanted
         self._parts_name = f".{metainfo.info_hash.hex()}.parts"
         self._open: OrderedDict[int, int] = OrderedDict()
@@ -43,13 +45,16 @@ class FileSet:
         self._root: int | None = None
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
+        self._written: dict[int, None] = {}
+        "Files written at all: that they change means nothing."
 
     def open(self) -> None:
-        """Open the folder. Raises DiskError."""
+        """Open the folder, and find files that are there under other names. Raises DiskError."""
         try:
             self._root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             raise disk_error(error, self._folder) from error
+        self._find_own_names()
 
     def create(self) -> None:
         """Make the folder, and files that have no bytes. Raises DiskError."""
@@ -83,7 +88,7 @@ class FileSet:
         return buffer if self.read_into(start, [memoryview(buffer)]) else None
 
     def read_into(self, start: int, places: Sequence[memoryview]) -> bool:
-        """Read bytes of the torrent to where they belong; what is padding is left as it is.
+        """Read bytes of the torrent to where they belong.
 
         Returns:
             False where a file is missing or too short.
@@ -95,16 +100,19 @@ class FileSet:
         for span in self._metainfo.spans(start, sum(map(len, places))):
             views = _take(queue, span.length)
             if self._metainfo.files[span.file].is_padding:
+                for view in views:
+                    view[:] = bytes(len(view))
                 continue
             number, offset = self._place(span.file, span.start)
             try:
                 with self._using(number, is_writing=False) as descriptor:
-                    for at in range(0, len(views), VIEWS_MAX):
-                        batch = views[at : at + VIEWS_MAX]
-                        size = sum(map(len, batch))
-                        if os.preadv(descriptor, batch, offset) != size:
+                    while views:
+                        count = os.preadv(descriptor, views[:VIEWS_MAX], offset)
+                        if not count:
                             return False
-                        offset += size
+                        offset += count
+                        _take(rest := deque(views), count)
+                        views = list(rest)
             except FileNotFoundError:
                 return False
             except OSError as error:
@@ -127,7 +135,7 @@ class FileSet:
                         view, offset = view[count:], offset + count
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
-            self.touched[number] = None
+            self.touched[number] = self._written[number] = None
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk. Raises DiskError."""
@@ -142,16 +150,67 @@ class FileSet:
 
     def states(self) -> list[tuple[int, int]]:
         """Return (size, mtime in ns) of every file, the part file last; (-1, 0) if not there."""
+        # Plain text, and no Path each: of 10,000 files half the time went into those.
+        base = f"{self._folder}/"
+        paths = [base + "/".join(path) for path in self._paths]
         found = []
-        for number in [*range(len(self._metainfo.files)), PARTS]:
+        for path in [*paths, base + self._parts_name]:
             try:
-                status = self._path(number).lstat()
+                status = os.lstat(path)
                 found.append((status.st_size, status.st_mtime_ns))
             except OSError:
                 found.append((-1, 0))
         return found
 
+    def has_changed(self, start: int, length: int, states: Sequence[tuple[int, int]]) -> bool:
+        """Whether a file that bytes of the torrent are in is not as it was when `states` was made.
+
+        Files that were written here are not judged.
+
+        Raises:
+            DiskError: the disk fails.
+        """
+        for span in self._metainfo.spans(start, length):
+            number, _ = self._place(span.file, 0)
+            if self._metainfo.files[span.file].is_padding or number in self._written:
+                continue
+            try:
+                with self._using(number, is_writing=False) as descriptor:
+                    status = os.fstat(descriptor)
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
+            if (status.st_size, status.st_mtime_ns) != states[number]:
+                return True
+        return False
+
     # Helpers
+
+    def _find_own_names(self) -> None:
+        """Use files that are there under the torrent's own names, safe or not.
+
+        Whoever shares `Part 1: X`, or has it from another client, need not rename it.
+        """
+        files = self._metainfo.files
+        odd = {n: None for n, entry in enumerate(files) if entry.names not in ((), entry.path)}
+        if not odd:
+            return
+        # Where case does not count, another name may be another file of the torrent.
+        plain = (self._inode(path) for n, path in enumerate(self._paths) if n not in odd)
+        used = dict.fromkeys(plain)
+        for number in odd:
+            names = files[number].names
+            inode = self._inode(names) if all(map(_is_component, names)) else None
+            if inode is not None and inode not in used:
+                used[inode] = None
+                self._paths[number] = names
+
+    def _inode(self, path: tuple[str, ...]) -> tuple[int, int] | None:
+        """Return what a regular file is known by to the system; None if there is none."""
+        try:
+            status = os.lstat(f"{self._folder}/{'/'.join(path)}")
+        except OSError:
+            return None
+        return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
     def _place(self, file: int, start: int) -> tuple[int, int]:
         """Return the file number, or PARTS, and the offset in it."""
@@ -162,7 +221,7 @@ class FileSet:
     def _path(self, number: int) -> Path:
         if number == PARTS:
             return self._folder / self._parts_name
-        return self._folder.joinpath(*self._metainfo.files[number].path)
+        return self._folder.joinpath(*self._paths[number])
 
     @contextmanager
     def _using(self, number: int, *, is_writing: bool) -> Iterator[int]:
@@ -200,7 +259,7 @@ class FileSet:
         if self._root is None:
             raise FileNotFoundError(errno.ENOENT, "closed")
         is_parts = number == PARTS
-        path = (self._parts_name,) if is_parts else self._metainfo.files[number].path
+        path = (self._parts_name,) if is_parts else self._paths[number]
         folder = os.dup(self._root)
         try:
             for name in path[:-1]:
@@ -235,6 +294,10 @@ def _take(queue: deque[memoryview], length: int) -> list[memoryview]:
         taken.append(place)
         length -= len(place)
     return taken
+
+
+def _is_component(name: str) -> bool:
+    return name not in ("", ".", "..") and "/" not in name and "\0" not in name
 
 
 def _make_folder(name: str, folder: int) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import sha1
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from livestream.errors import DiskError, UsageError
-from livestream.pieces.merkle import LEAF_BYTES, merkle_root
-from livestream.runtime.files import FileSet
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root, padding_hash, width_of
+from livestream.runtime.files import FileSet, disk_error
 from livestream.torrent.create import PieceHash, Version
-from livestream.torrent.hashing import leaf_hashes
+from livestream.torrent.hashing import tree_root
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["find_files", "hash_pieces"]
 
-AHEAD: Final = 8  # Pieces that wait for each worker: bounds the memory.
+AHEAD: Final = 4  # Runs that wait for each worker.
+RUN_BYTES: Final = 4 << 20  # One hand-over between threads for as many.
+READ_BYTES: Final = 1 << 20  # Read at once: large enough for the disk, small enough for the cache.
 
 
 def find_files(path: Path) -> tuple[list[tuple[tuple[str, ...], int]], bool]:
@@ -28,18 +31,45 @@ def find_files(path: Path) -> tuple[list[tuple[tuple[str, ...], int]], bool]:
     Links are left out: what they lead to is for its owner to share.
 
     Raises:
-        UsageError: there is no such file or folder.
+        UsageError: there is no such file or folder, or a name is no text.
+        DiskError: a folder cannot be read.
     """
+    found: list[tuple[tuple[str, ...], int]]
     if path.is_file():
-        return [((path.name,), path.stat().st_size)], True
-    if not path.is_dir():
+        found = [((path.name,), path.stat().st_size)]
+    elif path.is_dir():
+        found = sorted(_walk(path))
+    else:
         raise UsageError(f"{path}: no such file or folder.")
-    found = [
-        (inner.relative_to(path).parts, inner.stat().st_size)
-        for inner in path.rglob("*")
-        if inner.is_file() and not inner.is_symlink()
-    ]
-    return sorted(found), False
+    for parts, _ in [((path.name,), 0), *found]:
+        if not _is_text(parts):
+            name = "/".join(parts).encode(errors="surrogateescape")
+            raise UsageError(f"{path.parent}: the name {name!r} is not UTF-8. Rename it.")
+    return found, path.is_file()
+
+
+def _walk(path: Path) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Yield (path below `path`, length) of the files in a folder."""
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(path.joinpath(*folder)) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append((*folder, entry.name))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield (*folder, entry.name), entry.stat(follow_symlinks=False).st_size
+        except OSError as error:
+            raise disk_error(error, path.joinpath(*folder)) from error
+
+
+def _is_text(parts: Sequence[str]) -> bool:
+    try:
+        "/".join(parts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def hash_pieces(
@@ -53,40 +83,118 @@ def hash_pieces(
     Raises:
         DiskError: a file cannot be read, or has changed since it was laid out.
     """
-    everything = frozenset(range(len(layout.files)))
-    files = FileSet(layout, folder, everything)
+    files = FileSet(layout, folder, frozenset(range(len(layout.files))))
     files.open()
     workers = os.cpu_count() or 1
-    waiting: deque[Future[PieceHash]] = deque()
+    idle: SimpleQueue[_Hasher] = SimpleQueue()
+    for _ in range(workers):
+        idle.put(_Hasher(layout, files, version))
+
+    def work(run: range) -> list[PieceHash]:
+        hasher = idle.get()
+        try:
+            return hasher.hash_run(run)
+        finally:
+            idle.put(hasher)
+
     hashes: list[PieceHash] = []
     try:
         with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
-            for index in range(layout.piece_count):
-                waiting.append(pool.submit(_hash_piece, layout, files, index, version))
-                if len(waiting) > AHEAD * workers:
-                    hashes.append(waiting.popleft().result())
-                    if on_progress is not None:
-                        on_progress(len(hashes), layout.piece_count)
-            hashes += [future.result() for future in waiting]
+            for found in _in_order(pool, work, _runs(layout), AHEAD * workers):
+                hashes += found
+                if on_progress is not None:
+                    on_progress(len(hashes), layout.piece_count)
     finally:
         files.close()
-    if on_progress is not None:
-        on_progress(len(hashes), layout.piece_count)
     return hashes
 
 
-def _hash_piece(layout: Metainfo, files: FileSet, index: int, version: Version) -> PieceHash:
-    start = index * layout.piece_length
-    data = files.read(start, layout.piece_size(index))
-    if data is None:
-        raise DiskError("A file changed or went away while it was hashed. Try again.")
-    v1 = b"" if version is Version.V2 else sha1(data, usedforsecurity=False).digest()
-    if version is Version.V1:
-        return PieceHash(v1)
-    span = next(iter(layout.spans(start, 1)))
-    entry = layout.files[span.file]
-    leaves = leaf_hashes(memoryview(data)[: min(len(data), entry.length - span.start)])
-    width = layout.piece_length // LEAF_BYTES
-    if entry.length <= layout.piece_length:
-        width = 1 << (len(leaves) - 1).bit_length()
-    return PieceHash(v1, merkle_root(leaves, width))
+def _runs(layout: Metainfo) -> list[range]:
+    """Cut the pieces into runs that one worker hashes at a time."""
+    count = max(RUN_BYTES // layout.piece_length, 1)
+    starts = range(0, layout.piece_count, count)
+    return [range(start, min(start + count, layout.piece_count)) for start in starts]
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[range], list[PieceHash]],
+    runs: Sequence[range],
+    ahead: int,
+) -> Iterator[list[PieceHash]]:
+    """Yield the results of all runs in their order, with only so many under way."""
+    waiting: deque[Future[list[PieceHash]]] = deque()
+    try:
+        for run in runs:
+            waiting.append(pool.submit(work, run))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class _Hasher:
+    """Hashes pieces in one buffer of its own: fresh memory costs a page fault each 4 KiB."""
+
+    def __init__(self, layout: Metainfo, files: FileSet, version: Version) -> None:
+        self._layout = layout
+        self._files = files
+        self._version = version
+        self._buffer = memoryview(bytearray(READ_BYTES))
+
+    def hash_run(self, run: range) -> list[PieceHash]:
+        """Hash pieces that follow each other. Raises DiskError."""
+        length = self._layout.piece_length
+        if length > READ_BYTES:
+            return [self._hash(index, self._parts(index)) for index in run]
+        hashes = []
+        step = READ_BYTES // length
+        for first in range(run.start, run.stop, step):
+            last = min(first + step, run.stop)
+            view = self._read(first * length, min(last * length, self._layout.length))
+            for index in range(first, last):
+                at = (index - first) * length
+                hashes.append(self._hash(index, (view[at : at + length],)))
+        return hashes
+
+    def _parts(self, index: int) -> Iterator[memoryview]:
+        """Read a long piece in parts that stay in the processor's cache."""
+        start = index * self._layout.piece_length
+        end = start + self._layout.piece_size(index)
+        for at in range(start, end, READ_BYTES):
+            yield self._read(at, min(at + READ_BYTES, end))
+
+    def _read(self, start: int, end: int) -> memoryview:
+        view = self._buffer[: end - start]
+        if not self._files.read_into(start, [view]):
+            raise DiskError("A file changed or went away while it was hashed. Try again.")
+        return view
+
+    def _hash(self, index: int, parts: Iterable[memoryview]) -> PieceHash:
+        layout = self._layout
+        left = 0  # Bytes of the piece that belong to its v2 file: padding is not in its tree.
+        width = 0
+        if self._version is not Version.V1:
+            span = next(iter(layout.spans(index * layout.piece_length, 1)))
+            entry = layout.files[span.file]
+            left = min(entry.length - span.start, layout.piece_length)
+            is_long = entry.length > layout.piece_length
+            leaf_count = -(-(layout.piece_length if is_long else left) // LEAF_BYTES)
+            width = width_of(leaf_count)
+        whole = sha1(usedforsecurity=False)
+        roots: list[bytes] = []
+        part_width = min(width, READ_BYTES // LEAF_BYTES)
+        for part in parts:
+            if self._version is not Version.V2:
+                whole.update(part)
+            if left > 0:
+                roots.append(tree_root(part[:left], part_width))
+                left -= len(part)
+        v1 = b"" if self._version is Version.V2 else whole.digest()
+        if not width:
+            return PieceHash(v1)
+        filler = padding_hash(part_width.bit_length() - 1)
+        return PieceHash(v1, merkle_root(roots, width // part_width, filler))

@@ -49,12 +49,10 @@ class ResumeRecord:
         for entry, state, before in zip(metainfo.files, states[:-1], known[:-1], strict=True):
             if not entry.length or entry.is_padding:
                 continue
-            first = entry.offset // metainfo.piece_length
-            last = (entry.offset + entry.length - 1) // metainfo.piece_length
             if state != before or states[-1] != known[-1]:
-                touches_changed[first : last + 1] = True
+                touches_changed[metainfo.pieces_of(entry)] = True
             if state[0] < 0 and not has_parts:
-                touches_missing[first : last + 1] = True
+                touches_missing[metainfo.pieces_of(entry)] = True
         trusted = bits.flags & ~touches_changed
         doubtful = touches_changed & ~touches_missing
         return np.flatnonzero(trusted).tolist(), np.flatnonzero(doubtful).tolist()

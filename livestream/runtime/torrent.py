@@ -58,10 +58,7 @@ class TorrentOptions:
             flags[:] = True
         else:
             for number in self.wanted:
-                entry = metainfo.files[number]
-                if entry.length:
-                    last = (entry.offset + entry.length - 1) // metainfo.piece_length
-                    flags[entry.offset // metainfo.piece_length : last + 1] = True
+                flags[metainfo.pieces_of(metainfo.files[number])] = True
         return flags
 
 

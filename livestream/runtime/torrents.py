@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from random import SystemRandom
 from typing import Final
 
-import numpy as np
-
 from livestream.config import SwarmConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
@@ -123,8 +121,7 @@ class TorrentSession(TorrentHost):
             del self._taken[metainfo.info_hash]
             raise
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
-        for index in np.flatnonzero(store.held.flags | ~options.wanted_pieces(metainfo)):
-            picker.close(int(index))
+        picker.close_all(store.held.flags | ~options.wanted_pieces(metainfo))
         swarm = BlockSwarm(
             metainfo.info_hash,
             self._identity.public_key,

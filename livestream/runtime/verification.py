@@ -42,8 +42,8 @@ async def verify(
     await store.open(on_progress)
     try:
         files = [
-            _judge(metainfo, folder, store, entry)
-            for entry in metainfo.files
+            _judge(metainfo, store, entry, size)
+            for entry, (size, _) in zip(metainfo.files, store.states, strict=False)
             if not entry.is_padding
         ]
     finally:
@@ -59,12 +59,8 @@ async def verify(
     return 0
 
 
-def _judge(metainfo: Metainfo, folder: Path, store: DiskStore, entry: FileEntry) -> _Judged:
-    path = folder.joinpath(*entry.path)
-    first = entry.offset // metainfo.piece_length
-    last = (entry.offset + max(entry.length, 1) - 1) // metainfo.piece_length
-    is_whole = bool(store.held.flags[first : last + 1].all()) or not entry.length
-    size = path.stat().st_size if path.is_file() else -1
+def _judge(metainfo: Metainfo, store: DiskStore, entry: FileEntry, size: int) -> _Judged:
+    is_whole = bool(store.held.flags[metainfo.pieces_of(entry)].all()) or not entry.length
     if size < entry.length:
         state = "missing"
     else:

@@ -43,7 +43,9 @@ def best_piece_length(lengths: Sequence[int], version: Version) -> int:
     """Return a power of two that gives about 1,500 pieces for files of these lengths.
 
     Where padding separates files, many small ones ask for smaller pieces: their padding is not
-    sent, but it is hashed.
+    sent, but it is hashed, and takes memory. Measured with 2,500 files of 4 kB beside one of 1 GiB,
+    one seed and one leecher: with pieces of 128 and 256 KiB 11 CPU seconds of both, with 1 MiB
+    (about 1,500 in all, as without small files) 13.6, and with 4 MiB 26 and three times the memory.
     """
     total = sum(lengths)
     length = PIECE_LENGTH_MIN
@@ -77,8 +79,11 @@ def lay_out(
         is_single: The only file is the torrent.
 
     Raises:
-        MetainfoError: no file has a byte.
+        MetainfoError: no file has a byte, or v2 cannot say that they are in a folder.
     """
+    if version is Version.V2 and not is_single and len(files) == 1 and len(files[0][0]) == 1:
+        # BEP 52: one file at the root of the tree is "a single-file torrent", whatever the name.
+        raise MetainfoError(f"A v2 torrent of one file has no folder: share {name}'s file itself.")
     if not any(length for _, length in files):
         raise MetainfoError("There is nothing to share: no file has a byte in it.")
     entries: list[FileEntry] = []

@@ -4,17 +4,36 @@ from __future__ import annotations
 
 from hashlib import sha1, sha256
 
-from livestream.pieces.merkle import LEAF_BYTES, merkle_root
+from livestream.pieces.merkle import LEAF_BYTES, merkle_root, width_of
 from livestream.pieces.verifier import Verdict, Verifier
 from livestream.torrent.metainfo import SHA1_SIZE, SHA256_SIZE, Metainfo
 
-__all__ = ["HashVerifier", "leaf_hashes"]
+__all__ = ["HashVerifier", "leaf_hashes", "tree_root"]
 
 
 def leaf_hashes(data: bytes | bytearray | memoryview) -> list[bytes]:
     """Return the SHA-256 of every 16 KiB of `data`; the last leaf may be shorter."""
     view = memoryview(data)
     return [sha256(view[at : at + LEAF_BYTES]).digest() for at in range(0, len(view), LEAF_BYTES)]
+
+
+def tree_root(data: memoryview, width: int) -> bytes:
+    """Return the root over the 16 KiB leaves of `data`, in a balanced tree of `width` leaves.
+
+    Each node is made as soon as its leaves are there: a tree at once, after them, would keep other
+    threads from Python for longer than a leaf takes, and they would fall asleep over it.
+    """
+    if len(data) != width * LEAF_BYTES:
+        return merkle_root(leaf_hashes(data), width)
+    nodes: list[bytes] = []
+    for number in range(width):
+        node = sha256(data[number * LEAF_BYTES : (number + 1) * LEAF_BYTES]).digest()
+        position = number
+        while position & 1:
+            node = sha256(nodes.pop() + node).digest()
+            position >>= 1
+        nodes.append(node)
+    return nodes[0]
 
 
 class HashVerifier(Verifier):
@@ -44,13 +63,12 @@ class HashVerifier(Verifier):
         entry = metainfo.files[span.file]
         if entry.is_padding:
             return not any(data)
-        hashes = leaf_hashes(memoryview(data)[: min(len(data), entry.length - span.start)])
+        view = memoryview(data)[: min(len(data), entry.length - span.start)]
         if entry.length <= metainfo.piece_length:
-            width = 1 << (len(hashes) - 1).bit_length()
-            return merkle_root(hashes, width) == entry.root
+            return tree_root(view, width_of(-(-len(view) // LEAF_BYTES))) == entry.root
         layer = metainfo.layers.get(entry.root)
         if layer is None:
             return metainfo.has_v1  # A magnet's metadata has no layers: its SHA-1 has judged.
         at = span.start // metainfo.piece_length * SHA256_SIZE
         width = metainfo.piece_length // LEAF_BYTES
-        return merkle_root(hashes, width) == layer[at : at + SHA256_SIZE]
+        return tree_root(view, width) == layer[at : at + SHA256_SIZE]

@@ -9,41 +9,22 @@ from typing import Final, TypeAlias
 
 from livestream.errors import MessageDecodeError, MetainfoError
 from livestream.pieces.merkle import LEAF_BYTES, HashLayer
-from livestream.torrent.paths import clean_paths
+from livestream.torrent.filelist import SHA256_SIZE, FileEntry, read_files
+from livestream.torrent.paths import clean_component
 from livestream.wire import bencode
 from livestream.wire.bencode import Value
 
-__all__ = ["FileEntry", "Metainfo", "Span"]
+__all__ = ["METADATA_BYTES_MAX", "SHA1_SIZE", "SHA256_SIZE", "FileEntry", "Metainfo", "Span"]
 
 METADATA_BYTES_MAX: Final = 30 << 20  # As libtorrent: 2 GB ones are seen in the wild.
 PIECES_MAX: Final = 2_000_000
-FILES_MAX: Final = 100_000
-TOTAL_BYTES_MAX: Final = (1 << 63) - 1
 PIECE_LENGTH_MAX: Final = 1 << 29
-V2_PIECE_LENGTH_MIN: Final = 16 * 1024
 SHA1_SIZE: Final = 20
-SHA256_SIZE: Final = 32
 TRACKERS_MAX: Final = 200
 URLS_MAX: Final = 200
-TREE_DEPTH_MAX: Final = 64
 TEXT_MAX: Final = 1_000
 
 _Dict: TypeAlias = dict[bytes, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file. `path` is safe to use below any folder, and unique in its torrent."""
-
-    path: tuple[str, ...]
-    length: int
-    offset: int
-    "Of its first byte in the torrent's byte space."
-    is_padding: bool = False
-    root: bytes = b""
-    "Merkle root of its 16 KiB leaves (BEP 52); empty for v1, and for empty files."
-    names: tuple[str, ...] = ()
-    "Its path as the torrent has it, safe or not: for the URLs of web seeds only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +115,12 @@ class Metainfo:
         for span in self.spans(index * self.piece_length, self.piece_size(index)):
             padding = padding + span.length if self.files[span.file].is_padding else 0
         return padding
+
+    def pieces_of(self, entry: FileEntry) -> slice:
+        """Return the pieces that have bytes of a file."""
+        first = entry.offset // self.piece_length
+        end = -(-(entry.offset + entry.length) // self.piece_length) if entry.length else first
+        return slice(first, end)
 
     def spans(self, start: int, length: int) -> Iterator[Span]:
         """Yield the runs in files that bytes `[start, start + length)` of the torrent are."""
@@ -228,30 +215,23 @@ class _Parser:
         has_v2 = version == 2
         if not has_v2 and (version != 1 or not has_v1):
             raise MetainfoError("This torrent has no piece hashes of a version known here.")
-        files = self._files_v1(name) if has_v1 else []
-        is_single = b"length" in info
-        if has_v2:
-            tree, is_single_v2 = self._files_v2(name, piece_length)
-            if has_v1:
-                files = _match(files, tree)
-            else:
-                files, is_single = tree, is_single_v2
-        files = _cleaned(files, name, is_single=is_single)
+        found = read_files(info, name, piece_length)
+        files = found.files
         length = files[-1].offset + files[-1].length
         if length > PIECES_MAX * piece_length:
             raise MetainfoError(f"This torrent has over {PIECES_MAX:,} pieces.")
         hashes = self._hashes(length, piece_length) if has_v1 else b""
         layers = self._layers(files, piece_length) if has_v2 else {}
         return Metainfo(
-            name=clean_paths([[name]])[0][0],
+            name=files[0].path[0] if found.is_single else clean_component(name),
             piece_length=piece_length,
-            files=tuple(files),
+            files=files,
             length=length,
             info=self._raw_info,
             hashes=hashes,
             layers=layers,
             has_v2=has_v2,
-            is_single=is_single,
+            is_single=found.is_single,
             is_private=info.get(b"private") == 1,
             trackers=self._trackers(),
             web_seeds=self._urls(b"url-list"),
@@ -259,64 +239,6 @@ class _Parser:
             created_by=self._text(self._outer, b"created by"),
             created_at=self._date(),
         )
-
-    # Files
-
-    def _files_v1(self, name: str) -> list[FileEntry]:
-        if b"length" in self._info:
-            if b"files" in self._info:
-                raise MetainfoError("This torrent is one file and several at once.")
-            return [FileEntry((name,), _length(self._info), 0)]
-        listed = self._info.get(b"files")
-        if not isinstance(listed, list) or not listed:
-            raise MetainfoError("This torrent has no files.")
-        if len(listed) > FILES_MAX:
-            raise MetainfoError(f"This torrent has {len(listed):,} files: over {FILES_MAX:,}.")
-        files, offset = [], 0
-        for entry in listed:
-            if not isinstance(entry, dict):
-                raise MetainfoError("This torrent's list of files is malformed.")
-            length = _length(entry)
-            path = entry.get(b"path.utf-8", entry.get(b"path"))
-            if not isinstance(path, list) or not path:
-                raise MetainfoError("A file of this torrent has no path.")
-            parts = tuple(_decode(part) for part in path if isinstance(part, bytes))
-            if len(parts) != len(path):
-                raise MetainfoError("A path of this torrent is not text.")
-            attributes = entry.get(b"attr", b"")
-            is_padding = isinstance(attributes, bytes) and b"p" in attributes
-            files.append(FileEntry(parts, length, offset, is_padding))
-            offset += length
-        if not 0 < offset <= TOTAL_BYTES_MAX:
-            raise MetainfoError("This torrent's files have no bytes, or more than there can be.")
-        return files
-
-    def _files_v2(self, name: str, piece_length: int) -> tuple[list[FileEntry], bool]:
-        """Return the files, padded to pieces as v2 lays them out, and whether it is only one."""
-        if piece_length < V2_PIECE_LENGTH_MIN or piece_length & (piece_length - 1):
-            raise MetainfoError("This v2 torrent's piece length is no power of two from 16 KiB.")
-        leaves = list(_walk(self._info.get(b"file tree")))
-        if not leaves:
-            raise MetainfoError("This torrent has no files.")
-        if len(leaves) > FILES_MAX:
-            raise MetainfoError(f"This torrent has over {FILES_MAX:,} files.")
-        files: list[FileEntry] = []
-        offset = 0
-        last = max(number for number, (_, leaf) in enumerate(leaves) if _length(leaf) or not number)
-        for number, (path, properties) in enumerate(leaves):
-            length = _length(properties)
-            root = properties.get(b"pieces root", b"")
-            if not isinstance(root, bytes) or len(root) != (SHA256_SIZE if length else 0):
-                raise MetainfoError("A file of this v2 torrent has no root hash.")
-            files.append(FileEntry(path, length, offset, root=root))
-            offset += length
-            gap = -offset % piece_length
-            if gap and number < last:
-                files.append(FileEntry((".pad", str(gap)), gap, offset, is_padding=True))
-                offset += gap
-        if not 0 < offset <= TOTAL_BYTES_MAX:
-            raise MetainfoError("This torrent's files have no bytes, or more than there can be.")
-        return files, len(leaves) == 1 and leaves[0][0] == (name,)
 
     # Hashes
 
@@ -376,61 +298,6 @@ class _Parser:
     def _date(self) -> int | None:
         value = self._outer.get(b"creation date")
         return value if isinstance(value, int) and 0 < value < 1 << 40 else None
-
-
-def _walk(tree: Value | None) -> Iterator[tuple[tuple[str, ...], _Dict]]:
-    """Yield (path, properties) of the files of a v2 tree, in its order."""
-    if not isinstance(tree, dict):
-        raise MetainfoError("This v2 torrent has no file tree.")
-    stack: list[tuple[tuple[str, ...], Value]] = [((), tree)]
-    while stack:
-        path, node = stack.pop()
-        if not isinstance(node, dict) or len(path) > TREE_DEPTH_MAX:
-            raise MetainfoError("This v2 torrent's file tree is malformed.")
-        properties = node.get(b"")
-        if isinstance(properties, dict):
-            if len(node) > 1 or not path:
-                raise MetainfoError("A file of this v2 torrent is a folder too.")
-            yield path, properties
-            continue
-        names = sorted(node, reverse=True)
-        stack += [((*path, _decode(name)), node[name]) for name in names]
-
-
-def _match(files: Sequence[FileEntry], tree: Sequence[FileEntry]) -> list[FileEntry]:
-    """Take v1's layout with v2's roots. Raises MetainfoError where they are not the same files."""
-    real = [entry for entry in files if not entry.is_padding]
-    other = [entry for entry in tree if not entry.is_padding]
-    same = [(entry.path, entry.length) for entry in real] == [
-        (entry.path, entry.length) for entry in other
-    ]
-    if not same:
-        raise MetainfoError("This hybrid torrent's two halves describe different files.")
-    roots = iter(other)
-    matched = []
-    for entry in files:
-        root = b"" if entry.is_padding else next(roots).root
-        matched.append(FileEntry(entry.path, entry.length, entry.offset, entry.is_padding, root))
-    return matched
-
-
-def _cleaned(files: Sequence[FileEntry], name: str, *, is_single: bool) -> list[FileEntry]:
-    """Give every file its safe path; several are below a folder with the torrent's name."""
-    prefix: tuple[str, ...] = () if is_single else (name,)
-    paths = clean_paths([(*prefix, *entry.path) for entry in files])
-    return [
-        FileEntry(
-            path, entry.length, entry.offset, entry.is_padding, entry.root, (*prefix, *entry.path)
-        )
-        for path, entry in zip(paths, files, strict=True)
-    ]
-
-
-def _length(holder: _Dict) -> int:
-    length = holder.get(b"length")
-    if not isinstance(length, int) or not 0 <= length <= TOTAL_BYTES_MAX:
-        raise MetainfoError("A file of this torrent has a length that cannot be.")
-    return length
 
 
 def _decode(text: bytes) -> str:

@@ -36,9 +36,8 @@ class RarestFirst(PiecePicker):
         self._open_count = count
         self._begun = 0
         self._availability: NDArray[np.int32] = np.zeros(count, dtype=np.int32)
-        self._tie: NDArray[np.int32] = np.array(
-            [rng.getrandbits(TIE_BITS) for _ in range(count)], dtype=np.int32
-        )
+        ties = np.frombuffer(rng.randbytes(count * TIE_BITS // 8), dtype="<u2")
+        self._tie: NDArray[np.int32] = ties.astype(np.int32)
         self._rng = rng
         self._shortlist: list[int] = []
         "The next choices among `_shortlisted`, last first, as long as nobody's pieces change."
@@ -133,6 +132,11 @@ class RarestFirst(PiecePicker):
         """A piece is here, or not wanted."""
         self._open_count -= bool(self.open[index])
         self.open[index] = False
+
+    def close_all(self, closed: NDArray[np.bool_]) -> None:
+        """All of these pieces, flags of shape (count,), are here, or not wanted."""
+        self.open &= ~closed
+        self._open_count = int(self.open.sum())
 
     def begin(self, index: int) -> int:
         """Close a piece that is asked for from now on, and return it."""

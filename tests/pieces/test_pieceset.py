@@ -38,3 +38,13 @@ def test_the_first_piece_is_the_highest_bit_as_in_bep_3() -> None:
 def test_another_length_or_a_spare_bit_is_refused(bits: bytes) -> None:
     with pytest.raises(MessageDecodeError):
         PieceSet.from_bytes(bits, 9)
+
+
+def test_many_pieces_are_put_in_at_once_and_counted_once() -> None:
+    found = PieceSet(10)
+    found.add(3)
+    found.add_all([3, 4, 9, 4])
+    assert found.held == 3
+    assert [index for index in range(10) if index in found] == [3, 4, 9]
+    found.add_all([])
+    assert found.held == 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -11,7 +12,7 @@ from livestream.pieces.merkle import LEAF_BYTES, merkle_root
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
 from livestream.torrent.create import Version, best_piece_length
-from livestream.torrent.hashing import HashVerifier, leaf_hashes
+from livestream.torrent.hashing import HashVerifier, leaf_hashes, tree_root
 from livestream.torrent.metainfo import Metainfo
 from tests.interop.peers import make_data, make_torrent
 
@@ -53,3 +54,10 @@ def test_many_small_files_get_small_pieces_where_padding_separates_them() -> Non
     hybrid = best_piece_length(lengths, Version.HYBRID)
     assert hybrid < 1 << 20
     assert best_piece_length([4 << 30], Version.HYBRID) == 4 << 20
+
+
+@pytest.mark.parametrize("leaves", [1, 2, 8, 64])
+@pytest.mark.parametrize("missing", [0, 1, LEAF_BYTES])
+def test_a_tree_made_as_it_grows_has_the_root_of_the_whole(leaves: int, missing: int) -> None:
+    data = Random(leaves).randbytes(leaves * LEAF_BYTES - missing)
+    assert tree_root(memoryview(data), leaves) == merkle_root(leaf_hashes(data), leaves)

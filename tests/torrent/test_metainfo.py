@@ -173,3 +173,14 @@ def test_a_mutated_torrent_is_parsed_or_refused(data: st.DataObject) -> None:
         Metainfo.parse(bytes(good))
     except MetainfoError:
         return
+
+
+def test_the_pieces_of_a_file_are_those_that_have_its_bytes() -> None:
+    size = 16_384
+    files: list[Value] = [
+        {b"length": length, b"path": [b"f%d" % number]}
+        for number, length in enumerate((size, 0, size + 1, 5))
+    ]
+    metainfo = Metainfo.parse(torrent(length=b"absent", files=files, pieces=HASH * 3))
+    found = [list(range(3))[metainfo.pieces_of(entry)] for entry in metainfo.files]
+    assert found == [[0], [], [1, 2], [2]]

@@ -91,3 +91,23 @@ def test_a_piece_given_up_is_chosen_again() -> None:
     picker.reopen(0)
     assert picker.wants_any(everything(1))
     assert picker.choose(everything(1)) == 0
+
+
+def test_pieces_closed_together_are_closed_and_counted() -> None:
+    picker = RarestFirst(5, Random(3))
+    picker.close(0)
+    picker.close_all(pieces(5, 0, 1, 4).flags)
+    assert [picker.is_open(index) for index in range(5)] == [False, False, True, True, False]
+    picker.close(2)
+    assert picker.has_open
+    picker.close(3)
+    assert not picker.has_open
+
+
+def test_the_same_entropy_breaks_ties_the_same_way() -> None:
+    def order(seed: int) -> list[int | None]:
+        picker = RarestFirst(40, Random(seed))
+        return [picker.choose(everything(40)) for _ in range(40)]
+
+    assert order(5) == order(5)
+    assert order(5) != order(6)
