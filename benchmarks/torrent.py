@@ -1,7 +1,8 @@
 """One torrent from one seed to one leecher over loopback TCP; `python -m benchmarks.torrent`.
 
 Ours beside libtorrent and aria2, on the same storage, in the same run: MB/s, CPU seconds a GiB of
-each side (user and system, all threads), and the largest memory of each.
+each side during the transfer (user and system, all threads; of aria2 all that it used), and the
+largest memory of each.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from pathlib import Path
 from typing import Final
 
 import libtorrent as lt
-import uvloop
 
 from livestream.machine import Address
 from livestream.runtime.hashing import find_files, hash_pieces
+from livestream.runtime.loop import run_to_end
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
 from livestream.torrent.create import Version, lay_out, to_torrent
 from livestream.torrent.metainfo import Metainfo
@@ -32,12 +33,13 @@ GIB: Final = 1 << 30
 PIECE_LENGTH: Final = 1 << 20
 HERE: Final = "127.0.0.1"
 TIMEOUT_S: Final = 180
+TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 # The roles: each in a process of its own, told on stdin whom to call, and telling its port.
 
 
-async def ours(metainfo: Metainfo, folder: Path, is_seed: bool) -> None:
+async def ours(metainfo: Metainfo, folder: Path, is_seed: bool) -> int:
     """Seed until stdin ends, or download from the port that stdin names."""
     session = TorrentSession()
     address = await session.open(Address(HERE, 0))
@@ -48,7 +50,9 @@ async def ours(metainfo: Metainfo, folder: Path, is_seed: bool) -> None:
         found.learn_peers([Address(HERE, int(line))])
         await found.completed.wait()
         _tell("done")
+        await asyncio.to_thread(sys.stdin.readline)
     await session.close()
+    return 0
 
 
 def libtorrent(torrent: Path, folder: Path, is_seed: bool) -> None:
@@ -68,6 +72,7 @@ def libtorrent(torrent: Path, folder: Path, is_seed: bool) -> None:
         while not handle.status().is_seeding:
             time.sleep(0.01)
         _tell("done")
+        sys.stdin.readline()
 
 
 def _tell(line: str) -> None:
@@ -87,12 +92,14 @@ def pair(seed: str, leecher: str, base: Path, size: int) -> dict[str, float]:
     taker = _spawn(leecher, "leech", base / "t.torrent", out)
     port = _line(giver)
     _line(taker)
+    before = _cpu_s(taker.pid), _cpu_s(giver.pid)
     began = time.monotonic()
     _write(taker, port)
     _line(taker)
     seconds = time.monotonic() - began
-    taking = _end(taker)
-    giving = _end(giver)
+    after = _cpu_s(taker.pid), _cpu_s(giver.pid)
+    taking = after[0] - before[0], _end(taker)
+    giving = after[1] - before[1], _end(giver)
     if (out / "data.bin").stat().st_size != size:
         raise RuntimeError(f"{leecher} did not finish")
     return {
@@ -190,12 +197,18 @@ def _write(process: subprocess.Popen[bytes], line: str) -> None:
         process.stdin.flush()
 
 
-def _end(process: subprocess.Popen[bytes]) -> tuple[float, float]:
-    """Let a process end; returns its CPU seconds and its largest memory, MB."""
+def _end(process: subprocess.Popen[bytes]) -> float:
+    """Let a process end; returns its largest memory, MB."""
     _write(process, "")
     _, _, usage = os.wait4(process.pid, 0)
     process.returncode = 0
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    return usage.ru_maxrss / 1024
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU seconds of a process so far, user and system, all threads (Linux: /proc)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 def run(base: Path, size: int, rounds: int) -> dict[str, list[dict[str, float]]]:
@@ -231,7 +244,7 @@ def main() -> None:
     if words.role:
         torrent, folder, is_seed = Path(words.torrent), Path(words.data), words.role == "seed"
         if words.client == "ours":
-            uvloop.run(ours(Metainfo.parse(torrent.read_bytes()), folder, is_seed))
+            run_to_end(ours(Metainfo.parse(torrent.read_bytes()), folder, is_seed))
         else:
             libtorrent(torrent, folder, is_seed)
         return

@@ -468,7 +468,8 @@ class Requests:
 
     def _finish(self, assembly: Assembly[BlockPeer]) -> None:
         if assembly.owner is not None:
-            self._disown(assembly, assembly.owner)
+            assembly.owner.own.remove(assembly)  # All came: there is nothing to forget.
+            assembly.owner = None
         del self._begun[assembly.index]
         self._verifying[assembly.index] = assembly
         self._store.submit(assembly.index, assembly.buffer)
