@@ -57,6 +57,11 @@ class Inbound:
 
     # Expectations
 
+    @property
+    def expected_count(self) -> int:
+        """How many blocks are expected yet."""
+        return len(self._expected)
+
     def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
         """Read these blocks, (piece, begin, place), to their places when they come."""
         if not self._slots and blocks:
@@ -133,32 +138,35 @@ class Inbound:
         return spaces
 
     def _compare(self, count: int, events: list[Event]) -> None:
-        """Take `count` bytes from the first offered header on, as far as they are as expected."""
-        placed: list[tuple[int, int]] = []
-        rest = count
-        for key, place in self._offered:
+        """Take `count` bytes from the first offered header on, as far as they are expected."""
+        whole, rest = 0, count
+        for _, place in self._offered:
             size = BLOCK_HEADER_BYTES + len(place)
             if rest < size:
                 break
-            placed.append(key)
+            whole += 1
             rest -= size
-        known = 1 if self._placed else 0  # The first header was compared before.
-        right = self._count_right(len(placed), known)
-        if right < len(placed):
-            rest += sum(
-                BLOCK_HEADER_BYTES + len(place) for _, place in self._offered[right : len(placed)]
-            )
-            del placed[right:]
+        right = self._count_right(whole, 1 if self._placed else 0)
+        placed = [key for key, _ in self._offered[:right]]
+        others = self._sort_out(right, whole, placed)
+        right += len(others)
+        rest += sum(BLOCK_HEADER_BYTES + len(place) for _, place in self._offered[right:whole])
+        if right:
+            self._placed = 0
+        is_next = right < len(self._offered) and self._offered[right][0] not in others
+        if self._placed or (rest >= BLOCK_HEADER_BYTES and is_next and self._is_right(right)):
+            self._placed = rest
+        elif rest:
+            self._take_back(rest, right)
+        for key, data in others.items():  # Only now: what was taken back may have been there.
+            self._expected[key][:] = data
+        placed += others
         for key in placed:
             del self._expected[key]
         if placed:
             events.append(BlocksPlaced(placed))
-            self._placed = 0
-        is_begun = rest >= BLOCK_HEADER_BYTES and self._is_right(right)
-        if is_begun or (self._placed and not placed):
-            self._placed = rest
-        elif rest:
-            self._take_back(rest, right)
+        if self._placed and others:
+            self._bring_forward(*self._offered[right][0])
         self._offered = []
 
     def _count_right(self, count: int, known: int) -> int:
@@ -168,6 +176,24 @@ class Inbound:
         if self._headers[start : start + len(wanted)] == wanted:
             return count
         return next(at for at in range(known, count) if not self._is_right(at))
+
+    def _sort_out(
+        self, first: int, stop: int, placed: Sequence[tuple[int, int]]
+    ) -> dict[tuple[int, int], bytes]:
+        """Return the blocks that came in another order, as far as nothing else is among them."""
+        found: dict[tuple[int, int], bytes] = {}
+        for number in range(first, stop):
+            place = self._offered[number][1]
+            at = number * BLOCK_HEADER_BYTES
+            length, kind, index, begin = BLOCK_HEADER.unpack_from(self._headers, at)
+            key = index, begin
+            wanted = self._expected.get(key)
+            if kind != PIECE_ID or wanted is None or key in found or key in placed:
+                break
+            if length != LENGTH_OVERHEAD + len(place) or len(wanted) != len(place):
+                break
+            found[key] = bytes(place)
+        return found
 
     def _is_right(self, number: int) -> bool:
         if number >= len(self._offered):

@@ -18,6 +18,7 @@ from livestream.wire.image import BLOCK_HEADER, LENGTH_OVERHEAD, PIECE_ID, Piece
 
 __all__ = ["Stream"]
 
+MUCH: Final = 32  # Blocks: half a megabyte.
 TAIL_BYTES_MAX: Final = 16 * 1024  # Small messages are joined up to this.
 BATCH_BUFFERS: Final = 128
 BATCH_BYTES: Final = 1 << 20
@@ -79,6 +80,11 @@ class Stream(Connection):
         self._on_change(self)
         if self._inbound.problem is not None:
             self._finish(self._inbound.problem, is_local=True)
+
+    @property
+    def has_much_to_come(self) -> bool:
+        """Whether many blocks are expected yet: nothing is lost by reading them a little later."""
+        return self._inbound.expected_count > MUCH
 
     def rewind(self) -> None:
         """Make room for more; call when all events were taken."""
