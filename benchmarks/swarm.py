@@ -1,8 +1,9 @@
 """One slow seed and a swarm on loopback, against the fluid bound; `python -m benchmarks.swarm`.
 
 The bound is that of Kumar and Ross (2006): no schedule brings F bytes to N peers sooner than
-max(F / u_s, F / d_min, N F / (u_s + sum u_i)). Three swarms: eight of ours; eight of ours and two
-of libtorrent's; eight that give and one that gives next to nothing.
+max(F / u_s, F / d_min, N F / (u_s + sum u_i)). Four swarms: eight of ours; eight of libtorrent's
+behind its own seed; eight of ours and two of libtorrent's; eight of ours and one that gives next
+to nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ NOTHING_BPS: Final = 8_000  # What a free rider gives.
 
 
 def leech(torrent: Path, out: Path, tracker: str, upload: int) -> None:
-    """Download with libtorrent, and go on sharing until stdin ends; tell when it is complete."""
+    """Take part with libtorrent until stdin ends; tell when it is complete."""
     session = lt.session(
         {
             "listen_interfaces": f"{HERE}:0",
@@ -88,8 +89,11 @@ class Swarm:
         """Start one of libtorrent's."""
         out = self._base / name
         self.files[name] = out
-        words = ["--leech", str(self._torrent), "--out", str(out), "--tracker", self.tracker]
-        self._spawn(["-m", "benchmarks.swarm", *words, "--upload", str(upload)], name)
+        self._libtorrent(name, out, upload)
+
+    def libtorrent_seed(self, upload: int) -> None:
+        """Start libtorrent as the seed."""
+        self._libtorrent("seed", self._base / "seed", upload)
 
     def stop(self) -> None:
         """End all processes."""
@@ -113,6 +117,10 @@ class Swarm:
                 if name not in at and b"complete" in said:
                     at[name] = time.monotonic() - began
         return at
+
+    def _libtorrent(self, name: str, folder: Path, upload: int) -> None:
+        words = ["--leech", str(self._torrent), "--out", str(folder), "--tracker", self.tracker]
+        self._spawn(["-m", "benchmarks.swarm", *words, "--upload", str(upload)], name)
 
     def _livestream(self, command: str, *words: str, name: str, upload: int) -> None:
         start = ["-m", "livestream", command, str(self._torrent), *words]
@@ -155,21 +163,31 @@ def bound(size: int, seed: int, uploads: list[int]) -> float:
 
 
 def measure(
-    base: Path, size: int, seed: int, upload: int, *, others: int = 0, riders: int = 0
+    base: Path,
+    size: int,
+    seed: int,
+    upload: int,
+    *,
+    ours: int = 8,
+    others: int = 0,
+    riders: int = 0,
 ) -> dict[str, float]:
-    """Run a swarm of eight of ours and some others; returns when each finished, in seconds."""
+    """Run a swarm of ours and some others; returns when each finished, in seconds."""
     with swarm(base) as made:
-        made.seed(seed)
+        if ours:
+            made.seed(seed)
+        else:
+            made.libtorrent_seed(seed)
         time.sleep(2)  # It has hashed and announced by then.
         began = time.monotonic()
-        for number in range(8):
+        for number in range(ours):
             made.ours(f"ours-{number}", upload)
         for number in range(others):
             made.libtorrent(f"libtorrent-{number}", upload)
         for number in range(riders):
             made.ours(f"rider-{number}", NOTHING_BPS // 8)
         finishes = made.finishes(began)
-    uploads = [upload] * (8 + others) + [NOTHING_BPS // 8] * riders
+    uploads = [upload] * (ours + others) + [NOTHING_BPS // 8] * riders
     limit = bound(size, seed, uploads)
     slowest = max(finishes.values())
     return {**finishes, "bound_s": limit, "slowest_s": slowest, "ratio": slowest / limit}
@@ -181,7 +199,9 @@ def main() -> None:
     parser.add_argument("--mib", type=int, default=64, help="size of the torrent")
     parser.add_argument("--seed", type=int, default=2 * MB, help="bytes a second of the seed")
     parser.add_argument("--upload", type=int, default=2 * MB, help="bytes a second of the others")
-    parser.add_argument("--only", choices=("ours", "mixed", "rider"), help="one of the swarms")
+    parser.add_argument(
+        "--only", choices=("ours", "libtorrent", "mixed", "rider"), help="one of the swarms"
+    )
     parser.add_argument("--json", type=Path, help="write the figures here too")
     for name in ("leech", "out"):
         parser.add_argument(f"--{name}", type=Path, help=argparse.SUPPRESS)
@@ -191,7 +211,12 @@ def main() -> None:
         leech(words.leech, words.out, words.tracker, words.upload)
         return
     size = words.mib << 20
-    extras = {"ours": {}, "mixed": {"others": 2}, "rider": {"riders": 1}}
+    extras = {
+        "ours": {},
+        "libtorrent": {"ours": 0, "others": 8},
+        "mixed": {"others": 2},
+        "rider": {"riders": 1},
+    }
     results: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
