@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import socket
+from ipaddress import ip_address
 from typing import Final
 
 from livestream.errors import NetworkError, UsageError
 from livestream.machine import Address
 
-__all__ = ["parse_address", "reachable_host", "reason_of", "resolve"]
+__all__ = ["is_address", "parse_address", "reachable_host", "reason_of", "resolve"]
 
 # TEST-NET-1 (RFC 5737). Connecting a UDP socket sends nothing; it only picks the route.
 _ELSEWHERE: Final = ("192.0.2.1", 9)
@@ -45,6 +46,15 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror):
         return os.strerror(error.errno)
     return str(getattr(error, "strerror", None) or error or type(error).__name__)[:REASON_MAX]
+
+
+def is_address(host: str) -> bool:
+    """Whether a host is an IP address as it stands, and no name."""
+    try:
+        ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def resolve(address: Address) -> Address:

@@ -21,6 +21,7 @@ __all__ = ["TcpDriver"]
 
 BACKLOG: Final = 128
 READS_MAX: Final = 4  # A wake-up of one socket handles so many reads, then others run.
+CALLERS_REST_S: Final = 1.0
 REST_BELOW: Final = 192 * 1024  # A wake-up that brings less than this is followed by a rest...
 REST_S: Final = 0.001  # ...in which a gigabit link brings 125 kB.
 TCP_INFO_BYTES: Final = 104
@@ -114,14 +115,27 @@ class TcpDriver:
                 sock, source = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 break
-            except OSError:
-                break  # Too many open files, or the caller has gone: the next wake-up tries again.
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._rest_from_callers(self._listener)
+                break  # Else the caller has gone already.
             stream = self._streams.accept(_address(source), self._clock.now())
             if stream is None:
                 sock.close()
                 continue
             self._adopt(stream, sock)
         self._on_activity()
+
+    def _rest_from_callers(self, listener: socket.socket) -> None:
+        """No more files can be opened: callers wait, and do not wake us in vain all the time."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener.fileno())
+
+        def resume() -> None:
+            if self._listener is listener:
+                loop.add_reader(listener.fileno(), self._on_callers)
+
+        loop.call_later(CALLERS_REST_S, resume)
 
     def _dial(self, stream: Stream) -> None:
         is_v6 = ":" in stream.address.host

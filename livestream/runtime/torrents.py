@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
@@ -13,6 +14,7 @@ from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
 from livestream.errors import DiskError, NetworkError, UsageError
 from livestream.machine import SECOND, Address, Event
+from livestream.runtime.address import is_address, resolve
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskStore
 from livestream.runtime.keys import new_identity
@@ -38,6 +40,7 @@ from livestream.torrent.webfiles import web_sources
 __all__ = ["PieceWatcher", "Torrent", "TorrentOptions", "TorrentSession"]
 
 PORT_TRIES: Final = 8
+NAMES_MAX: Final = 20  # Host names of a magnet's peers that are looked up.
 SILENCE_MAX_US: Final = 180 * SECOND  # Ordinary peers say something every two minutes.
 PUMPS_MAX: Final = 64  # Rounds of uploads before other work gets its turn.
 
@@ -78,6 +81,7 @@ class TorrentSession(TorrentHost):
         self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes, throttle)
         self._is_pumping = False
         self._pump_again: asyncio.Handle | None = None
+        self._resolving: dict[asyncio.Task[None], None] = {}
 
     @property
     def bytes_in(self) -> int:
@@ -198,8 +202,22 @@ class TorrentSession(TorrentHost):
 
     def add_candidates(self, swarm: Swarm, addresses: list[Address]) -> None:
         """Tell a swarm where peers may be."""
-        self.node.add_candidates(swarm.info_hash, addresses, self.clock.now())
+        literal = [address for address in addresses if is_address(address.host)]
+        self.node.add_candidates(swarm.info_hash, literal, self.clock.now())
         self.pump()
+        names = [address for address in addresses if not is_address(address.host)]
+        if names:  # Of a magnet: a stranger's.
+            task = asyncio.create_task(self._resolve(swarm, names[:NAMES_MAX]))
+            self._resolving[task] = None
+            task.add_done_callback(self._resolving.pop)
+
+    async def _resolve(self, swarm: Swarm, names: Sequence[Address]) -> None:
+        """Find out what names stand for; those that stand for nothing are left out."""
+        for name in names:
+            with suppress(NetworkError):
+                address = await asyncio.to_thread(resolve, name)
+                self.node.add_candidates(swarm.info_hash, [address], self.clock.now())
+                self.pump()
 
     def web_seed_failures(self) -> list[str]:
         """Return, for people, which web seeds of unfinished torrents are out of use, and why."""
@@ -212,6 +230,8 @@ class TorrentSession(TorrentHost):
 
     async def close(self) -> None:
         """Say goodbye to all, so that nothing more comes; then finish and record what is here."""
+        for task in list(self._resolving):
+            task.cancel()
         self.node.close("done", self.clock.now())
         self._pump()
         await self.web.close()

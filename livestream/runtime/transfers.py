@@ -6,10 +6,12 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from livestream.errors import DiskFullError, UnfinishedError
 from livestream.machine import Address, Event
+from livestream.runtime.address import resolve
 from livestream.runtime.report import Report
 from livestream.runtime.status import rate_text, stats_of
 from livestream.runtime.torrents import TorrentSession
@@ -26,7 +28,10 @@ async def run(options: TransferOptions) -> int:
 
     Raises:
         UserError: the only torrent failed, or the time is over and not all of it came.
+        NetworkError: a peer's name does not resolve.
     """
+    peers = [await asyncio.to_thread(resolve, peer) for peer in options.peers]
+    options = replace(options, peers=tuple(peers))
     report = Report(options.stats_file, is_quiet=options.is_quiet, screen=options.screen)
     session = open_session(options, report)
     transfers = [Transfer(each, options, session, report) for each in options.sources]

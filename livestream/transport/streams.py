@@ -15,6 +15,7 @@ __all__ = ["StreamEndpoint"]
 
 STREAMS_MAX: Final = 400
 DIALS_MAX: Final = 100
+CALLERS_SHARE: Final = 0.75  # Of all streams: callers cannot keep us from calling others.
 
 
 class StreamEndpoint:
@@ -73,7 +74,7 @@ class StreamEndpoint:
 
     def accept(self, address: Address, now: int) -> Stream | None:
         """Take a caller whose socket is up; None when there are too many."""
-        if len(self._streams) >= self._streams_max:
+        if len(self._streams) >= self._streams_max * CALLERS_SHARE:
             return None
         stream = self._add(address, now, is_outgoing=False)
         stream.connected(now)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from livestream.errors import UsageError
+from livestream.machine import Address
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
+from livestream.wire.messages import HANDSHAKE_SIZE, Handshake
 from tests.interop.peers import HERE
 from tests.runtime.downloads import Share, read, until
 
@@ -76,3 +82,58 @@ def test_a_record_that_cannot_be_written_does_not_break_the_end(tmp_path: Path) 
         return torrent.save_error
 
     assert asyncio.run(main())
+
+
+def test_peers_that_are_named_by_name_are_found_and_others_are_no_harm(tmp_path: Path) -> None:
+    """As in a magnet's `x.pe`: a name that stands for nothing must not raise or block."""
+    share = Share(tmp_path)
+    source = share.make("data", 50_000)
+
+    async def main() -> None:
+        async with share.seeding(source) as address:
+            session = TorrentSession()
+            await session.open(HERE)
+            try:
+                torrent = await session.add(read(source), TorrentOptions(share.out))
+                names = ["not a name", "x" * 300, "nobody.invalid", "localhost"]
+                session.add_candidates(
+                    torrent.swarm, [Address(name, address.port) for name in names]
+                )
+                await asyncio.wait_for(torrent.completed.wait(), 20)
+            finally:
+                await session.close()
+        assert share.is_same("data")
+
+    asyncio.run(main())
+
+
+def test_callers_wait_while_no_file_can_be_opened(tmp_path: Path) -> None:
+    share = Share(tmp_path)
+    source = share.make("data", 50_000)
+
+    async def main() -> None:
+        async with share.seeding(source) as address:
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            caller = socket.socket()
+            caller.setblocking(False)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+            fillers: list[int] = []
+            try:
+                with suppress(OSError):
+                    while True:
+                        fillers.append(os.dup(0))
+                await asyncio.get_running_loop().sock_connect(caller, address)
+                await asyncio.sleep(0.05)  # It was woken, and could not take the caller.
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+                for filler in fillers:
+                    os.close(filler)
+            metainfo = read(source)
+            caller.sendall(Handshake(metainfo.info_hash, b"-XX0000-a-caller____").to_bytes())
+            answer = await asyncio.wait_for(
+                asyncio.get_running_loop().sock_recv(caller, HANDSHAKE_SIZE), 10
+            )
+            caller.close()
+            assert Handshake.parse(answer).info_hash == metainfo.info_hash
+
+    asyncio.run(main())

@@ -146,15 +146,16 @@ def test_a_dial_without_an_answer_is_given_up() -> None:
 
 
 def test_callers_are_bounded() -> None:
-    endpoint = StreamEndpoint(streams_max=2)
-    accepted = [endpoint.accept(ADDRESS, 0) for _ in range(3)]
-    assert [each is not None for each in accepted] == [True, True, False]
+    endpoint = StreamEndpoint(streams_max=4)
+    accepted = [endpoint.accept(ADDRESS, 0) for _ in range(4)]
+    assert [each is not None for each in accepted] == [True, True, True, False]
+    assert endpoint.connect(ADDRESS, 0).state is ConnectionState.CONNECTING, "one is kept for us"
     first = accepted[0]
     assert first is not None
     first.lost("gone")
     while endpoint.next_event() is not None:
         pass
-    assert endpoint.accept(ADDRESS, 0) is not None
+    assert endpoint.accept(ADDRESS, 0) is None, "what we called counts, too"
 
 
 def test_a_message_without_a_word_is_a_sign_of_life_and_many_are_one() -> None:
