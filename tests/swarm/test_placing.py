@@ -48,7 +48,7 @@ from livestream.wire.messages import (
 )
 from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore
 
-COUNT = 6
+COUNT = 16
 INFO_HASH = b"h" * 20
 PEERS = 3
 Block = tuple[int, int]
@@ -148,6 +148,24 @@ class Placing(RuleBasedStateMachine):
             request = remote.wanted.pop(at)
             self.send_block(remote, request.index, request.begin)
 
+    @rule(
+        number=numbers,
+        count=st.integers(1, 12),
+        way=st.sampled_from(["next", "last", "any"]),
+        left=st.sampled_from([0, 0, 5, 3_000, 16_390, 20_000]),
+    )
+    def trade(self, number: int, count: int, way: str, left: int) -> None:
+        """Blocks come at once, but for the last bytes of them."""
+        remote = self.remotes[number]
+        self.give(number, count, way)
+        self.deliver(remote, max(0, len(remote.out) - left))
+
+    @rule(numbers=st.permutations(range(PEERS)))
+    def trade_all(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self.trade(number, 4, "next", 0)
+        self.wait(10)
+
     @rule(number=numbers)
     def repeat(self, number: int) -> None:
         remote = self.remotes[number]
@@ -230,7 +248,7 @@ class Placing(RuleBasedStateMachine):
         self.swarm.on_verified(index, is_genuine=is_genuine, now=self.now)
         self.hear_all()
 
-    @rule(ms=st.sampled_from([10, 1_000, 5_000, 21_000, 61_000]))
+    @rule(ms=st.sampled_from([10, 10, 1_000, 1_000, 2_000, 21_000, 61_000]))
     def wait(self, ms: int) -> None:
         end = self.now + ms * MILLISECOND
         while (at := self.swarm.get_timer()) is not None and at <= end:
@@ -334,6 +352,6 @@ class Placing(RuleBasedStateMachine):
 
 
 Placing.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=60, deadline=None, derandomize=True
+    max_examples=60, stateful_step_count=50, deadline=None, derandomize=True
 )
 TestPlacing = Placing.TestCase
