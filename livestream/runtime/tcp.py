@@ -138,10 +138,17 @@ class TcpDriver:
         loop.call_later(CALLERS_REST_S, resume)
 
     def _dial(self, stream: Stream) -> None:
-        is_v6 = ":" in stream.address.host
-        sock = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM)
+        family = socket.AF_INET6 if ":" in stream.address.host else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:  # No IPv6 here, or too many open files.
+            stream.lost(f"cannot connect: {error.strerror or error}")
+            return
         sock.setblocking(False)
-        code = sock.connect_ex(stream.address)
+        try:
+            code = sock.connect_ex(stream.address)
+        except OSError:  # What is not an address at all, or of no interface here.
+            code = errno.EADDRNOTAVAIL
         if code not in (0, errno.EINPROGRESS):
             sock.close()
             stream.lost(f"cannot connect: {errno.errorcode.get(code, code)}")
@@ -211,7 +218,8 @@ class TcpDriver:
             total += count
             if count < sum(map(len, spaces)):
                 break
-        if sock is not None and total < REST_BELOW and stream.has_much_to_come:
+        is_open = sock is not None and self._sockets.get(stream) is sock
+        if sock is not None and is_open and total < REST_BELOW and stream.has_much_to_come:
             self._rest(stream, sock)
 
     def _rest(self, stream: Stream, sock: socket.socket) -> None:

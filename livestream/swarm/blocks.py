@@ -253,6 +253,10 @@ class BlockSwarm(Swarm):
         self._swept_at = now
         for peer in self.block_peers:
             peer.measure(elapsed_us)
+            self._requests.look_after(peer, now)
+        for peer in self.block_peers:
+            if not peer.is_snubbed:  # First: others would take again what they are relieved of.
+                self._fill(peer, now)
         self.candidates.wants_seeds = not self.is_complete
         if self._pex is not None:
             self.candidates.add(self._pex.take_learned())
@@ -267,7 +271,6 @@ class BlockSwarm(Swarm):
                 self.candidates.note_seed(peer.address)
                 self.drop(peer, "both of us only upload", now)
                 return
-            self._requests.look_after(peer, now)
             if not self.is_complete:
                 self._slots.look_after(peer, now)
             if not self._upload_only.tell(peer, is_upload_only=self.is_complete):
@@ -371,8 +374,10 @@ class BlockSwarm(Swarm):
     def _on_permission(self, peer: BlockPeer, message: Message, now: int) -> None:
         if isinstance(message, Choke):
             peer.chokes_us = True
-            if not peer.has_fast_extension:  # With it, rejects follow (BEP 6).
+            if not peer.has_fast_extension:
                 self._requests.void(peer)
+                self._fill_all(now)
+            elif self._requests.on_choked(peer):  # What it owes, rejects follow for (BEP 6).
                 self._fill_all(now)
         elif isinstance(message, Unchoke):
             peer.chokes_us = False

@@ -167,6 +167,9 @@ class Requests:
         if peer.cancelled and not odd:  # It was on its way already, and is as good as any.
             was_asked |= peer.cancelled.pop((index, block), True) is None
         if was_asked and assembly is not None:
+            if assembly.owner not in (None, peer):
+                # First: the beginning of its own version may be in that place.
+                assembly.owner.connection.forget(index, begin)
             others = assembly.put(block, data, peer)
             if others is None:
                 assembly.release(block, peer)
@@ -178,7 +181,6 @@ class Requests:
         peer.bytes_in_round += size
         for other in others:
             other.owed.pop((index, block), None)
-            other.connection.forget(index, begin)
         if not assembly.missing:
             self._finish(assembly)
         return others
@@ -236,6 +238,13 @@ class Requests:
                 assembly.release(block, peer)
                 self._disown(assembly, peer)
 
+    def on_choked(self, peer: BlockPeer) -> bool:
+        """A peer chokes us: its pieces are for others, too. False if it had none."""
+        taken = [assembly for assembly in peer.own if assembly.index not in peer.fast]
+        for assembly in taken:
+            self._disown(assembly, peer)
+        return bool(taken)
+
     def void(self, peer: BlockPeer) -> None:
         """Nothing that a peer owes will come: all of it is for others again."""
         for index, block in peer.owed:
@@ -243,19 +252,22 @@ class Requests:
             if assembly is not None:
                 assembly.release(block, peer)
         peer.owed.clear()
-        for assembly in list(peer.own):
-            self._disown(assembly, peer)
+        self._disown_all(peer)
 
     def look_after(self, peer: BlockPeer, now: int) -> None:
-        """Notice a peer that owes and does not give."""
+        """Notice a peer that owes and does not give, or owns pieces and does not go on."""
         silent_us = now - peer.gave_at
-        if not peer.owed or silent_us < SNUB_US:
+        if silent_us > VOID_US:
+            peer.cancelled.clear()  # It does not answer cancels.
+        if silent_us < SNUB_US:
+            return
+        if not peer.owed:
+            self._disown_all(peer)  # What it has yet to be asked for may be asked of others.
             return
         if not peer.is_snubbed:
             peer.is_snubbed = True
             peer.depth = 1
-            for assembly in list(peer.own):
-                self._disown(assembly, peer)
+            self._disown_all(peer)
         if silent_us > VOID_US or not self._picker.has_open:
             self.void(peer)
 
@@ -382,6 +394,10 @@ class Requests:
             assembly.owner = None
             peer.own.remove(assembly)
             peer.connection.forget(assembly.index)
+
+    def _disown_all(self, peer: BlockPeer) -> None:
+        for assembly in list(peer.own):
+            self._disown(assembly, peer)
 
     def _book(
         self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int, now: int

@@ -73,6 +73,7 @@ class RarestFirst(PiecePicker):
 
     def remove_piece(self, pieces: PieceSet, index: int) -> None:
         """Uncount one piece that a peer has lost: `pieces` has it no more."""
+        self._shortlisted = None
         if pieces.held == len(pieces) - 1:
             self.seeds -= 1
             self._availability += pieces.flags

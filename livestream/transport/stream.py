@@ -260,4 +260,5 @@ class Stream(Connection):
         self._out.clear()
         self._tail = None
         self._backlog = 0
+        self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

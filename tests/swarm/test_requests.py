@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.machine import SECOND
+from livestream.machine import SECOND, Address
 from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.peer import Peer
 from livestream.swarm.requests import Requests
 from livestream.torrent.picker import RarestFirst
+from livestream.transport.connection import BlocksReceived
+from livestream.transport.stream import Stream
+from livestream.wire.messages import Handshake, Piece
 from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore, make_peer
 
 GOOD = bytes(BLOCK_BYTES)
@@ -333,3 +336,51 @@ def test_whoever_never_gave_anything_does_not_keep_others_from_being_asked() -> 
     for block in blocks:
         desk.give(honest, block)
     assert len(desk.store.submitted) == 1
+
+
+def test_a_choking_owners_piece_is_for_others() -> None:
+    """It was told cancels for all that it owed, so no reject of its tells us that it is over."""
+    desk = Desk(1)
+    owner, heir = desk.join(1), desk.join(2)
+    owner.has_fast_extension, owner.rate_in = True, 1e9
+    blocks = desk.ask(owner)
+    desk.requests.preempt()
+    assert desk.ask(heir) == [], "it is the owner's to go on with"
+    owner.chokes_us = True
+    assert desk.requests.on_choked(owner)
+    assert sorted(desk.ask(heir)) == blocks
+
+
+def test_whoever_answers_no_cancels_is_asked_again_in_the_end() -> None:
+    desk = Desk(1)
+    peer = desk.join(1)
+    peer.has_fast_extension = True
+    blocks = desk.ask(peer)
+    desk.requests.preempt()
+    desk.requests.look_after(peer, 50 * SECOND)
+    assert desk.ask(peer) == []
+    desk.requests.look_after(peer, 61 * SECOND)
+    assert sorted(desk.ask(peer)) == blocks
+
+
+def test_what_an_owner_began_to_send_is_not_mixed_with_what_another_gave() -> None:
+    """Else its own bytes and another's would come as one block, with it as the author."""
+    desk = Desk(1)
+    owner, other = desk.join(1), desk.join(2)
+    stream = Stream(Address("192.0.2.9", 1), lambda changed: None, 0, is_outgoing=True)
+    stream.connected(0)
+    stream.receive_data(Handshake(bytes(20), bytes(20)).to_bytes(), 0)
+    stream.rewind()
+    owner.connection, owner.rate_in, owner.bytes_in = stream, 1e9, 1
+    blocks = desk.ask(owner)
+    stream.expect(desk.requests.places(owner, blocks))
+    message = Piece(*blocks[0][:2], GOOD).to_bytes()
+    framed = len(message).to_bytes(4, "big") + message
+    stream.receive_data(framed[:9_000], 0)
+    stream.rewind()
+    assert desk.ask(other) == blocks, "the end game"
+    assert desk.give(other, blocks[0], BAD) == [owner]
+    stream.receive_data(framed[9_000:], 0)
+    events = list(iter(stream.next_event, None))
+    found = [event for event in events if isinstance(event, BlocksReceived)]
+    assert [bytes(data) for event in found for _, _, data in event.blocks] == [GOOD]

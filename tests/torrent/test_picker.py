@@ -111,3 +111,14 @@ def test_the_same_entropy_breaks_ties_the_same_way() -> None:
 
     assert order(5) == order(5)
     assert order(5) != order(6)
+
+
+def test_what_a_peer_has_lost_is_not_chosen_for_it() -> None:
+    picker = after_the_random_ones(4)
+    peer = pieces(4 + RANDOM_FIRST, 0, 1, 2)
+    picker.add_peer(peer)
+    first = picker.choose(peer)
+    lost, left = (index for index in (0, 1, 2) if index != first)
+    peer.discard(lost)
+    picker.remove_piece(peer, lost)
+    assert [picker.choose(peer), picker.choose(peer)] == [left, None]

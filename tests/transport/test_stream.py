@@ -166,3 +166,18 @@ def test_a_message_without_a_word_is_a_sign_of_life_and_many_are_one() -> None:
     assert received(reader, b"\x00\x00") == []
     said = Have(3).to_bytes()
     assert received(reader, b"\x00" + framed(said)) == [said]
+
+
+def test_a_closed_stream_writes_to_no_place() -> None:
+    """The socket may be read once more before it is closed; others may have filled the place."""
+    made = stream()
+    received(made, HANDSHAKE)
+    place = bytearray(100)
+    made.expect([(0, 0, memoryview(place))])
+    made.close("enough", 0)
+    for space in made.spaces():
+        space[:] = b"x" * len(space)
+    made.filled(113, 0)
+    made.rewind()
+    assert place == bytes(100)
+    assert not made.has_much_to_come

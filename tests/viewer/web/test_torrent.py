@@ -131,3 +131,22 @@ def test_bytes_are_sent_as_their_pieces_come_and_they_are_asked_for_first(tmp_pa
             await seed.close()
 
     asyncio.run(run())
+
+
+def test_a_strangers_page_or_script_does_not_run_as_ours(tmp_path: Path) -> None:
+    async def run() -> None:
+        data = tmp_path / "many"
+        data.mkdir()
+        names = ("code.js", "drawing.svg", "film.mp4", "page.html")
+        for name in names:
+            (data / name).write_bytes(b"x")
+        async with serving(tmp_path, data) as (url, _, playback), aiohttp.ClientSession() as http:
+            kinds = {}
+            for number, entry in enumerate(playback.torrent.metainfo.files):
+                async with http.head(f"{url}{number}") as answer:
+                    kinds[entry.path[-1]] = answer.headers["Content-Type"]
+                    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        inert = "application/octet-stream"
+        assert [kinds[name] for name in names] == [inert, inert, "video/mp4", inert]
+
+    asyncio.run(run())
