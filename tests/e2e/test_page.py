@@ -39,6 +39,7 @@ def viewer(folder: Path, link: str) -> Iterator[str]:
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
+    assert process.returncode == 128 + signal.SIGINT
 
 
 class Theatre:
