@@ -114,7 +114,7 @@ def test_a_copied_clip_with_b_frames_plays_over_its_seam(
     theatre: Theatre, tmp_path: Path, bigbuckbunny: Path
 ) -> None:
     clip = tmp_path / "clip.mp4"
-    cut = ["ffmpeg", "-v", "error", "-i", bigbuckbunny, "-t", "2", "-c", "copy", clip]
+    cut = ["ffmpeg", "-v", "error", "-i", str(bigbuckbunny), "-t", "2", "-c", "copy", str(clip)]
     subprocess.run(cut, check=True)
 
     async def work(page: Visit) -> None:
