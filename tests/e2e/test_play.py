@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from livestream.runtime.creation import CreateOptions, make
 from tests.e2e.browser import chromium, visit
-from tests.e2e.test_download import COMMAND, environment, livestream, seed
+from tests.e2e.test_download import COMMAND, environment, seed
 
 pytestmark = pytest.mark.e2e
 
@@ -19,11 +20,10 @@ LOOPS = 30  # Of the clip: about 160 s and 32 MB.
 WHOLE_S = 25.0  # What the seed's cap makes the whole film take, at least.
 
 
-@pytest.fixture
-def film(tmp_path: Path, bigbuckbunny: Path) -> Path:
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory, bigbuckbunny: Path) -> Path:
     """Return a film with its index at the front."""
-    path = tmp_path / "seed" / "film.mp4"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("seed") / "film.mp4"
     subprocess.run(
         ["ffmpeg", "-v", "error", "-stream_loop", str(LOOPS), "-i", bigbuckbunny,
          "-c", "copy", "-movflags", "+faststart", path],
@@ -36,7 +36,7 @@ def film(tmp_path: Path, bigbuckbunny: Path) -> Path:
 def playing(folder: Path, film: Path) -> Iterator[tuple[str, str]]:
     """Download a film slowly; yields the URLs of the page and of the film."""
     torrent = folder / "film.torrent"
-    assert livestream(folder, "create", str(film), "-o", str(torrent)).returncode == 0
+    make(CreateOptions(str(film), str(torrent)), lambda done, count: None)
     with seed(folder, torrent, film.parent, "--max-up", "10M") as address:
         command = [*COMMAND, "download", str(torrent), "-o", str(folder / "out"), "--play"]
         command += ["--peer", address, "--http", "127.0.0.1:0", "--player", "none"]

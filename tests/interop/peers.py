@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
@@ -21,6 +21,7 @@ from livestream.torrent.metainfo import Metainfo
 PIECE_LENGTH = 32 * 1024
 HERE = Address("127.0.0.1", 0)
 TIMEOUT_S = 40
+TICK_MS = 50  # How soon libtorrent goes on to what comes next; half a second by default.
 
 
 def make_data(folder: Path, *, is_single: bool = False) -> Path:
@@ -77,6 +78,7 @@ class Libtorrent:
                 "enable_outgoing_utp": False,
                 "enable_incoming_utp": False,
                 "allow_multiple_connections_per_ip": True,
+                "tick_interval": TICK_MS,
                 "alert_mask": lt.alert.category_t.storage_notification,
             }
         )
@@ -91,20 +93,25 @@ class Libtorrent:
             time.sleep(0.01)
         return Address("127.0.0.1", self.session.listen_port())
 
-    def add(self, source: bytes | str, folder: Path, tracker: str = "") -> None:
-        """Take part in a torrent, named by its file's bytes or a magnet link."""
+    def add(
+        self,
+        source: bytes | str,
+        folder: Path,
+        tracker: str = "",
+        peers: Sequence[Address] = (),
+    ) -> None:
+        """Take part in a torrent, named by its file's bytes or a magnet link.
+
+        It calls these peers at once. Whom it learns of later, it calls within a second.
+        """
         if isinstance(source, str):
             parameters = lt.parse_magnet_uri(source)
         else:
             parameters = lt.load_torrent_buffer(source)
         parameters.save_path = str(folder)
         parameters.trackers = [tracker] if tracker else []
+        parameters.peers = [(peer.host, peer.port) for peer in peers]
         self.handle = self.session.add_torrent(parameters)
-
-    def connect(self, address: Address) -> None:
-        """Call a peer."""
-        assert self.handle is not None
-        self.handle.connect_peer((address.host, address.port))
 
     def has_all(self) -> bool:
         """Whether its torrent is complete."""
@@ -161,14 +168,15 @@ async def download(source: bytes | str, folder: Path, peer: Address) -> Metainfo
     return metainfo
 
 
-async def seed_until(source: bytes, folder: Path, leecher: Libtorrent) -> None:
-    """Seed with our own session until libtorrent has it all."""
+async def seed_until(torrent: bytes, folder: Path, out: Path, link: str = "") -> None:
+    """Seed with our own session until libtorrent has it all, from the .torrent or a magnet link."""
     session = TorrentSession()
     address = await session.open(HERE)
     try:
-        torrent = await session.add(Metainfo.parse(source), TorrentOptions(folder))
-        assert torrent.store.held.is_full
-        leecher.connect(address)
-        await asyncio.to_thread(leecher.wait_complete)
+        seed = await session.add(Metainfo.parse(torrent), TorrentOptions(folder))
+        assert seed.store.held.is_full
+        with libtorrent() as leecher:
+            leecher.add(link or torrent, out, peers=[address])
+            await asyncio.to_thread(leecher.wait_complete)
     finally:
         await session.close()

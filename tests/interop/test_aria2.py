@@ -14,14 +14,16 @@ import pytest
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
 from livestream.torrent.create import Version
 from livestream.torrent.metainfo import Metainfo
-from tests.interop.peers import HERE, TIMEOUT_S, contents, make_data, make_torrent
+from tests.interop.peers import HERE, PIECE_LENGTH, TIMEOUT_S, contents, make_data, make_torrent
 from tests.interop.test_trackers import our_tracker
 
 pytestmark = pytest.mark.e2e
 
+Process = subprocess.Popen[bytes]
+
 
 @contextmanager
-def aria2(torrent: Path, folder: Path, url: str, *words: str) -> Iterator[subprocess.Popen[bytes]]:
+def aria2(torrent: Path, folder: Path, url: str, *words: str) -> Iterator[Process]:
     """Run aria2 on one torrent."""
     program = shutil.which("aria2c")
     assert program is not None, "aria2 is in .ci/packages"
@@ -38,7 +40,7 @@ def aria2(torrent: Path, folder: Path, url: str, *words: str) -> Iterator[subpro
         process.wait(10)
 
 
-async def take_part(torrent: bytes, folder: Path, url: str, until: subprocess.Popen[bytes]) -> None:
+async def take_part(torrent: bytes, folder: Path, url: str, until: Process) -> None:
     """Take part until our download is complete, or another's process has ended."""
     session = TorrentSession()
     await session.open(HERE)
@@ -53,25 +55,32 @@ async def take_part(torrent: bytes, folder: Path, url: str, until: subprocess.Po
         await session.close()
 
 
-@pytest.fixture
-def torrent(tmp_path: Path) -> Path:
-    shared = make_data(tmp_path / "seed")
-    path = tmp_path / "t.torrent"
-    path.write_bytes(make_torrent(shared, Version.V1))
+def make_shared(folder: Path, piece_length: int) -> Path:
+    """Make a folder of data and its torrent; returns the latter."""
+    path = folder / "t.torrent"
+    path.write_bytes(make_torrent(make_data(folder / "seed"), Version.V1, piece_length))
     return path
 
 
-def test_aria2_downloads_from_us(tmp_path: Path, torrent: Path) -> None:
+def test_aria2_downloads_from_us_and_we_from_it(tmp_path: Path) -> None:
+    """Two torrents, each with an aria2 of its own, at once: it begins and ends slowly."""
+    up, down = tmp_path / "up", tmp_path / "down"
+    up.mkdir()
+    down.mkdir()
+    given, got = make_shared(up, PIECE_LENGTH), make_shared(down, 2 * PIECE_LENGTH)
+
+    async def both(url: str, leecher: Process, seed: Process) -> None:
+        await asyncio.gather(
+            take_part(given.read_bytes(), up / "seed", url, leecher),
+            take_part(got.read_bytes(), down / "out", url, seed),
+        )
+
+    words = ["--check-integrity=true", "--seed-ratio=0.0"]
     with (
         our_tracker() as (url, _),
-        aria2(torrent, tmp_path / "out", url, "--seed-time=0") as leecher,
+        aria2(given, up / "out", url, "--seed-time=0") as leecher,
+        aria2(got, down / "seed", url, *words) as seed,
     ):
-        asyncio.run(take_part(torrent.read_bytes(), tmp_path / "seed", url, leecher))
-    assert contents(tmp_path / "out" / "many") == contents(tmp_path / "seed" / "many")
-
-
-def test_we_download_from_aria2(tmp_path: Path, torrent: Path) -> None:
-    words = ["--check-integrity=true", "--seed-ratio=0.0"]
-    with our_tracker() as (url, _), aria2(torrent, tmp_path / "seed", url, *words) as seed:
-        asyncio.run(take_part(torrent.read_bytes(), tmp_path / "out", url, seed))
-    assert contents(tmp_path / "out" / "many") == contents(tmp_path / "seed" / "many")
+        asyncio.run(both(url, leecher, seed))
+    for folder in (up, down):
+        assert contents(folder / "out" / "many") == contents(folder / "seed" / "many")

@@ -41,7 +41,9 @@ def test_libtorrent_hears_that_we_want_nothing_more(tmp_path: Path) -> None:
             options = TorrentOptions(tmp_path / "part", wanted=frozenset({0}))
             ours = await partial.add(metainfo, options)
             here = Address("127.0.0.1", partial.tcp.address.port)
-            leecher.connect(here)
+            leecher.add(torrent, tmp_path / "out", peers=[here])
+            assert leecher.handle is not None
+            leecher.handle.set_download_limit(50_000)  # It is to want something to the end.
 
             def what_it_heard() -> list[bool]:
                 return [
@@ -60,9 +62,6 @@ def test_libtorrent_hears_that_we_want_nothing_more(tmp_path: Path) -> None:
             await seed.close()
 
     with libtorrent() as leecher:
-        leecher.add(torrent, tmp_path / "out")
-        assert leecher.handle is not None
-        leecher.handle.set_download_limit(16_000)  # It is to want something of us to the end.
         asyncio.run(run(leecher))
 
 
@@ -79,7 +78,7 @@ def test_libtorrent_and_we_learn_of_each_other_by_exchange(tmp_path: Path) -> No
         here = Address("127.0.0.1", seed.tcp.address.port)
         try:
             await seed.add(metainfo, TorrentOptions(shared.parent))
-            leecher.connect(here)
+            leecher.add(torrent, tmp_path / "out", peers=[here])
             await until(lambda: len(seed.torrents[0].swarm.ready) == 1)
             ours = await other.add(metainfo, TorrentOptions(tmp_path / "ours", peers=(here,)))
             await until(lambda: len(ours.swarm.ready) == 2)
@@ -90,5 +89,4 @@ def test_libtorrent_and_we_learn_of_each_other_by_exchange(tmp_path: Path) -> No
             await other.close()
 
     with libtorrent() as leecher:
-        leecher.add(torrent, tmp_path / "out")
         asyncio.run(run(leecher))

@@ -61,9 +61,8 @@ def test_we_get_a_v2_magnet_from_libtorrent(tmp_path: Path, piece_length: int) -
 def test_libtorrent_gets_a_v2_magnet_from_us(tmp_path: Path, piece_length: int) -> None:
     shared = make_files(tmp_path / "seed", piece_length)
     torrent = make_torrent(shared, Version.V2, piece_length)
-    with libtorrent() as leecher:
-        leecher.add(str(Magnet.of(Metainfo.parse(torrent))), tmp_path / "out")
-        asyncio.run(seed_until(torrent, shared.parent, leecher))
+    link = str(Magnet.of(Metainfo.parse(torrent)))
+    asyncio.run(seed_until(torrent, shared.parent, tmp_path / "out", link))
     assert contents(tmp_path / "out" / "sizes") == contents(shared)
 
 

@@ -19,12 +19,13 @@ from typing import Any
 import pytest
 
 from livestream.machine import Address
-from livestream.runtime.torrents import TorrentOptions, TorrentSession
+from livestream.runtime.torrents import Torrent, TorrentOptions, TorrentSession
 from livestream.torrent.create import Version
 from livestream.torrent.metainfo import Metainfo
 from livestream.wire import bencode
 from tests.interop.peers import HERE, TIMEOUT_S, contents, make_data, make_torrent
 from tests.interop.test_trackers import our_tracker, wait_listening
+from tests.runtime.downloads import until
 
 pytestmark = pytest.mark.e2e
 
@@ -62,24 +63,33 @@ class Transmission:
         metainfo = base64.b64encode(torrent).decode()
         self.ask("torrent-add", **{"metainfo": metainfo, "download-dir": str(folder)})
 
-    def wait_announced(self) -> None:
+    def choke_anew(self, folder: Path) -> None:
+        """Have it look soon at who wants what, as it does each 10 s, and when a torrent starts."""
+        folder.mkdir()
+        (folder / "other").write_bytes(bytes(100))
+        self.add(make_torrent(folder / "other", Version.V1), folder)
+
+    def wait_announced(self, info_hash: bytes) -> None:
         """Wait until the tracker knows it."""
-        self._wait(lambda torrent: torrent["trackerStats"][0]["lastAnnounceSucceeded"])
+        self._wait(info_hash, lambda torrent: torrent["trackerStats"][0]["lastAnnounceSucceeded"])
 
-    def wait_seeding(self) -> None:
-        """Wait until its torrent is complete."""
-        self._wait(lambda torrent: torrent["percentDone"] == 1 and torrent["status"] == SEEDING)
+    def wait_seeding(self, info_hash: bytes) -> None:
+        """Wait until a torrent is complete."""
+        self._wait(
+            info_hash,
+            lambda torrent: torrent["percentDone"] == 1 and torrent["status"] == SEEDING,
+        )
 
-    def _wait(self, is_so: Callable[[dict[str, Any]], bool]) -> None:
+    def _wait(self, info_hash: bytes, is_so: Callable[[dict[str, Any]], bool]) -> None:
         until = time.monotonic() + TIMEOUT_S
         fields = ["percentDone", "status", "errorString", "trackerStats"]
         while True:
-            torrents = self.ask("torrent-get", fields=fields)["torrents"]
+            torrents = self.ask("torrent-get", ids=[info_hash.hex()], fields=fields)["torrents"]
             assert isinstance(torrents, list)
             if is_so(torrents[0]):
                 return
             assert time.monotonic() < until, torrents
-            time.sleep(0.1)
+            time.sleep(0.05)
 
 
 def free_port() -> int:
@@ -135,42 +145,41 @@ def shared(tmp_path: Path) -> Path:
     return make_data(tmp_path / "seed")
 
 
-def test_transmission_downloads_from_us(tmp_path: Path, shared: Path) -> None:
-    async def seed(torrent: bytes, leecher: Transmission) -> None:
-        session = TorrentSession()
-        await session.open(HERE)
-        try:
-            ours = await session.add(Metainfo.parse(torrent), TorrentOptions(shared.parent))
-            await asyncio.to_thread(leecher.wait_seeding)
-            assert ours.swarm.stats.stream_bytes_out
-        finally:
-            await session.close()
+async def meet(metainfo: Metainfo, folder: Path, other: Transmission) -> Torrent:
+    """Take part until both have it all; returns our part, which is over."""
+    session = TorrentSession()
+    await session.open(HERE)
+    try:
+        ours = await session.add(metainfo, TorrentOptions(folder))
+        await until(lambda: ours.swarm.ready)
+        await asyncio.to_thread(other.choke_anew, folder / "unrelated")
+        await asyncio.wait_for(ours.completed.wait(), TIMEOUT_S)
+        await asyncio.to_thread(other.wait_seeding, metainfo.info_hash)
+    finally:
+        await session.close()
+    return ours
 
+
+def test_transmission_downloads_from_us(tmp_path: Path, shared: Path) -> None:
     with our_tracker() as (url, _), transmission(tmp_path / "home") as leecher:
         torrent = with_tracker(make_torrent(shared, Version.V1), url)
+        metainfo = Metainfo.parse(torrent)
         leecher.add(torrent, tmp_path / "out")
-        leecher.wait_announced()  # It calls nobody on loopback: the tracker tells us of it.
-        asyncio.run(seed(torrent, leecher))
+        leecher.wait_announced(metainfo.info_hash)  # It calls nobody on loopback: we call it.
+        ours = asyncio.run(meet(metainfo, shared.parent, leecher))
+    assert ours.swarm.stats.stream_bytes_out
     # It makes no files of nothing.
     wanted = {name: data for name, data in contents(shared).items() if data}
     assert contents(tmp_path / "out" / "many") == wanted
 
 
 def test_we_download_from_transmission(tmp_path: Path, shared: Path) -> None:
-    async def leech(torrent: bytes) -> None:
-        session = TorrentSession()
-        await session.open(HERE)
-        try:
-            ours = await session.add(Metainfo.parse(torrent), TorrentOptions(tmp_path / "out"))
-            await asyncio.wait_for(ours.completed.wait(), TIMEOUT_S)
-            assert ours.swarm.stats.pieces_rejected == 0
-        finally:
-            await session.close()
-
     with our_tracker() as (url, _), transmission(tmp_path / "home") as seed:
         torrent = with_tracker(make_torrent(shared, Version.V1), url)
+        metainfo = Metainfo.parse(torrent)
         seed.add(torrent, shared.parent)
-        seed.wait_seeding()
-        seed.wait_announced()
-        asyncio.run(leech(torrent))
+        seed.wait_seeding(metainfo.info_hash)
+        seed.wait_announced(metainfo.info_hash)
+        ours = asyncio.run(meet(metainfo, tmp_path / "out", seed))
+    assert ours.swarm.stats.pieces_rejected == 0
     assert contents(tmp_path / "out" / "many") == contents(shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livestream.media.records import RECORD_BYTES_MAX
@@ -91,6 +91,7 @@ def test_a_sample_too_large_for_a_record_is_dropped() -> None:
     assert stamper.stamp(data, is_keyframe=True, dts=one, pts=one, duration=FRAME) is None
 
 
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.fractions(-5, 50), st.fractions(-5, 50), st.fractions(-1, 500))))
 def test_whatever_the_time_stamps_the_samples_keep_their_invariant(
     times: list[tuple[Fraction, Fraction, Fraction]],

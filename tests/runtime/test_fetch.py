@@ -18,7 +18,9 @@ from tests.interop.peers import HERE, make_data, make_torrent
 TIMEOUT_S = 1.5
 
 
-async def _fetch(known: Metainfo | None, magnet: Magnet, folder: Path) -> Metainfo:
+async def _fetch(
+    known: Metainfo | None, magnet: Magnet, folder: Path, timeout_s: float = TIMEOUT_S
+) -> Metainfo:
     """Fetch from a peer that knows so much."""
     peer, session = TorrentSession(), TorrentSession()
     address = await peer.open(HERE)
@@ -27,7 +29,7 @@ async def _fetch(known: Metainfo | None, magnet: Magnet, folder: Path) -> Metain
         if known is not None:
             await peer.add(known, TorrentOptions(folder / "peer"))
         options = TorrentOptions(folder, peers=(address,))
-        return await session.fetch(magnet, options, TIMEOUT_S)
+        return await session.fetch(magnet, options, timeout_s)
     finally:
         await session.close()
         await peer.close()
@@ -49,7 +51,7 @@ def test_without_anybody_it_is_the_metadata_that_nobody_gave(
     tmp_path: Path, whole: Metainfo
 ) -> None:
     with pytest.raises(NotFoundError, match="metadata"):
-        asyncio.run(_fetch(None, Magnet.of(whole), tmp_path))
+        asyncio.run(_fetch(None, Magnet.of(whole), tmp_path, timeout_s=0.2))
 
 
 def test_a_peer_without_layers_is_not_enough(tmp_path: Path, whole: Metainfo) -> None:

@@ -13,7 +13,7 @@ from livestream.swarm.node import STRANGERS_MAX
 from tests.runtime.noise import Noise
 from tests.runtime.rawpeer import Scene, play
 
-SECONDS = [pytest.param(2, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)]
+SECONDS = [pytest.param(1, id="short"), pytest.param(20, id="long", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("seconds", SECONDS)

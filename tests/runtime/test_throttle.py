@@ -77,7 +77,7 @@ async def _download(folder: Path, metainfo: Metainfo, seeds: int, rate_bps: int)
 def test_a_capped_download_from_several_peers_comes_to_its_end(tmp_path: Path) -> None:
     data = make_data(tmp_path / "seed", is_single=True)
     metainfo = Metainfo.parse(make_torrent(data, Version.V1))
-    asyncio.run(_download(tmp_path, metainfo, 3, 4_000_000))
+    asyncio.run(_download(tmp_path, metainfo, 3, 8_000_000))
     assert contents(tmp_path / "out" / data.name) == contents(data)
 
 
@@ -88,7 +88,7 @@ def test_the_cap_counts_web_seeds_too(tmp_path: Path) -> None:
         async with serving(FileServer(data.parent)) as url:
             bare = Metainfo.parse(make_torrent(data, Version.V1))
             metainfo = Metainfo.from_info(bare.info, web_seeds=(url + data.name,))
-            await _download(tmp_path, metainfo, 0, 4_000_000)
+            await _download(tmp_path, metainfo, 0, 8_000_000)
 
     asyncio.run(main())
     assert contents(tmp_path / "out" / data.name) == contents(data)

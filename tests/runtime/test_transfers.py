@@ -191,7 +191,7 @@ def test_who_comes_and_goes_is_told_only_on_demand(
     async def main(*, is_verbose: bool) -> None:
         async with share.seeding(good) as address:
             options = share.options(good, peer=address)
-            options = replace(options, is_verbose=is_verbose, seed_time_s=1.0)
+            options = replace(options, is_verbose=is_verbose, seed_time_s=float(is_verbose))
             work = asyncio.create_task(run(options))
             await until(lambda: is_told("complete"))
         if is_verbose:
