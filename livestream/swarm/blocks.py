@@ -455,8 +455,7 @@ class BlockSwarm(Swarm):
             peer.connection.send_many(requests_to_bytes(blocks))
 
     def _send_cancels(self) -> None:
-        cancels, self._requests.cancels = self._requests.cancels, []
-        for peer, block in cancels:
+        for peer, block in self._requests.take_cancels():
             peer.send(Cancel(*block))
 
     def _fill_all(self, now: int) -> None:
