@@ -9,18 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Final
 
 from livestream.config import SwarmConfig
-from livestream.discovery.reach import Zone, zone_of
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
-from livestream.swarm.candidates import HOST_CONNECTIONS_MAX, Candidates
+from livestream.swarm.admission import Admission
+from livestream.swarm.candidates import Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
 from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
+from livestream.swarm.swarmevents import PeerBanned, PeerJoined, PeerLeft, SwarmStats
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -32,51 +32,7 @@ from livestream.wire.messages import Extended, Handshake, Message, Piece, Reques
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
 
-SETTLED_US: Final = 5 * SECOND  # A connection this old is known to both ends as the older one.
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
-
-
-@dataclass(frozen=True, slots=True)
-class PeerJoined(Event):
-    """The peer's greeting is in: it can be talked to."""
-
-    peer: Peer
-
-
-@dataclass(frozen=True, slots=True)
-class PeerLeft(Event):
-    """A peer that had joined is gone."""
-
-    peer: Peer
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerBanned(Event):
-    """A peer sent what no honest peer can send."""
-
-    peer: Peer
-    reason: str
-
-
-@dataclass(slots=True)
-class SwarmStats:
-    """Counters of a swarm; they only grow."""
-
-    pieces_received: int = 0
-    "Verified and kept."
-    pieces_duplicate: int = 0
-    pieces_rejected: int = 0
-    "Forged: their senders are banned."
-    pieces_strange: int = 0
-    payload_bytes: int = 0
-    "Of all pieces received, kept or not."
-    source_bytes: int = 0
-    "Of the kept ones, what came straight from the publisher."
-    kept_bytes: int = 0
-    stream_bytes_out: int = 0
-    "Blocks handed to byte streams."
-    message_errors: int = 0
 
 
 class Swarm(ABC):
@@ -103,6 +59,9 @@ class Swarm(ABC):
         "Peers known to be the origin of the pieces; for the books only."
         self.listen_port = 0
         "Where we take TCP calls; peers are told, so that they need not call twice."
+        self._admission = Admission(
+            info_hash, self.peer_id, self.peers, self.candidates, uses_streams=self.uses_streams
+        )
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
@@ -128,7 +87,7 @@ class Swarm(ABC):
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
         """Say hello on a connection that we opened; None if the peer is not wanted."""
-        if self._refusal(connection, public_key, now):
+        if self._admission.refuses(connection, public_key, now):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
@@ -138,7 +97,9 @@ class Swarm(ABC):
         self, connection: Connection, public_key: bytes, handshake: Handshake, now: int
     ) -> Peer | None:
         """Answer a peer that called us and said hello; None if it is not wanted."""
-        if self._refusal(connection, public_key, now) or not self._has_room(connection, now):
+        if self._admission.refuses(connection, public_key, now) or not self._has_room(
+            connection.address, now
+        ):
             return None
         peer = self._add(connection, public_key, now)
         self._send_handshakes(peer)
@@ -295,21 +256,11 @@ class Swarm(ABC):
     # Messages
 
     def _on_handshake(self, peer: Peer, handshake: Handshake, now: int) -> None:
-        if handshake.info_hash != self.info_hash:
-            raise ProtocolError("another swarm's handshake")
-        if handshake.peer_id == self.peer_id:
-            self.candidates.forget(peer.address)
-            raise ProtocolError("a connection to ourselves")
-        if not peer.public_key:
-            peer.peer_id = handshake.peer_id
-        elif handshake.peer_id != peer.peer_id:
-            raise ProtocolError("a peer id that is not its key's")
-        for other in list(self.peers.values()):
-            if other is not peer and _are_one(peer, other):
-                loser = self._worse_of(peer, other)
-                self.drop(loser, "connected twice", now)
-                if loser is peer:
-                    return
+        self._admission.check(peer, handshake)
+        for loser in self._admission.superfluous(peer):
+            self.drop(loser, "connected twice", now)
+            if loser is peer:
+                return
         peer.move(PeerState.READY)
         self._note_address(peer)
         self._on_greeted(peer, handshake, now)
@@ -339,20 +290,10 @@ class Swarm(ABC):
 
     # Helpers
 
-    def _refusal(self, connection: Connection, public_key: bytes, now: int) -> bool:
-        if public_key and peer_id_of(public_key) == self.peer_id:
-            self.candidates.forget(connection.address)
-            return True
-        return self.candidates.bans(connection.address, public_key, now)
-
-    def _has_room(self, connection: Connection, now: int) -> bool:
-        host = connection.address.host
-        if self.uses_streams and zone_of(host) is not Zone.LOOPBACK:
-            of_host = sum(peer.address.host == host for peer in self.peers.values())
-            if of_host >= HOST_CONNECTIONS_MAX:
-                return False
-        has_place = len(self.peers) < self.config.peers_max
-        return has_place or self._make_way(connection.address, now)
+    def _has_room(self, caller: Address, now: int) -> bool:
+        if not self._admission.has_room_for(caller.host):
+            return False
+        return len(self.peers) < self.config.peers_max or self._make_way(caller, now)
 
     def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
@@ -373,18 +314,6 @@ class Swarm(ABC):
         if peer.connection.is_outgoing or not self.uses_streams:
             self.candidates.on_connected(peer.address)
 
-    def _worse_of(self, new: Peer, old: Peer) -> Peer:
-        """Both ends must drop the same one: the later one, where it is clear which that is.
-
-        Else keep what the smaller peer id opened, or the new one of two of one direction.
-        """
-        if self.uses_streams and new.joined_at - old.joined_at > SETTLED_US:
-            return new
-        if new.connection.is_outgoing == old.connection.is_outgoing:
-            return old
-        keeps_outgoing = self.peer_id < new.peer_id
-        return old if new.connection.is_outgoing == keeps_outgoing else new
-
     def _spoken_by(self, peer: Peer) -> Sequence[Extension]:
         return [extension for extension in self._extensions if extension.name in peer.extensions]
 
@@ -397,13 +326,3 @@ class Swarm(ABC):
                 self.drop(peer, "silent", now)
             else:
                 self._sweep_peer(peer, now)
-
-
-def _are_one(peer: Peer, other: Peer) -> bool:
-    """Whether two sessions are with the same node.
-
-    A peer id that no key vouches for can be borrowed, to have its owner hung up on: it counts for
-    callers of the same host only.
-    """
-    is_vouched = bool(peer.public_key)
-    return peer.peer_id == other.peer_id and (is_vouched or peer.address.host == other.address.host)
