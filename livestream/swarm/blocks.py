@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, earliest
 from livestream.pieces.blockstore import BlockStore
@@ -72,7 +72,8 @@ class BlockSwarm(Swarm):
     Invariant: every piece announced or served is in `store.held`, so it was verified.
     """
 
-    uses_streams = True
+    preferred = (Transport.UTP, Transport.TCP)
+    bounds_callers = True
 
     def __init__(
         self,
@@ -253,9 +254,7 @@ class BlockSwarm(Swarm):
         peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
 
     def _greeting_fields(self) -> dict[bytes, Value]:
-        fields: dict[bytes, Value] = {b"reqq": REQUESTS_TAKEN}
-        if self.listen_port:
-            fields[b"p"] = self.listen_port
+        fields: dict[bytes, Value] = {**super()._greeting_fields(), b"reqq": REQUESTS_TAKEN}
         if self.metadata_size:
             fields[b"metadata_size"] = self.metadata_size
         fields[b"upload_only"] = int(self.is_complete)
@@ -353,8 +352,4 @@ class BlockSwarm(Swarm):
 
     def _reachable(self) -> list[Peer]:
         """Return the peers of whom it is known where they take calls."""
-        return [
-            peer
-            for peer in self.ready
-            if peer.connection.is_outgoing or peer.listen_port is not None
-        ]
+        return [peer for peer in self.ready if peer.is_reachable]

@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
 from livestream.swarm.admission import Admission
 from livestream.swarm.candidates import Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
-from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
+from livestream.swarm.peer import Peer, PeerState, node_id_of, peer_id_of
 from livestream.swarm.swarmevents import PeerBanned, PeerJoined, PeerLeft, SwarmStats
 from livestream.transport.connection import (
     BlocksPlaced,
@@ -41,15 +41,17 @@ class Swarm(ABC):
     Invariant: a peer is in `peers` from its greeting to its end; only READY peers are `ready`.
     """
 
-    uses_streams: ClassVar[bool] = False
-    "Whether its peers are called over byte streams (TCP) rather than over QUIC."
+    preferred: ClassVar[tuple[Transport, ...]] = (Transport.QUIC, Transport.TCP)
+    "By what peers are called, the best first, unless the configuration names one."
+    bounds_callers: ClassVar[bool] = False
+    "Whether callers of one host are few, and do not keep us from calling others."
 
     def __init__(
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
     ) -> None:
         self.info_hash = info_hash
         self.peer_id = peer_id_of(public_key)
-        self.node_id = node_id(public_key)
+        self.node_id = node_id_of(self.peer_id)
         self.config = config
         self.stats = SwarmStats()
         self.candidates = Candidates(rng)
@@ -60,11 +62,29 @@ class Swarm(ABC):
         self.listen_port = 0
         "Where we take TCP calls; peers are told, so that they need not call twice."
         self._admission = Admission(
-            info_hash, self.peer_id, self.peers, self.candidates, uses_streams=self.uses_streams
+            info_hash,
+            self.peer_id,
+            self.peers,
+            self.candidates,
+            config,
+            bounds_callers=self.bounds_callers,
         )
+        self._called: dict[Address, None] = {}
+        "Addresses with a call under way, by whatever transport."
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
+
+    @property
+    def transports(self) -> tuple[Transport, ...]:
+        """By what peers may be called, the best first."""
+        return self.preferred if self.config.transport is None else (self.config.transport,)
+
+    @property
+    def transports_used(self) -> str:
+        """What carries the messages of those who are here, for people: `quic`, `quic+tcp`."""
+        used = {peer.connection.transport for peer in self.ready}
+        return "+".join(each.value for each in Transport if each in used)
 
     # Set-up
 
@@ -75,15 +95,21 @@ class Swarm(ABC):
     # Connections, for the node
 
     def next_attempts(self, now: int) -> list[Address]:
-        """Return the addresses to connect to now; each must end in `greet` or `on_lost`."""
+        """Return the addresses to connect to now; each must end in `on_answered` or `on_lost`."""
         called = [peer for peer in self.peers.values() if peer.connection.is_outgoing]
         greeting = sum(peer.state is PeerState.GREETING for peer in called)
-        # Anyone can call over TCP, and sit there: that must not keep us from calling.
-        counted = called if self.uses_streams else self.peers
+        # Anyone can call, and sit there: that must not keep us from calling.
+        counted = called if self.bounds_callers else self.peers
         room = min(
             self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
-        return self.candidates.next_attempts(room, now) if room > 0 else []
+        addresses = self.candidates.next_attempts(room, now) if room > 0 else []
+        self._called |= dict.fromkeys(addresses)
+        return addresses
+
+    def transports_to(self, address: Address, now: int) -> list[Transport]:
+        """Return by what an address is to be called, the first first."""
+        return self.candidates.transports(address, self.transports, now)
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
         """Say hello on a connection that we opened; None if the peer is not wanted."""
@@ -114,8 +140,15 @@ class Swarm(ABC):
         return peer if peer.state is not PeerState.CLOSED else None
 
     def on_lost(self, address: Address, now: int) -> None:
-        """A connection attempt came to nothing."""
-        self.candidates.on_lost(address, now, was_ready=False)
+        """A call came to nothing, by any transport."""
+        self._called.pop(address, None)
+        if not self._is_connected(address):
+            self.candidates.on_lost(address, now, was_ready=False)
+
+    def on_answered(self, address: Address, transport: Transport, now: int) -> None:
+        """Whom we called has said hello, over this transport."""
+        self._called.pop(address, None)
+        self.candidates.on_answered(address, transport, now)
 
     def on_disconnected(self, peer: Peer, reason: str, now: int) -> None:
         """The connection of a peer has ended, whoever ended it."""
@@ -127,7 +160,7 @@ class Swarm(ABC):
         self.source_peers.pop(peer, None)
         if peer.state is not PeerState.CLOSED:
             peer.move(PeerState.CLOSED)
-        if not any(other.address == peer.address for other in self.peers.values()):
+        if peer.address not in self._called and not self._is_connected(peer.address):
             self.candidates.on_lost(peer.address, now, was_ready=was_ready)
         self._on_gone(peer, now)
         if was_ready:
@@ -237,7 +270,7 @@ class Swarm(ABC):
 
     def _greeting_fields(self) -> Mapping[bytes, bencode.Value]:
         """What our extension handshake says beside the extensions."""
-        return {}
+        return {b"p": self.listen_port} if self.listen_port else {}
 
     def _send_handshakes(self, peer: Peer) -> None:
         peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
@@ -257,7 +290,7 @@ class Swarm(ABC):
 
     def _on_handshake(self, peer: Peer, handshake: Handshake, now: int) -> None:
         self._admission.check(peer, handshake)
-        for loser in self._admission.superfluous(peer):
+        for loser in self._admission.superfluous(peer, now):
             self.drop(loser, "connected twice", now)
             if loser is peer:
                 return
@@ -273,7 +306,7 @@ class Swarm(ABC):
             peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
                 self._join(peer)
-            if self.uses_streams and not peer.connection.is_outgoing and peer.listen_port is None:
+            if not peer.is_reachable:
                 self._learn_address(peer, greeting.listen_port)
             # BEP 10: a later handshake may take an extension back, or add one.
             speaks = self._spoken_by(peer)
@@ -289,6 +322,9 @@ class Swarm(ABC):
                 extension.on_message(peer, message.payload, now)
 
     # Helpers
+
+    def _is_connected(self, address: Address) -> bool:
+        return any(peer.address == address for peer in self.peers.values())
 
     def _has_room(self, caller: Address, now: int) -> bool:
         if not self._admission.has_room_for(caller.host):
@@ -311,7 +347,7 @@ class Swarm(ABC):
 
     def _note_address(self, peer: Peer) -> None:
         """A caller's TCP port is not the one that it listens on: there is nothing to call there."""
-        if peer.connection.is_outgoing or not self.uses_streams:
+        if peer.is_reachable:
             self.candidates.on_connected(peer.address)
 
     def _spoken_by(self, peer: Peer) -> Sequence[Extension]:
@@ -324,5 +360,7 @@ class Swarm(ABC):
                 self.drop(peer, "no greeting", now)
             elif now - peer.heard_at > self.config.silence_max_us:
                 self.drop(peer, "silent", now)
+                transport = peer.connection.transport
+                self.candidates.on_silent(peer.address, transport, self.transports, now)
             else:
                 self._sweep_peer(peer, now)
