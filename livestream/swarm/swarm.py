@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import ClassVar, Final
 
@@ -30,7 +30,7 @@ from livestream.transport.connection import (
 from livestream.wire import bencode, messages
 from livestream.wire.messages import Extended, Handshake, Message, Piece, Request
 
-__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
+__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats", "transports_used"]
 
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
 
@@ -79,12 +79,6 @@ class Swarm(ABC):
     def transports(self) -> tuple[Transport, ...]:
         """By what peers may be called, the best first."""
         return self.preferred if self.config.transport is None else (self.config.transport,)
-
-    @property
-    def transports_used(self) -> str:
-        """What carries the messages of those who are here, for people: `quic`, `quic+tcp`."""
-        used = {peer.connection.transport for peer in self.ready}
-        return "+".join(each.value for each in Transport if each in used)
 
     # Set-up
 
@@ -364,3 +358,9 @@ class Swarm(ABC):
                 self.candidates.on_silent(peer.address, transport, self.transports, now)
             else:
                 self._sweep_peer(peer, now)
+
+
+def transports_used(peers: Iterable[Peer]) -> str:
+    """Return what carries their messages, as `--stats` has it: `quic`, `quic+tcp`, or nothing."""
+    used = {peer.connection.transport for peer in peers}
+    return "+".join(each.value for each in Transport if each in used)
