@@ -119,6 +119,19 @@ def test_who_connects_and_does_not_answer_makes_way_for_the_other() -> None:
     assert stage.greeted() == stage.tcp.connections
 
 
+def test_an_address_is_not_called_twice_while_the_next_transport_is_tried() -> None:
+    stage = Stage()
+    quic = stage.quic.connections[0]
+    stage.calls.on_connected(quic, KEY, 100)
+    assert stage.greeted() == [quic]
+    peer = stage.swarm.greet(quic, KEY, 100)
+    assert peer is not None
+    stage.swarm.on_disconnected(peer, "lost", 200)
+    stage.calls.on_disconnected(quic, 200, is_local=False)
+    assert stage.dialled == (1, 1)
+    assert stage.swarm.next_attempts(10 * SECOND) == []
+
+
 def test_whom_we_hang_up_on_after_the_hello_is_not_called_by_other_means() -> None:
     """It was banned, or is here already."""
     stage = Stage()
