@@ -67,9 +67,9 @@ class Internet(World):
         self.bytes_by_stream[address] = 0
         self.add(address, self._uplinks[address])
 
-    def block_udp(self, address: Address) -> None:
-        """From now on its firewall drops datagrams, both ways."""
-        self._uplinks[address].blocks_udp = True
+    def block_udp(self, address: Address, *, is_blocked: bool = True) -> None:
+        """From now on its firewall drops datagrams, both ways; or does so no more."""
+        self._uplinks[address].blocks_udp = is_blocked
 
     def flush(self) -> None:
         """Let datagrams depart, and carry out what streams want, until nobody wants anything."""

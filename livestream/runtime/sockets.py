@@ -40,7 +40,7 @@ class NodeDriver:
         """Take the node; `on_http` gets the sockets of TCP callers that are no peers."""
         self._node = node
         self._clock = clock
-        self._udp = UdpDriver(node, clock, on_event, on_turn=self._pump)
+        self._udp = UdpDriver(node, clock, on_event, on_turn=self._on_turn)
         self._sorter = None if on_http is None else CallerSorter(on_http)
         self._tcp = TcpDriver(
             node.streams,
@@ -111,6 +111,14 @@ class NodeDriver:
     def drain(self) -> None:
         """Carry out everything that the node wants. Call it after every change to it."""
         self._pump()
+
+    def _on_turn(self) -> None:
+        """UDP was served already; what that brought may be for TCP."""
+        try:
+            if self._tcp.drain():
+                self._pump_soon()
+        except Exception as error:
+            self._fail(error)
 
     def _pump(self) -> None:
         if self._pump_again is not None:

@@ -13,7 +13,7 @@ from livestream.discovery.reach import Zone, zone_of
 from livestream.machine import SECOND, Address
 from livestream.swarm.priority import peer_priority
 
-__all__ = ["HOST_CONNECTIONS_MAX", "Candidates"]
+__all__ = ["BETTER_AFTER_US", "HOST_CONNECTIONS_MAX", "Candidates"]
 
 CANDIDATES_MAX: Final = 3_000  # As libtorrent keeps; bounds what gossip can make us remember.
 RETRY_FIRST_US: Final = 1 * SECOND

@@ -83,6 +83,8 @@ class Peer(Holder):
         "Without a key: empty, until its handshake says it."
         self.state = PeerState.GREETING
         self.joined_at = now
+        self.improved_at = now
+        "When a better transport to it was tried last."
         self.heard_at = now
         self.is_banned = False
         self.listen_port: int | None = None

@@ -16,7 +16,7 @@ from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
 from livestream.swarm.admission import Admission
-from livestream.swarm.candidates import Candidates
+from livestream.swarm.candidates import BETTER_AFTER_US, Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
 from livestream.swarm.peer import Peer, PeerState, node_id_of, peer_id_of
@@ -43,6 +43,8 @@ class Swarm(ABC):
 
     preferred: ClassVar[tuple[Transport, ...]] = (Transport.QUIC, Transport.TCP)
     "By what peers are called, the best first, unless the configuration names one."
+    seeks_better: ClassVar[bool] = False
+    "Whether peers are called by better transports now and then while a worse one carries them."
     bounds_callers: ClassVar[bool] = False
     "Whether callers of one host are few, and do not keep us from calling others."
 
@@ -98,11 +100,15 @@ class Swarm(ABC):
             self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
         addresses = self.candidates.next_attempts(room, now) if room > 0 else []
+        addresses += self._to_improve(now)
         self._called |= dict.fromkeys(addresses)
         return addresses
 
     def transports_to(self, address: Address, now: int) -> list[Transport]:
         """Return by what an address is to be called, the first first."""
+        for peer in self.peers.values():
+            if peer.address == address and peer.connection.transport in self.transports:
+                return list(self.transports[: self.transports.index(peer.connection.transport)])
         return self.candidates.transports(address, self.transports, now)
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
@@ -316,6 +322,22 @@ class Swarm(ABC):
                 extension.on_message(peer, message.payload, now)
 
     # Helpers
+
+    def _to_improve(self, now: int) -> list[Address]:
+        """Return where a better transport may get through by now; it takes over if it does."""
+        if not self.seeks_better:
+            return []
+        due = [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing
+            and peer.connection.transport is not self.transports[0]
+            and now - peer.improved_at >= BETTER_AFTER_US
+            and peer.address not in self._called
+        ]
+        for peer in due:
+            peer.improved_at = now
+        return [peer.address for peer in due]
 
     def _is_connected(self, address: Address) -> bool:
         return any(peer.address == address for peer in self.peers.values())

@@ -42,6 +42,8 @@ class WholePieceSwarm(Swarm):
     Invariant: every stored piece has passed the verifier.
     """
 
+    seeks_better = True  # In a byte stream one lost segment delays every piece behind it.
+
     def __init__(
         self,
         info_hash: bytes,

@@ -11,6 +11,7 @@ from livestream.live.head import Head
 from livestream.live.piece import LivePiece
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.media.records import NO_RECORD, Payload, PayloadFlags
+from livestream.swarm.candidates import BETTER_AFTER_US
 from livestream.swarm.node import Node
 from livestream.swarm.swarm import PeerLeft, transports_used
 from tests.internet import Internet
@@ -72,6 +73,7 @@ class Air:
         self.world = Internet(seed, Link(delay_us=delay_us))
         self.stations: list[Station] = []
         self.next_index = 0
+        self.published_at: list[int] = []
 
     def add(self, *, transport: Transport | None = None, upload_bps: int | None = None) -> Station:
         """Add the publisher, then viewers of it."""
@@ -103,6 +105,7 @@ class Air:
         payload = Payload(captured_ms, flags, NO_RECORD, PAYLOAD)
         piece = LivePiece.sign(SIGNER, 7, self.next_index, payload)
         self.next_index += 1
+        self.published_at.append(self.world.now)
         self.stations[0].channel.publish(piece, self.world.now)
 
     def _head(self) -> None:
@@ -170,6 +173,26 @@ def test_when_udp_is_blocked_midway_the_viewer_goes_on_over_tcp_as_soon_as_it_is
     assert len(air.stations[0].channel.swarm.ready) == 1
     newest = air.next_index - 45
     assert all(index in viewer.received for index in range(newest - 80, newest))
+
+
+def test_when_udp_gets_through_again_the_viewer_goes_back_to_quic_and_misses_nothing() -> None:
+    air = Air()
+    air.add()
+    viewer = air.add()
+    air.world.block_udp(viewer.address)
+    air.run(2 + BETTER_AFTER_US / SECOND)  # A minute later UDP is tried, in vain.
+    assert viewer.transports == "tcp"
+    air.world.block_udp(viewer.address, is_blocked=False)
+    air.run(2 + BETTER_AFTER_US / SECOND)
+    assert viewer.transports == "quic"
+    assert viewer.left == ["connected twice"]
+    newest = air.next_index - 45
+    late = [
+        index
+        for index in range(200, newest)
+        if viewer.received.get(index, 1 << 62) - air.published_at[index] > SECOND
+    ]
+    assert late == []
 
 
 def test_viewers_over_tcp_feed_each_other_and_are_told_apart() -> None:
