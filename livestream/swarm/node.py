@@ -17,12 +17,13 @@ from livestream.transport.connection import (
     BlocksReceived,
     Connected,
     Connection,
+    ConnectionEvent,
     Disconnected,
     KeepAliveReceived,
     MessageReceived,
     RequestsReceived,
 )
-from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.endpoint import Endpoint
 from livestream.transport.streams import StreamEndpoint
 from livestream.transport.webseed import WebSource
 from livestream.transport.webseeds import WebSeedEndpoint
@@ -256,7 +257,7 @@ class Node(Machine):
     def _call(self, now: int) -> None:
         for swarm in self._swarms.values():
             for address in swarm.next_attempts(now):
-                endpoint = self.streams if swarm.uses_streams else self._endpoint
+                endpoint = self.streams if swarm.uses_streams else self._endpoint.quic
                 self._calls[endpoint.connect(address, now)] = swarm
         for address, info_hash in self.web_seeds.next_attempts(now):
             wanting = self._swarms.get(info_hash)

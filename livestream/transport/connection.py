@@ -16,6 +16,7 @@ __all__ = [
     "BlocksReceived",
     "Connected",
     "Connection",
+    "ConnectionEvent",
     "ConnectionState",
     "Disconnected",
     "KeepAliveReceived",
@@ -148,3 +149,11 @@ class Connection(Machine):
     @abstractmethod
     def rtt_us(self) -> int:
         """Smoothed round-trip time; an assumption until measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEvent(Event):
+    """Something that a connection reports, as an endpoint passes it on."""
+
+    connection: Connection
+    event: Event
