@@ -1,4 +1,4 @@
-"""The sending half of a µTP connection: what is under way, what came, what is lost (`Sending`)."""
+"""What a µTP connection has under way: what came, what is lost (`Scoreboard`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from livestream.transport.utp.flight import Flight, runs
 from livestream.transport.utp.packet import unwrap
 from livestream.transport.utp.rtt import RoundTrip
 
-__all__ = ["BEHIND_MAX", "AckNews", "Sending"]
+__all__ = ["BEHIND_MAX", "AckNews", "Scoreboard"]
 
 # An acknowledgement so far behind is no late one (others: 3 packets; ours come a train at a time).
 BEHIND_MAX: Final = 3 * 44
@@ -33,7 +33,7 @@ class AckNews:
     "The size of one that did not."
 
 
-class Sending:
+class Scoreboard:
     """Finds losses by time (RACK, RFC 8985): lost is what was sent well before something that came.
 
     Invariant: `flights` are in the order of their numbers and first sendings; `in_flight` is the
