@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
@@ -20,6 +20,7 @@ from livestream.runtime.disk import DiskStore
 from livestream.runtime.keys import new_identity
 from livestream.runtime.magnets import MagnetFetch
 from livestream.runtime.resume import ResumeRecord
+from livestream.runtime.sockets import check_transport
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.throttle import Throttle
 from livestream.runtime.torrent import PieceWatcher, Torrent, TorrentHost, TorrentOptions
@@ -56,9 +57,14 @@ class TorrentSession(TorrentHost):
         *,
         upload_bps: int | None = None,
         download_bps: int | None = None,
+        transport: Transport | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        """Take the caps, in bit/s, and who is told what swarms report."""
+        """Take the caps, in bit/s, the only transport to use, and who is told what swarms report.
+
+        Raises:
+            UsageError: there is no such transport here.
+        """
         self.clock = Clock()
         self.torrents: list[Torrent] = []
         self._taken: dict[bytes, None] = {}
@@ -73,8 +79,10 @@ class TorrentSession(TorrentHost):
             attempts_max=30,
             silence_max_us=SILENCE_MAX_US,
             upload_bps=upload_bps,
+            transport=transport,
         )
         self.node = Node(self._identity, self._rng, swarm=self._config)
+        check_transport(self.node, transport)
         throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
         self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes, throttle)

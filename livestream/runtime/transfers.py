@@ -68,6 +68,7 @@ def open_session(options: TransferOptions, report: Report) -> TorrentSession:
     return TorrentSession(
         upload_bps=options.upload_bps,
         download_bps=options.download_bps,
+        transport=options.transport,
         on_event=tell if options.is_verbose else ignore,
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from livestream.config import Transport
 from livestream.discovery.reach import Zone, zone_of
 from livestream.machine import SECOND, Address
 from livestream.swarm.priority import peer_priority
@@ -23,6 +24,7 @@ BAN_US: Final = 3_600 * SECOND
 HOST_BANS_MAX: Final = 3  # So many bad identities behind one host ban the host.
 BANS_MAX: Final = 10_000
 HOST_CONNECTIONS_MAX: Final = 4  # Several may share an address; a host's ports are no swarm.
+BETTER_AFTER_US: Final = 60 * SECOND  # Networks change: the better transport is tried again then.
 
 
 @dataclass(slots=True)
@@ -33,6 +35,9 @@ class _Candidate:
     is_busy: bool = False
     is_seed: bool = False
     priority: int = 0
+    transport: Transport | None = None
+    "The one to begin with, until `better_at`."
+    better_at: int = 0
 
 
 class Candidates:
@@ -138,6 +143,31 @@ class Candidates:
         longest = ROOT_RETRY_MAX_US if known.is_root else RETRY_MAX_US
         wait = min(longest, RETRY_FIRST_US << min(known.failures - 1, 10))
         known.next_attempt = now + int(wait * (0.75 + 0.5 * self._rng.random()))
+
+    def transports(
+        self, address: Address, preferred: Sequence[Transport], now: int
+    ) -> list[Transport]:
+        """Return by what to call: what worked there goes first for a while, then what is best."""
+        known = self._known.get(address)
+        first = known.transport if known is not None and now < known.better_at else None
+        return sorted(preferred, key=lambda transport: transport is not first)
+
+    def on_answered(self, address: Address, transport: Transport, now: int) -> None:
+        """A call was answered over this transport: begin with it if it is to be called again."""
+        known = self._known.get(address)
+        if known is not None:
+            known.transport = transport
+            known.better_at = now + BETTER_AFTER_US
+
+    def on_silent(
+        self, address: Address, transport: Transport, preferred: Sequence[Transport], now: int
+    ) -> None:
+        """A connection went dead without a word: its transport may be blocked. Try another now."""
+        others = [other for other in preferred if other is not transport]
+        known = self._known.get(address)
+        if known is not None and not known.is_busy and others:
+            self.on_answered(address, others[0], now)
+            known.next_attempt = now
 
     def forget(self, address: Address) -> None:
         """Drop an address that cannot be a peer: our own."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
-from livestream.config import Identity, SwarmConfig, TransportConfig
+from livestream.config import Identity, SwarmConfig, Transport, TransportConfig
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address, Event, Machine, Train, earliest
-from livestream.swarm.peer import Peer
+from livestream.swarm.calls import Calls
+from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
 from livestream.transport.connection import (
@@ -23,6 +24,7 @@ from livestream.transport.connection import (
     MessageReceived,
     RequestsReceived,
 )
+from livestream.transport.dialler import Dialler
 from livestream.transport.endpoint import Endpoint
 from livestream.transport.streams import StreamEndpoint
 from livestream.transport.webseed import WebSource
@@ -36,12 +38,14 @@ BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
 STRANGERS_MAX: Final = 100  # Callers that have not said which swarm they want.
 STRANGER_TIMEOUT_US: Final = 5 * SECOND
+SEGMENT_BYTES: Final = 1448  # What a full TCP segment carries on Ethernet...
+SEGMENT_OVERHEAD: Final = 52  # ...behind IPv4 and TCP headers, with timestamps.
 
 
 class Node(Machine):
     """Bytes and time in; bytes, a timer and events out, for everything that this process shares.
 
-    Invariant: every open connection is either a call that we make (`_calls`), a stranger that
+    Invariant: every open connection is either of a call that we make (`_calls`), a stranger that
     has not said hello yet (`_strangers`), or belongs to one peer of one swarm (`_peers`).
     """
 
@@ -62,12 +66,18 @@ class Node(Machine):
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+        self._diallers: Mapping[Transport, Dialler] = {
+            Transport.QUIC: self._endpoint.quic,
+            Transport.UTP: self._endpoint.utp,
+            Transport.TCP: self.streams,
+        }
         self._swarms: dict[bytes, Swarm] = {}
-        self._calls: dict[Connection, Swarm] = {}
+        self._calls = Calls(self._diallers)
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
+        self._stream_bytes_paid = 0
         self._budget: TokenBucket | None = None
         if self._config.upload_bps is not None:
             rate = self._config.upload_bps / 8
@@ -83,6 +93,7 @@ class Node(Machine):
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
         """Leave a swarm."""
         self.web_seeds.remove(swarm.info_hash)
+        self._calls.drop(swarm, "leaving", now)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
         self._swarms.pop(swarm.info_hash, None)
@@ -105,12 +116,18 @@ class Node(Machine):
         """Say goodbye to everyone; drain once more, then stop."""
         for swarm, peer in list(self._peers.values()):
             swarm.drop(peer, reason, now)
-        for connection in [*self._calls, *self._strangers]:
+        self._calls.drop(None, reason, now)
+        for connection in list(self._strangers):
             connection.close(reason, now)
         self._swarms.clear()
         self._attempt_at = None
 
     # Queries
+
+    @property
+    def transports(self) -> list[Transport]:
+        """By what this node can call."""
+        return list(self._diallers)
 
     @property
     def connection_count(self) -> int:
@@ -147,9 +164,9 @@ class Node(Machine):
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         return earliest(
-            self._endpoint.get_timer(),
-            self.streams.get_timer(),
+            *(dialler.get_timer() for dialler in self._diallers.values()),
             self.web_seeds.get_timer(),
+            self._calls.get_timer(),
             self._attempt_at,
             self._blocked_until,
             *(swarm.get_timer() for swarm in self._swarms.values()),
@@ -157,9 +174,12 @@ class Node(Machine):
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
-        self._endpoint.handle_timer(now)
-        self.streams.handle_timer(now)
+        for dialler in self._diallers.values():
+            dialler.handle_timer(now)
         self.web_seeds.handle_timer(now)
+        self._handle_connections(now)
+        self._calls.handle_timer(now)
+        self._greet(now)
         self._handle_connections(now)
         if self._blocked_until is not None and self._blocked_until <= now:
             self._blocked_until = None
@@ -188,7 +208,7 @@ class Node(Machine):
         self._handle_connections(now)
 
     def _handle_connections(self, now: int) -> None:
-        for endpoint in (self._endpoint, self.streams, self.web_seeds):
+        for endpoint in (*self._diallers.values(), self.web_seeds):
             while (report := endpoint.next_event()) is not None:
                 self._handle_report(report, now)
 
@@ -207,12 +227,12 @@ class Node(Machine):
         elif isinstance(event, Connected):
             self._on_connected(connection, event.public_key, now)
         elif isinstance(event, Disconnected):
-            self._on_disconnected(connection, event.reason, now)
+            self._on_disconnected(connection, event, now)
 
     def _on_connected(self, connection: Connection, public_key: bytes, now: int) -> None:
-        swarm = self._calls.pop(connection, None)
-        if swarm is not None:
-            self._adopt(swarm, connection, swarm.greet(connection, public_key, now), now)
+        if connection in self._calls:
+            self._calls.on_connected(connection, public_key, now)
+            self._greet(now)
         elif len(self._strangers) < STRANGERS_MAX:
             self._strangers[connection] = public_key, now
         else:
@@ -223,6 +243,8 @@ class Node(Machine):
         if known is not None:
             swarm, peer = known
             swarm.receive_message(peer, data, now)
+            if peer.state is PeerState.READY and connection in self._calls:
+                self._calls.on_greeted(connection, now)
             return
         stranger = self._strangers.pop(connection, None)
         if stranger is None:
@@ -244,27 +266,32 @@ class Node(Machine):
         else:
             self._peers[connection] = swarm, peer
 
-    def _on_disconnected(self, connection: Connection, reason: str, now: int) -> None:
+    def _on_disconnected(self, connection: Connection, event: Disconnected, now: int) -> None:
         self._strangers.pop(connection, None)
-        swarm = self._calls.pop(connection, None)
-        if swarm is not None:
-            swarm.on_lost(connection.address, now)
         known = self._peers.pop(connection, None)
         if known is not None:
             swarm, peer = known
-            swarm.on_disconnected(peer, reason, now)
+            swarm.on_disconnected(peer, event.reason, now)
+        if connection in self._calls:
+            self._calls.on_disconnected(connection, now, is_local=event.is_local)
+            self._greet(now)
+
+    def _greet(self, now: int) -> None:
+        while (greeting := self._calls.next_greeting()) is not None:
+            swarm, connection = greeting.swarm, greeting.connection
+            peer = swarm.greet(connection, greeting.public_key, now)
+            self._adopt(swarm, connection, peer, now)
 
     def _call(self, now: int) -> None:
         for swarm in self._swarms.values():
             for address in swarm.next_attempts(now):
-                endpoint = self.streams if swarm.uses_streams else self._endpoint.quic
-                self._calls[endpoint.connect(address, now)] = swarm
+                self._calls.call(swarm, address, swarm.transports_to(address, now), now)
         for address, info_hash in self.web_seeds.next_attempts(now):
             wanting = self._swarms.get(info_hash)
             if wanting is None or wanting.candidates.bans(address, b"", now):
                 self.web_seeds.forget(address)
             else:
-                self._calls[self.web_seeds.connect(address, now)] = wanting
+                self._calls.add(wanting, self.web_seeds.connect(address, now))
 
     def _drop_strangers(self, now: int) -> None:
         for connection, (_, since) in list(self._strangers.items()):
@@ -279,18 +306,24 @@ class Node(Machine):
         Under a cap it is one at a time, so that each is paid for before the next.
         """
         started = False
+        self._pay_for_streams(now)
         for swarm in self._swarms.values():
             while True:
                 if self._budget is not None and (started or not self._budget.has_tokens(now)):
                     self._blocked_until = self._budget.next_tokens_at(now)
                     return started
-                bytes_before = swarm.stats.stream_bytes_out
                 if not swarm.next_upload(now):
                     break
                 started = True
-                if self._budget is not None:
-                    self._budget.take(swarm.stats.stream_bytes_out - bytes_before, now)
+                self._pay_for_streams(now)
         return started
+
+    def _pay_for_streams(self, now: int) -> None:
+        """Take from the budget what byte streams have accepted, and the headers around it."""
+        size = self.streams.bytes_taken - self._stream_bytes_paid
+        self._stream_bytes_paid += size
+        if self._budget is not None and size:
+            self._budget.take(size + size * SEGMENT_OVERHEAD // SEGMENT_BYTES, now)
 
 
 def _wire_size(train: Train) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.swarm.hashes import HashFetch
 from livestream.swarm.peer import Peer
 from livestream.swarm.swarm import Swarm
@@ -17,7 +17,8 @@ __all__ = ["SeekerSwarm"]
 class SeekerSwarm(Swarm):
     """Greets peers and speaks extensions with them; pieces mean nothing to it yet."""
 
-    uses_streams = True
+    preferred = (Transport.UTP, Transport.TCP)
+    bounds_callers = True
 
     def __init__(
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random

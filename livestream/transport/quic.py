@@ -31,6 +31,7 @@ from livestream.transport.connection import (
     ConnectionState,
     Disconnected,
     MessageReceived,
+    Transport,
 )
 from livestream.transport.ledbat import Ledbat
 from livestream.wire.framing import MessageReader, frame
@@ -185,6 +186,8 @@ class Quic(Connection):
     Invariant: the first event is `Connected` unless it never came to that; the last, exactly
     once, is `Disconnected`.
     """
+
+    transport = Transport.QUIC
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
-from livestream.transport.connection import ConnectionState
+from livestream.transport.connection import ConnectionState, Transport
 from livestream.transport.stream import Stream
 from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
 from livestream.transport.utp.receiving import EarlyBudget, Receiving
@@ -76,6 +76,7 @@ class UtpConnection:
         self.stream = Stream(
             address, lambda _: shared.on_change(self), now, is_outgoing=is_outgoing
         )
+        self.stream.transport = Transport.UTP
         self._budget = shared.budget
         self._sender = Sender(address, terms.first_seq, shared.delay_target_us, self._header, now)
         self._receiving = Receiving(terms.peer_seq or 0, self._budget)
