@@ -1,4 +1,7 @@
-"""Clients of one torrent, each a process of its own: ours and libtorrent, over TCP or µTP."""
+"""Clients of one torrent, each a process of its own: ours and libtorrent, over TCP or µTP.
+
+Time counts from the first block: libtorrent first waits up to a second before it calls a peer.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from livestream.machine import Address
 from livestream.runtime.loop import run_to_end
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
 from livestream.torrent.metainfo import Metainfo
+from livestream.wire.image import BLOCK_BYTES
 
 __all__ = ["HERE", "LIBTORRENT", "TUNED", "NotBuiltError", "fetch", "session_of"]
 
@@ -88,8 +92,10 @@ async def _ours(
     say(address.port)
     line = await asyncio.to_thread(listen)
     if not is_seed and line:
-        began = time.monotonic()
         found.learn_peers([Address(HERE, int(line))])
+        while max(session.bytes_in, session.udp.stats.bytes_in) < BLOCK_BYTES:
+            await asyncio.sleep(POLL_S)
+        began = time.monotonic()
         with suppress(TimeoutError):
             await asyncio.wait_for(found.completed.wait(), limit_s)
         say(metainfo.length - found.left_bytes, time.monotonic() - began)
@@ -110,8 +116,10 @@ def _libtorrent(client: str, torrent: Path, folder: Path, limit_s: float, *, is_
     say(session.listen_port())
     line = listen()
     if not is_seed and line:
-        began = time.monotonic()
         handle.connect_peer((HERE, int(line)))
+        while not handle.status(0).total_payload_download:
+            time.sleep(POLL_S)
+        began = time.monotonic()
         while not handle.status(0).is_seeding and time.monotonic() - began < limit_s:
             time.sleep(POLL_S)
         status = handle.status(lt.torrent_handle.query_accurate_download_counters)

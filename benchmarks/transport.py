@@ -195,9 +195,9 @@ def main() -> None:
         rows = rows_of(Path(name), words.mib << 20, words.limit)
         for number in range(1, words.rounds + 1):
             for row in rows.values():
-                print(f"\x1b[Kround {number}: {row.title}", end="\r", file=sys.stderr, flush=True)
                 row.run()
-    print(f"\x1b[K{words.mib} MiB, {words.rounds} rounds\n\n{report(rows, words.limit)}", end="")
+                print(f"round {number}: {row}", file=sys.stderr)
+    print(f"{words.mib} MiB, {words.rounds} rounds\n\n{report(rows, words.limit)}", end="")
     if words.json is not None:
         measured = {row.title: [took.figures() for took in row.took] for row in rows.values()}
         figures = {"machine": facts, "transfers": measured, "ratios": ratios(rows)}
