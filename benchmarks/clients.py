@@ -66,7 +66,7 @@ def fetch(seed: str, leecher: str, base: Path, limit_s: float = LIMIT_S) -> Tran
 
     Raises:
         NotBuiltError: we do not have that transport yet.
-        RuntimeError: the leecher says that it is done, and is not.
+        RuntimeError: nothing came, or the leecher says that it is done and is not.
     """
     for client in (seed, leecher):
         if client in OURS:
@@ -93,7 +93,9 @@ async def _ours(
     line = await asyncio.to_thread(listen)
     if not is_seed and line:
         found.learn_peers([Address(HERE, int(line))])
-        while max(session.bytes_in, session.udp.stats.bytes_in) < BLOCK_BYTES:
+        until = time.monotonic() + limit_s
+        # Nobody is told of the first block, hence the polling.
+        while _bytes_in(session) < BLOCK_BYTES and time.monotonic() < until:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
         began = time.monotonic()
         with suppress(TimeoutError):
@@ -102,6 +104,10 @@ async def _ours(
         await asyncio.to_thread(listen)
     await session.close()
     return 0
+
+
+def _bytes_in(session: TorrentSession) -> int:
+    return max(session.bytes_in, session.udp.stats.bytes_in)
 
 
 def _libtorrent(client: str, torrent: Path, folder: Path, limit_s: float, *, is_seed: bool) -> None:
@@ -117,7 +123,8 @@ def _libtorrent(client: str, torrent: Path, folder: Path, limit_s: float, *, is_
     line = listen()
     if not is_seed and line:
         handle.connect_peer((HERE, int(line)))
-        while not handle.status(0).total_payload_download:
+        until = time.monotonic() + limit_s
+        while not handle.status(0).total_payload_download and time.monotonic() < until:
             time.sleep(POLL_S)
         began = time.monotonic()
         while not handle.status(0).is_seeding and time.monotonic() - began < limit_s:

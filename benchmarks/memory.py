@@ -216,6 +216,7 @@ def _send_plain() -> None:
     with sock, suppress(ConnectionError):
         while True:
             sock.sendall(data)
+    listen()
 
 
 def _receive_plain(size: int, limit_s: float) -> None:
@@ -225,7 +226,7 @@ def _receive_plain(size: int, limit_s: float) -> None:
         while count < size and time.monotonic() - began < limit_s:
             count += sock.recv_into(buffer)
         say(count, time.monotonic() - began)
-    listen()
+        listen()
 
 
 def main() -> None:

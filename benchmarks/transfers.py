@@ -106,7 +106,10 @@ class Worker:
 
 
 def transfer(sender: tuple[str, ...], receiver: tuple[str, ...]) -> Transfer:
-    """Start a sender and a receiver by their command lines, and measure one transfer."""
+    """Start a sender and a receiver by their command lines, and measure one transfer.
+
+    Raises RuntimeError when nothing came.
+    """
     with Worker(*sender) as giver, Worker(*receiver) as taker:
         port = giver.hear()
         taker.hear()
@@ -115,6 +118,8 @@ def transfer(sender: tuple[str, ...], receiver: tuple[str, ...]) -> Transfer:
         size, seconds = taker.hear().split()
         after = giver.cpu_s(), taker.cpu_s(), _overflows()
         memory = giver.rss_mb(), taker.rss_mb()
+    if not int(size):
+        raise RuntimeError(f"nothing came in {float(seconds):.0f} s")
     return Transfer(
         int(size),
         float(seconds),

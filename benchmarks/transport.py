@@ -76,14 +76,17 @@ class Row:
     size: int
     "Bytes of the whole."
     took: list[Transfer] = field(default_factory=list)
-    is_built: bool = True
+    failure: str = ""
+    "Why there is nothing, or not as much as there should be."
 
     def run(self) -> None:
         """Measure once more."""
         try:
             self.took.append(self.measure())
         except NotBuiltError:
-            self.is_built = False
+            self.failure = "not built"
+        except RuntimeError as error:
+            self.failure = f"failed: {error}"
 
     @property
     def is_cut(self) -> bool:
@@ -100,13 +103,14 @@ class Row:
 
     def __str__(self) -> str:
         """Return the line of the table."""
-        if not self.is_built:
-            return f"{self.title:26}  not built"
+        if not self.took:
+            return f"{self.title:26}  {self.failure}"
         return (
             f"{self.title:26}{self.middle('mb_per_s'):7.0f}{self.best():7.0f}"
             f"{self.middle('sender_cpu_s_per_gb'):9.2f}{self.middle('receiver_cpu_s_per_gb'):8.2f}"
             f"{self.middle('sender_rss_mb'):8.0f}{self.middle('receiver_rss_mb'):7.0f}"
             f"{self.middle('overflows'):9.0f}{'  cut' if self.is_cut else ''}"
+            f"{self.failure and '  '}{self.failure}"
         )
 
 
@@ -173,7 +177,7 @@ def report(rows: dict[str, Row], limit_s: float) -> str:
     for ours, theirs in RATIOS:
         title = f"{ours} / {theirs}"
         ratio = found.get(title)
-        end = "  not built" if ratio is None else f"{ratio['speed']:8.2f}{ratio['cpu']:8.2f}"
+        end = "       -" if ratio is None else f"{ratio['speed']:8.2f}{ratio['cpu']:8.2f}"
         lines.append(f"{title:52}{end}\n")
     return "".join(lines)
 
