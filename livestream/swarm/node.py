@@ -132,7 +132,7 @@ class Node(Machine):
     @property
     def connection_count(self) -> int:
         """QUIC connections that cost memory now."""
-        return self._endpoint.connection_count
+        return self._endpoint.quic.connection_count
 
     @property
     def stranger_count(self) -> int:

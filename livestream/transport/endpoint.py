@@ -24,11 +24,6 @@ class Endpoint(Machine):
         self.quic = QuicEndpoint(identity, config, rng)
         self.utp = UtpEndpoint(config, rng)
 
-    @property
-    def connection_count(self) -> int:
-        """Connections that cost memory now."""
-        return self.quic.connection_count + self.utp.connection_count
-
     def receive_train(self, train: Train, now: int) -> None:
         """Take datagrams in."""
         if self.utp.receive_run(train, now):
