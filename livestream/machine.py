@@ -31,15 +31,17 @@ class Train:
     """
 
     address: Address
-    data: bytes
+    data: bytes | bytearray
     datagram_size: int
+    dont_fragment: bool = False
+    "A probe: routers are to drop it rather than to cut it up."
 
     def datagrams(self) -> list[bytes]:
         """Cut the train into its datagrams."""
         size = self.datagram_size
         if len(self.data) <= size:
-            return [self.data]
-        return [self.data[at : at + size] for at in range(0, len(self.data), size)]
+            return [bytes(self.data)]
+        return [bytes(self.data[at : at + size]) for at in range(0, len(self.data), size)]
 
 
 class Event:

@@ -18,13 +18,14 @@ from livestream.transport.connection import (
     BlocksReceived,
     Connected,
     Connection,
+    ConnectionEvent,
     Disconnected,
     KeepAliveReceived,
     MessageReceived,
     RequestsReceived,
 )
 from livestream.transport.dialler import Dialler
-from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.endpoint import Endpoint
 from livestream.transport.streams import StreamEndpoint
 from livestream.transport.webseed import WebSource
 from livestream.transport.webseeds import WebSeedEndpoint
@@ -66,7 +67,8 @@ class Node(Machine):
         "Web servers as peers; they answer only if a driver carries out their fetches."
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
         self._diallers: Mapping[Transport, Dialler] = {
-            Transport.QUIC: self._endpoint,
+            Transport.QUIC: self._endpoint.quic,
+            Transport.UTP: self._endpoint.utp,
             Transport.TCP: self.streams,
         }
         self._swarms: dict[bytes, Swarm] = {}
@@ -130,7 +132,7 @@ class Node(Machine):
     @property
     def connection_count(self) -> int:
         """QUIC connections that cost memory now."""
-        return self._endpoint.connection_count
+        return self._endpoint.quic.connection_count
 
     @property
     def stranger_count(self) -> int:

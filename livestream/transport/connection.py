@@ -17,6 +17,7 @@ __all__ = [
     "BlocksReceived",
     "Connected",
     "Connection",
+    "ConnectionEvent",
     "ConnectionState",
     "Disconnected",
     "KeepAliveReceived",
@@ -151,3 +152,11 @@ class Connection(Machine):
     @abstractmethod
     def rtt_us(self) -> int:
         """Smoothed round-trip time; an assumption until measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEvent(Event):
+    """Something that a connection reports, as an endpoint passes it on."""
+
+    connection: Connection
+    event: Event

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from livestream.machine import Address
-from livestream.transport.connection import Connection
-from livestream.transport.endpoint import ConnectionEvent
+from livestream.transport.connection import Connection, ConnectionEvent
 
 __all__ = ["Dialler"]
 

@@ -97,7 +97,7 @@ class Stream(Connection):
         """Make room for more; call when all events were taken."""
         self._inbound.rewind()
 
-    def receive_data(self, data: bytes | memoryview, now: int) -> None:
+    def receive_data(self, data: bytes | bytearray | memoryview, now: int) -> None:
         """Take bytes from wherever they are; for drivers that have them already."""
         view = memoryview(data)
         while view and self.state is ConnectionState.CONNECTED:
@@ -105,11 +105,13 @@ class Stream(Connection):
 
     def receive_some(self, view: memoryview, now: int) -> int:
         """Take as many bytes as one read would; returns how many."""
-        count = 0
-        for space in self.spaces():
+        count, size = 0, len(view)
+        for space in self._inbound.spaces(size):
             part = view[count : count + len(space)]
             space[: len(part)] = part
             count += len(part)
+            if count == size:
+                break
         self.filled(count, now)
         return count
 

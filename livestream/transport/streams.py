@@ -7,8 +7,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from livestream.machine import Address
-from livestream.transport.connection import ConnectionState
-from livestream.transport.endpoint import ConnectionEvent
+from livestream.transport.connection import ConnectionEvent, ConnectionState
 from livestream.transport.stream import Stream
 
 __all__ = ["StreamEndpoint"]

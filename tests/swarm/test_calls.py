@@ -9,8 +9,7 @@ from livestream.machine import SECOND, Address
 from livestream.swarm.calls import HEAD_START_US, Calls
 from livestream.swarm.candidates import BETTER_AFTER_US
 from livestream.swarm.seekers import SeekerSwarm
-from livestream.transport.connection import Connection, ConnectionState
-from livestream.transport.endpoint import ConnectionEvent
+from livestream.transport.connection import Connection, ConnectionEvent, ConnectionState
 from tests.swarm.memory import QuietConnection
 
 THERE = Address("198.51.100.1", 6881)

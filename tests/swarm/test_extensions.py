@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.machine import SECOND
 from livestream.swarm.swarm import PeerLeft
 from tests.swarm.network import Contents, Network
@@ -141,7 +141,11 @@ def test_a_full_swarm_replaces_who_gives_least() -> None:
     contents = Contents(64)
     net = Network(contents)
     config = SwarmConfig(
-        neighbours_wanted=4, peers_max=4, attempts_max=4, silence_max_us=180 * SECOND
+        transport=Transport.TCP,
+        neighbours_wanted=4,
+        peers_max=4,
+        attempts_max=4,
+        silence_max_us=180 * SECOND,
     )
     leecher = net.add(config=config)
     idle = [net.add(wanted=[]) for _ in range(4)]
