@@ -293,6 +293,6 @@ class Stream(Connection):
         self._out.clear()
         self._perishable.clear()
         self._tail = None
-        self._backlog = 0
+        self._count(-self._backlog)  # It will not go: the budget has it back.
         self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

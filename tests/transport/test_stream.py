@@ -234,3 +234,6 @@ def test_an_endpoint_counts_what_its_streams_take_but_not_what_was_too_late() ->
     assert at == SECOND
     endpoint.handle_timer(at)
     assert endpoint.bytes_taken == taken
+    writer.sent(len(HANDSHAKE), 0)
+    writer.close("enough", 0)
+    assert endpoint.bytes_taken == len(HANDSHAKE), "what will not go is not counted"
