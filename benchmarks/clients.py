@@ -16,13 +16,14 @@ from typing import Final
 import libtorrent as lt
 
 from benchmarks.transfers import Transfer, listen, say, transfer
+from livestream.config import Transport
 from livestream.machine import Address
 from livestream.runtime.loop import run_to_end
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
 from livestream.torrent.metainfo import Metainfo
 from livestream.wire.image import BLOCK_BYTES
 
-__all__ = ["HERE", "LIBTORRENT", "TUNED", "NotBuiltError", "fetch", "session_of"]
+__all__ = ["HERE", "LIBTORRENT", "TUNED", "fetch"]
 
 HERE: Final = "127.0.0.1"
 LIMIT_S: Final = 180.0
@@ -50,27 +51,12 @@ LIBTORRENT: Final[dict[str, lt.settings_pack]] = {
 OURS: Final = {"ours-tcp": "tcp", "ours-utp": "utp"}
 
 
-class NotBuiltError(Exception):
-    """We do not have this transport yet."""
-
-
-def session_of(transport: str) -> TorrentSession:
-    """Return a session whose peers are called over one transport. Raises NotBuiltError."""
-    if transport != "tcp":
-        raise NotBuiltError(transport)
-    return TorrentSession()
-
-
 def fetch(seed: str, leecher: str, base: Path, limit_s: float = LIMIT_S) -> Transfer:
     """Run one seed and one leecher of the torrent in a folder, for a limited time.
 
     Raises:
-        NotBuiltError: we do not have that transport yet.
         RuntimeError: nothing came, or the leecher says that it is done and is not.
     """
-    for client in (seed, leecher):
-        if client in OURS:
-            session_of(OURS[client])
     common = "-m", "benchmarks.clients", "--torrent", str(base / "t.torrent")
     giver = *common, "--client", seed, "--data", str(base / "seed"), "--seed"
     size = (base / "seed" / "data.bin").stat().st_size
@@ -86,7 +72,7 @@ async def _ours(
     transport: str, metainfo: Metainfo, folder: Path, limit_s: float, *, is_seed: bool
 ) -> int:
     """Seed until stdin ends, or download from the port that stdin names."""
-    session = session_of(transport)
+    session = TorrentSession(transport=Transport(transport))
     address = await session.open(Address(HERE, 0))
     found = await session.add(metainfo, TorrentOptions(folder))
     say(address.port)

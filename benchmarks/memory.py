@@ -15,7 +15,7 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
-from benchmarks.clients import HERE, NotBuiltError
+from benchmarks.clients import HERE
 from benchmarks.transfers import Transfer, listen, say, transfer
 from livestream.config import TransportConfig
 from livestream.machine import Address, Event
@@ -30,10 +30,12 @@ from livestream.transport.connection import (
     BlocksReceived,
     Connected,
     Connection,
+    ConnectionEvent,
     ConnectionState,
     MessageReceived,
 )
-from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.dialler import Dialler
+from livestream.transport.endpoint import Endpoint
 from livestream.transport.streams import StreamEndpoint
 from livestream.wire.image import BLOCK_BYTES, LENGTH_OVERHEAD, PIECE_ID, PieceImage
 from livestream.wire.messages import Handshake
@@ -43,14 +45,12 @@ __all__ = ["flow"]
 IMAGE_BYTES: Final = 1 << 20
 PUMPS_MAX: Final = 64  # As in the product.
 GREETING: Final = Handshake(bytes(20), bytes(20)).to_bytes()  # Before it nothing is a message.
-OURS: Final = ("tcp", "quic")
+OURS: Final = ("tcp", "quic", "utp")
 BUFFER_BYTES: Final = 1 << 20
 
 
 def flow(transport: str, size: int, limit_s: float) -> Transfer:
-    """Let bytes flow through one connection. Raises NotBuiltError."""
-    if transport not in (*OURS, "plain"):
-        raise NotBuiltError(transport)
+    """Let bytes flow through one connection."""
     words = "-m", "benchmarks.memory", "--transport", transport
     return transfer((*words, "--source"), (*words, "--size", str(size), "--limit", str(limit_s)))
 
@@ -78,8 +78,12 @@ class _End:
 
     def connect(self, address: Address) -> None:
         """Call the other end."""
-        endpoint = self._streams if self._transport == "tcp" else self._endpoint
-        endpoint.connect(address, self.clock.now())
+        diallers: dict[str, Dialler] = {
+            "tcp": self._streams,
+            "quic": self._endpoint.quic,
+            "utp": self._endpoint.utp,
+        }
+        diallers[self._transport].connect(address, self.clock.now())
         self.pump()
 
     def fill(self) -> None:

@@ -13,7 +13,7 @@ __all__ = ["check_rows", "payload_of", "rows_of", "stamp_rows", "write_rows"]
 
 _WORD_BYTES: Final = 4  # Type, version, extension and connection id: the same in all rows.
 _SEQ_AT: Final = 16
-_ROWS_MAX: Final = 64
+_ROWS_MAX: Final = 1024
 # Sequence numbers as they stand in consecutive packets, wrapping: any run of them is one slice.
 _SEQUENCE: Final = (np.arange((1 << 16) + _ROWS_MAX) & 0xFFFF).astype(">u2")
 _SEQUENCE_BYTES: Final = _SEQUENCE.tobytes()
