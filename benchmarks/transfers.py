@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +37,8 @@ class Transfer:
     receiver_rss_mb: float
     overflows: int
     "Datagrams that this machine threw away since a UDP socket's receive buffer was full."
+    others_cores: float
+    "What everybody else on this machine used meanwhile: with more than a little, measure again."
 
     def figures(self) -> dict[str, float]:
         """Return what is printed, by name."""
@@ -46,6 +49,7 @@ class Transfer:
             "sender_rss_mb": self.sender_rss_mb,
             "receiver_rss_mb": self.receiver_rss_mb,
             "overflows": self.overflows,
+            "others_cores": self.others_cores,
         }
 
 
@@ -113,21 +117,35 @@ def transfer(sender: tuple[str, ...], receiver: tuple[str, ...]) -> Transfer:
     with Worker(*sender) as giver, Worker(*receiver) as taker:
         port = giver.hear()
         taker.hear()
-        before = giver.cpu_s(), taker.cpu_s(), _overflows()
+        before = _Moment(giver, taker)
         taker.tell(port)
         size, seconds = taker.hear().split()
-        after = giver.cpu_s(), taker.cpu_s(), _overflows()
+        after = _Moment(giver, taker)
         memory = giver.rss_mb(), taker.rss_mb()
     if not int(size):
         raise RuntimeError(f"nothing came in {float(seconds):.0f} s")
+    sent, received = after.sender_s - before.sender_s, after.receiver_s - before.receiver_s
+    others_s = after.all_s - before.all_s - sent - received
     return Transfer(
         int(size),
         float(seconds),
-        after[0] - before[0],
-        after[1] - before[1],
+        sent,
+        received,
         *memory,
-        after[2] - before[2],
+        after.overflows - before.overflows,
+        max(0.0, others_s) / (after.at_s - before.at_s),
     )
+
+
+class _Moment:
+    """The counters at the beginning or the end of a transfer."""
+
+    def __init__(self, sender: Worker, receiver: Worker) -> None:
+        self.at_s = time.monotonic()
+        self.sender_s = sender.cpu_s()
+        self.receiver_s = receiver.cpu_s()
+        self.all_s = _all_cpu_s()
+        self.overflows = _overflows()
 
 
 def say(*words: object) -> None:
@@ -139,6 +157,12 @@ def say(*words: object) -> None:
 def listen() -> str:
     """Return what the parent says next, in a worker; nothing when it is time to end."""
     return sys.stdin.readline().strip()
+
+
+def _all_cpu_s() -> float:
+    """Return what all processes have used so far: user, nice and system."""
+    fields = Path("/proc/stat").read_text().split(maxsplit=4)
+    return sum(map(int, fields[1:4])) / TICKS_PER_SECOND
 
 
 def _overflows() -> int:

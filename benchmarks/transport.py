@@ -61,9 +61,9 @@ RATIOS: Final = (
     *((title, PLAIN) for title in FLOWS if title != PLAIN),
 )
 HEADINGS: Final = (
-    f"{'':26}{'MB/s':>14}{'CPU s/GB':>17}{'RSS MB':>15}{'lost':>9}\n"
+    f"{'':26}{'MB/s':>14}{'CPU s/GB':>17}{'RSS MB':>15}{'lost':>9}{'others':>8}\n"
     f"{'':26}{'median':>7}{'best':>7}{'sender':>9}{'recv.':>8}{'sender':>8}{'recv.':>7}"
-    f"{'dgrams':>9}\n"
+    f"{'dgrams':>9}{'cores':>8}\n"
 )
 
 
@@ -107,8 +107,8 @@ class Row:
             f"{self.title:26}{self.middle('mb_per_s'):7.0f}{self.best():7.0f}"
             f"{self.middle('sender_cpu_s_per_gb'):9.2f}{self.middle('receiver_cpu_s_per_gb'):8.2f}"
             f"{self.middle('sender_rss_mb'):8.0f}{self.middle('receiver_rss_mb'):7.0f}"
-            f"{self.middle('overflows'):9.0f}{'  cut' if self.is_cut else ''}"
-            f"{self.failure and '  '}{self.failure}"
+            f"{self.middle('overflows'):9.0f}{self.middle('others_cores'):8.2f}"
+            f"{'  cut' if self.is_cut else ''}{self.failure and '  '}{self.failure}"
         )
 
 
