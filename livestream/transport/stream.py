@@ -93,6 +93,11 @@ class Stream(Connection):
         """Whether many blocks are expected yet: nothing is lost by reading them a little later."""
         return self._inbound.expected_count > MUCH
 
+    @property
+    def has_events(self) -> bool:
+        """Whether there are events that nobody took yet."""
+        return bool(self._events)
+
     def rewind(self) -> None:
         """Make room for more; call when all events were taken."""
         self._inbound.rewind()

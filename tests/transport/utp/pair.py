@@ -6,6 +6,7 @@ from random import Random
 
 from livestream.config import TransportConfig
 from livestream.machine import SECOND, Address, Event
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import Connection, MessageReceived
 from livestream.transport.utp.endpoint import UtpEndpoint
 from tests.world import Link, World
@@ -17,11 +18,14 @@ GREETING = b"\x13BitTorrent protocol" + bytes(48)
 class Pair:
     """Invariant: `server` is the accepted connection, once there is one."""
 
-    def __init__(self, seed: int = 1, link: Link | None = None) -> None:
+    def __init__(
+        self, seed: int = 1, link: Link | None = None, *, allowance: Allowance | None = None
+    ) -> None:
+        """Take what caps the server's side."""
         self.world = World(seed, link or Link())
         config = TransportConfig()
         self.client_end = UtpEndpoint(config, Random(seed))
-        self.server_end = UtpEndpoint(config, Random(seed + 1))
+        self.server_end = UtpEndpoint(config, Random(seed + 1), allowance)
         self.world.add(HERE, self.client_end)
         self.world.add(THERE, self.server_end)
         self.events: dict[str, list[Event]] = {"client": [], "server": []}
