@@ -13,7 +13,7 @@ from typing import Final
 from livestream.errors import DiskError
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
-from livestream.pieces.verifier import Verdict
+from livestream.pieces.verifier import Verdict, Verifier
 from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.hashing import HashVerifier
@@ -56,8 +56,12 @@ class DiskStore(BlockStore):
         record: ResumeRecord,
         wanted: frozenset[int] | None = None,
         is_read_only: bool = False,
+        verifier: Verifier | None = None,
     ) -> None:
-        """Take the numbers of the wanted files; None: all."""
+        """Take the numbers of the wanted files; None: all. The torrent's hashes are the verifier.
+
+        Another one may be given; it is used from several threads at a time.
+        """
         everything = frozenset(range(len(metainfo.files)))
         self.metainfo = metainfo
         self.held = PieceSet(metainfo.piece_count)
@@ -66,7 +70,7 @@ class DiskStore(BlockStore):
         self.events = DiskEvents()
         self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
         self._record = record
-        self._verifier = HashVerifier(metainfo)
+        self._verifier = verifier or HashVerifier(metainfo)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="disk")
         self._is_read_only = is_read_only
         self._in_flight = 0
@@ -184,20 +188,28 @@ class DiskStore(BlockStore):
         except DiskError as error:
             self._report(self._on_error, index, len(buffer), error)
             return
+        except Exception as error:  # No memory, say: the piece must not be waited for for ever.
+            failure = DiskError(f"{self.metainfo.name}: piece {index} cannot be kept ({error!r}).")
+            self._report(self._on_error, index, len(buffer), failure)
+            return
         self._report(self._on_kept, index, len(buffer), is_genuine)
 
     def _load(self, index: int) -> None:
+        try:
+            image = self._genuine_image(index)
+        except Exception:  # Whatever it is, nobody must wait for ever; what cannot be read is lost.
+            image = None
+        self._report(self._on_loaded, index, image)
+
+    def _genuine_image(self, index: int) -> PieceImage | None:
         image = PieceImage(index, self.metainfo.piece_size(index))
         start = index * self.metainfo.piece_length
-        try:
-            is_there = self._files.read_into(start, image.places())
-            if is_there and self._files.has_changed(start, image.size, self.states):
-                # Somebody else wrote to the file: peers would ban us for what is in it now.
-                data = image.data(0, image.size)
-                is_there = self._verifier.verify(index, data) is Verdict.GENUINE
-        except DiskError:
-            is_there = False
-        self._report(self._on_loaded, index, image if is_there else None)
+        is_there = self._files.read_into(start, image.places())
+        if is_there and self._files.has_changed(start, image.size, self.states):
+            # Somebody else wrote to the file: peers would ban us for what is in it now.
+            data = image.data(0, image.size)
+            is_there = self._verifier.verify(index, data) is Verdict.GENUINE
+        return image if is_there else None
 
     def _save(self, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         self._files.sync()

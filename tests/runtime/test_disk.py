@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from livestream.errors import DiskError, DiskFullError
-from livestream.runtime.disk import DiskEvents, DiskStore
+from livestream.pieces.verifier import Verdict, Verifier
+from livestream.runtime.disk import IN_FLIGHT_MAX, DiskEvents, DiskStore
 from livestream.runtime.files import OPEN_MAX, FileSet
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.create import Version
@@ -224,3 +225,62 @@ def test_more_files_than_descriptors(tmp_path: Path) -> None:
 
     with_store(metainfo, tmp_path / "out", None, work)
     assert contents(tmp_path / "out" / "crowd") == contents(folder)
+
+
+class Exhausted(Verifier):
+    """Has no memory left, and says so."""
+
+    def verify(self, index: int, data: bytes) -> Verdict:
+        raise MemoryError
+
+
+def test_whatever_befalls_a_thread_a_piece_is_reported_and_its_room_is_free_again(
+    tmp_path: Path, shared: Path
+) -> None:
+    metainfo = Metainfo.parse(make_torrent(shared, Version.V1, 1 << 20))
+
+    async def run() -> None:
+        record = ResumeRecord(None)
+        store = DiskStore(metainfo, tmp_path / "out", record=record, verifier=Exhausted())
+        store.events = events = Recorder()
+        await store.open()
+        try:
+            count = IN_FLIGHT_MAX >> 20
+            for _ in range(count):
+                store.submit(0, bytearray(1 << 20))
+            assert not store.has_room
+            await events.until(lambda: len(events.errors) == count)
+            assert store.has_room
+            assert "piece 0" in str(events.errors[0])
+        finally:
+            await store.close(10)
+
+    asyncio.run(run())
+
+
+def test_a_piece_that_cannot_be_read_is_reported_whatever_the_reason(
+    tmp_path: Path, shared: Path
+) -> None:
+    """Its file has changed, so that it is hashed before it is served; and that fails."""
+    metainfo = Metainfo.parse(make_torrent(shared, Version.V1))
+    record = tmp_path / "record"
+
+    async def nothing(store: DiskStore, events: Recorder) -> None:
+        assert store.held.is_full
+
+    async def run() -> None:
+        resumed = ResumeRecord(record)
+        store = DiskStore(metainfo, shared.parent, record=resumed, verifier=Exhausted())
+        store.events = events = Recorder()
+        await store.open()
+        try:
+            assert store.held.is_full
+            os.utime(shared / "a.bin", (1, 1))
+            store.load(2)
+            await events.until(lambda: events.loaded == [2])
+            assert 2 not in store.held
+        finally:
+            await store.close(10)
+
+    with_store(metainfo, shared.parent, record, nothing)
+    asyncio.run(run())
