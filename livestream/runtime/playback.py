@@ -80,10 +80,21 @@ class Playback(PieceWatcher):
             was_held = index in store.held
             if was_held:
                 store.load(index)
-            await news
+            try:
+                await news
+            finally:
+                self._leave(index, news)
             if was_held and index not in store.held:
                 raise DiskError(f"Piece {index} is gone from the disk.")
         return image
+
+    def _leave(self, index: int, news: asyncio.Future[None]) -> None:
+        """A reader waits no longer: it was told, or has gone."""
+        waiting = self._waiting.get(index, [])
+        if news in waiting:
+            waiting.remove(news)
+            if not waiting:
+                del self._waiting[index]
 
     def _wake(self, index: int) -> None:
         for news in self._waiting.pop(index, ()):
