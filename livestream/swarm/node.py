@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from random import Random
 from typing import Final
@@ -65,6 +66,8 @@ class Node(Machine):
         self._calls: dict[Connection, Swarm] = {}
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
+        self._last_events: deque[Event] = deque()
+        "Of swarms that were left."
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
         self._budget: TokenBucket | None = None
@@ -84,7 +87,9 @@ class Node(Machine):
         self.web_seeds.remove(swarm.info_hash)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
-        self._swarms.pop(swarm.info_hash, None)
+        if self._swarms.pop(swarm.info_hash, None) is not None:
+            while (event := swarm.next_event()) is not None:
+                self._last_events.append(event)
 
     def add_candidates(
         self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
@@ -174,6 +179,8 @@ class Node(Machine):
 
     def next_event(self) -> Event | None:
         """Return the oldest event of any swarm that was not yet taken, or None."""
+        if self._last_events:
+            return self._last_events.popleft()
         for swarm in self._swarms.values():
             event = swarm.next_event()
             if event is not None:
