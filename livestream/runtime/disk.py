@@ -13,7 +13,7 @@ from typing import Final
 from livestream.errors import DiskError
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
-from livestream.pieces.verifier import Verdict, Verifier
+from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.hashing import HashVerifier
@@ -56,7 +56,7 @@ class DiskStore(BlockStore):
         record: ResumeRecord,
         wanted: frozenset[int] | None = None,
         is_read_only: bool = False,
-        verifier: Verifier | None = None,
+        verifier: HashVerifier | None = None,
     ) -> None:
         """Take the numbers of the wanted files; None: all. The torrent's hashes are the verifier.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,10 +122,10 @@ class Torrent(DiskEvents):
         if swarm.is_complete:
             self.completed.set()
 
-    def start(self, tiers: list[Tier]) -> None:
-        """Announce, and keep the record."""
+    def start(self, tiers: list[Tier], other_tiers: Sequence[Tier] = ()) -> None:
+        """Announce, to the same trackers under a second name if it has one; keep the record."""
         self.tiers = tiers
-        client = TrackerClient(tiers, self._host.clock, self.learn_peers)
+        client = TrackerClient([*tiers, *other_tiers], self._host.clock, self.learn_peers)
         self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
 
     async def stop(self) -> None:

@@ -114,15 +114,14 @@ class TorrentSession(TorrentHost):
             DiskError: it cannot be looked.
             UsageError: this torrent is under way already.
         """
-        if metainfo.info_hash in self._taken:
-            raise UsageError(f"{metainfo.name} is under way already: give each torrent once.")
-        self._taken[metainfo.info_hash] = None
+        self._refuse_twice(metainfo.name, metainfo.info_hashes)
+        self._taken.update(dict.fromkeys(metainfo.info_hashes))
         record = ResumeRecord(options.record)
         store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
         try:
             await store.open(on_progress)
         except DiskError:
-            del self._taken[metainfo.info_hash]
+            self._free(metainfo.info_hashes)
             raise
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
         picker.close_all(store.held.flags | ~options.wanted_pieces(metainfo))
@@ -133,6 +132,8 @@ class TorrentSession(TorrentHost):
             self._config,
             self._rng,
         )
+        for name in metainfo.info_hashes:
+            swarm.also_known_as(name)
         swarm.metadata_size = len(metainfo.info)
         swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
@@ -145,8 +146,11 @@ class TorrentSession(TorrentHost):
         if not swarm.is_complete:
             self.node.add_web_seeds(web_sources(metainfo), self.clock.now())
         self.add_candidates(swarm, list(options.peers))
-        tiers = self._tiers(swarm, metainfo.trackers, options, torrent.progress)
-        torrent.start(tiers)
+        tiers, *others = (
+            self._tiers(swarm, name, metainfo.trackers, options, torrent.progress)
+            for name in swarm.info_hashes
+        )
+        torrent.start(tiers, [tier for each in others for tier in each])
         return torrent
 
     async def remove(self, torrent: Torrent) -> None:
@@ -155,7 +159,7 @@ class TorrentSession(TorrentHost):
             self.node.remove_swarm(torrent.swarm, self.clock.now())
             self.pump()
             await torrent.stop()
-            self._taken.pop(torrent.metainfo.info_hash, None)
+            self._free(torrent.metainfo.info_hashes)
             self.torrents.remove(torrent)  # Not before: `close` stops what this was kept from.
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
@@ -164,11 +168,18 @@ class TorrentSession(TorrentHost):
         Raises:
             NotFoundError: nobody gave it within the time.
             MetainfoError: it is genuine, and cannot be used.
+            UsageError: this torrent is under way already.
         """
+        self._refuse_twice(magnet.name or magnet.info_hash.hex(), magnet.info_hashes)
         swarm = SeekerSwarm(magnet.info_hash, self._identity.public_key, self._config, self._rng)
+        for name in magnet.info_hashes:
+            swarm.also_known_as(name)
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
-        tiers = self._tiers(swarm, [(url,) for url in magnet.trackers], options)
+        urls = [(url,) for url in magnet.trackers]
+        tiers = [
+            tier for name in swarm.info_hashes for tier in self._tiers(swarm, name, urls, options)
+        ]
         fetch = self.fetches[swarm.info_hash] = MagnetFetch(magnet, swarm, tiers, self)
         try:
             return await fetch.run(timeout_s)
@@ -177,9 +188,18 @@ class TorrentSession(TorrentHost):
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
 
+    def _refuse_twice(self, name: str, info_hashes: Sequence[bytes]) -> None:
+        if any(each in self._taken for each in info_hashes):
+            raise UsageError(f"{name} is under way already: give each torrent once.")
+
+    def _free(self, info_hashes: Sequence[bytes]) -> None:
+        for each in info_hashes:
+            self._taken.pop(each, None)
+
     def _tiers(
         self,
         swarm: Swarm,
+        info_hash: bytes,
         listed: Sequence[Sequence[str]],
         options: TorrentOptions,
         progress: Callable[[], Progress] = Progress,
@@ -189,7 +209,7 @@ class TorrentSession(TorrentHost):
         def make(url: str) -> Announcer:
             return Announcer(
                 url,
-                swarm.info_hash,
+                info_hash,
                 swarm.peer_id,
                 self.tcp.address.port,
                 progress,

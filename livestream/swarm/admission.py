@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from livestream.discovery.reach import Zone, zone_of
@@ -23,15 +23,15 @@ class Admission:
 
     def __init__(
         self,
-        info_hash: bytes,
+        info_hashes: Sequence[bytes],
         peer_id: bytes,
         peers: Mapping[Connection, Peer],
         candidates: Candidates,
         *,
         uses_streams: bool,
     ) -> None:
-        """Take the swarm's peers and candidates, to share them."""
-        self._info_hash = info_hash
+        """Take the swarm's names, peers and candidates, to share them."""
+        self._info_hashes = info_hashes
         self._peer_id = peer_id
         self._peers = peers
         self._candidates = candidates
@@ -53,7 +53,7 @@ class Admission:
 
     def check(self, peer: Peer, handshake: Handshake) -> None:
         """Learn from a handshake who a peer is. Raises ProtocolError if it cannot be one."""
-        if handshake.info_hash != self._info_hash:
+        if handshake.info_hash not in self._info_hashes:
             raise ProtocolError("another swarm's handshake")
         if handshake.peer_id == self._peer_id:
             self._candidates.forget(peer.address)

@@ -250,7 +250,7 @@ class BlockSwarm(Swarm):
         return BlockPeer(connection, public_key, now, len(self.store.held))
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
 
     def _greeting_fields(self) -> dict[bytes, Value]:
         fields: dict[bytes, Value] = {b"reqq": REQUESTS_TAKEN}

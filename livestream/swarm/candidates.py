@@ -33,6 +33,7 @@ class _Candidate:
     is_busy: bool = False
     is_seed: bool = False
     priority: int = 0
+    name: int = 0
 
 
 class Candidates:
@@ -50,6 +51,8 @@ class Candidates:
         self._own: Address | None = None
         self.wants_seeds = True
         "Whether those who have everything are of use."
+        self.names = 1
+        "Info-hashes of the swarm; who hangs up on one may know it by the next."
 
     @property
     def own(self) -> Address | None:
@@ -138,6 +141,17 @@ class Candidates:
         longest = ROOT_RETRY_MAX_US if known.is_root else RETRY_MAX_US
         wait = min(longest, RETRY_FIRST_US << min(known.failures - 1, 10))
         known.next_attempt = now + int(wait * (0.75 + 0.5 * self._rng.random()))
+
+    def name_of(self, address: Address) -> int:
+        """Return the number of the info-hash to call somebody with."""
+        known = self._known.get(address)
+        return known.name if known is not None else 0
+
+    def rename(self, address: Address) -> None:
+        """Somebody hung up on the info-hash that it was called with: take the next."""
+        known = self._known.get(address)
+        if known is not None:
+            known.name = (known.name + 1) % self.names
 
     def forget(self, address: Address) -> None:
         """Drop an address that cannot be a peer: our own."""

@@ -63,6 +63,8 @@ class Node(Machine):
         "Web servers as peers; they answer only if a driver carries out their fetches."
         self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
         self._swarms: dict[bytes, Swarm] = {}
+        self._named: dict[bytes, Swarm] = {}
+        "The swarms by every name that callers may use."
         self._calls: dict[Connection, Swarm] = {}
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
@@ -80,6 +82,7 @@ class Node(Machine):
     def add_swarm(self, swarm: Swarm, now: int) -> None:
         """Take part in a swarm from now on."""
         self._swarms[swarm.info_hash] = swarm
+        self._named.update(dict.fromkeys(swarm.info_hashes, swarm))
         self._attempt_at = now
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
@@ -87,6 +90,9 @@ class Node(Machine):
         self.web_seeds.remove(swarm.info_hash)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
+        for name in swarm.info_hashes:
+            if self._named.get(name) is swarm:
+                del self._named[name]
         if self._swarms.pop(swarm.info_hash, None) is not None:
             while (event := swarm.next_event()) is not None:
                 self._last_events.append(event)
@@ -112,6 +118,7 @@ class Node(Machine):
         for connection in [*self._calls, *self._strangers]:
             connection.close(reason, now)
         self._swarms.clear()
+        self._named.clear()
         self._attempt_at = None
 
     # Queries
@@ -238,7 +245,7 @@ class Node(Machine):
         except MessageDecodeError as error:
             connection.close(str(error), now)
             return
-        wanted = self._swarms.get(handshake.info_hash)
+        wanted = self._named.get(handshake.info_hash)
         if wanted is None:
             connection.close("not in this swarm", now)
             return

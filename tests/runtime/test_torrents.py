@@ -8,14 +8,24 @@ import resource
 import socket
 from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from livestream.discovery.announce import Announcer
+from livestream.discovery.tiers import Tier
+from livestream.discovery.tracker import TrackerState
 from livestream.errors import UsageError
 from livestream.machine import Address
+from livestream.runtime.clock import Clock
+from livestream.runtime.http import TrackerClient
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
+from livestream.runtime.tracker import HttpTracker
+from livestream.torrent.create import Version
+from livestream.torrent.magnet import Magnet
+from livestream.torrent.metainfo import Metainfo
 from livestream.wire.messages import HANDSHAKE_SIZE, Handshake
-from tests.interop.peers import HERE
+from tests.interop.peers import HERE, make_torrent
 from tests.runtime.downloads import Share, read, until
 
 
@@ -135,5 +145,51 @@ def test_callers_wait_while_no_file_can_be_opened(tmp_path: Path) -> None:
             )
             caller.close()
             assert Handshake.parse(answer).info_hash == metainfo.info_hash
+
+    asyncio.run(main())
+
+
+def test_a_hybrid_is_found_and_called_by_either_of_its_hashes(tmp_path: Path) -> None:
+    """BEP 52: clients that do not know v1 look for it in the v2 swarm."""
+    share = Share(tmp_path)
+    share.make("data", 50_000)
+    metainfo = Metainfo.parse(make_torrent(share.data / "data", Version.HYBRID))
+    v1, v2 = metainfo.info_hashes
+    assert (v1, v2) == (metainfo.info_hash_v1, metainfo.info_hash_v2[:20])
+
+    async def find(url: str, info_hash: bytes) -> Address:
+        found: list[Address] = []
+        announcer = Announcer(url, info_hash, b"-XX0000-somebody____", 9)
+        client = TrackerClient([Tier([announcer], Random(1))], Clock(), found.extend)
+        while not found:  # Until the session has announced itself, too.
+            await client.ask_once(5)
+        return found[0]
+
+    async def greet(address: Address, info_hash: bytes) -> Handshake:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(Handshake(info_hash, b"-XX0000-somebody____").to_bytes())
+        answer = await reader.readexactly(HANDSHAKE_SIZE)
+        writer.close()
+        await writer.wait_closed()
+        return Handshake.parse(answer)
+
+    async def main() -> None:
+        clock = Clock()
+        tracker = HttpTracker(TrackerState(Random(1)), clock.now)
+        url = f"http://{await tracker.start('127.0.0.1', 0)}/announce"
+        session = TorrentSession()
+        try:
+            address = await session.open(HERE)
+            await session.add(metainfo, TorrentOptions(share.data, trackers=(url,)))
+            for info_hash in (v1, v2):
+                found = await asyncio.wait_for(find(url, info_hash), 20)
+                assert found == address
+                assert (await greet(found, info_hash)).info_hash == info_hash
+            magnet = Magnet(info_hash_v2=metainfo.info_hash_v2)
+            with pytest.raises(UsageError, match="under way already"):
+                await session.fetch(magnet, TorrentOptions(share.out), 1)
+        finally:
+            await session.close()
+            await tracker.stop()
 
     asyncio.run(main())
