@@ -37,6 +37,9 @@ class DiskEvents:
     def on_loaded(self, index: int) -> None:
         """A piece asked for is in memory, or is no longer held."""
 
+    def on_lost(self, indexes: list[int]) -> None:
+        """Pieces that were held are no more: their file was deleted."""
+
     def on_disk_error(self, index: int, error: DiskError) -> None:
         """A submitted piece could not be kept."""
 
@@ -68,7 +71,8 @@ class DiskStore(BlockStore):
         self.states: Sequence[tuple[int, int]] = ()
         "(size, mtime in ns) of every file when it was opened, the part file last."
         self.events = DiskEvents()
-        self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
+        self._wanted = everything if wanted is None else wanted
+        self._files = FileSet(metainfo, folder, self._wanted)
         self._record = record
         self._verifier = verifier or HashVerifier(metainfo)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="disk")
@@ -123,8 +127,8 @@ class DiskStore(BlockStore):
         """Record what is held, once it is on the disk. Raises DiskError."""
         # In this order: what is written from here on changes a file's time, so it is hashed again.
         states = await asyncio.to_thread(self._files.states)
-        bits = self.held.to_bytes()
-        await asyncio.to_thread(self._save, bits, states)
+        await asyncio.to_thread(self._save, self._recordable(states).to_bytes(), states)
+        self._drop_deleted()
 
     async def close(self, timeout_s: float) -> None:
         """Finish what is under way, within a time, and record it."""
@@ -217,6 +221,15 @@ class DiskStore(BlockStore):
 
     # On the loop
 
+    def _recordable(self, states: Sequence[tuple[int, int]]) -> PieceSet:
+        """Return what is held, but for what was in files that somebody has deleted since."""
+        found = PieceSet.from_bytes(self.held.to_bytes(), len(self.held))
+        for number in self._wanted:
+            is_gone = states[number][0] < 0 and not self.metainfo.files[number].is_padding
+            for index in self._files.pieces_in(number) if is_gone else ():
+                found.discard(index)
+        return found
+
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         future: Future[None] = self._pool.submit(work, *arguments)
         self._pending[future] = None
@@ -228,6 +241,7 @@ class DiskStore(BlockStore):
 
     def _on_kept(self, index: int, size: int, is_genuine: bool) -> None:
         self._in_flight -= size
+        self._drop_deleted()  # First: this piece is in the file that is there now.
         if is_genuine:
             self.held.add(index)
         self.events.on_verified(index, is_genuine=is_genuine)
@@ -247,3 +261,13 @@ class DiskStore(BlockStore):
                 _, oldest = self._cache.popitem(last=False)
                 self._cached_bytes -= len(oldest)
         self.events.on_loaded(index)
+        self._drop_deleted()
+
+    def _drop_deleted(self) -> None:
+        """Hold nothing that was in files that are found to be deleted."""
+        for number in self._files.take_deleted():
+            lost = [index for index in self._files.pieces_in(number) if index in self.held]
+            for index in lost:
+                self.held.discard(index)
+            if lost:
+                self.events.on_lost(lost)

@@ -45,6 +45,8 @@ class FileSet:
         self._root: int | None = None
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
+        self._deleted: dict[int, None] = {}
+        "Files that somebody deleted while they were open here."
         self._written: dict[int, None] = {}
         "Files written at all: that they change means nothing."
 
@@ -143,8 +145,10 @@ class FileSet:
             touched, self.touched = self.touched, {}
         for number in touched:
             try:
-                with self._using(number, is_writing=True) as descriptor:
+                with self._using(number, is_writing=False) as descriptor:
                     os.fdatasync(descriptor)
+            except FileNotFoundError:
+                continue  # Somebody has deleted it.
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
 
@@ -161,6 +165,25 @@ class FileSet:
             except OSError:
                 found.append((-1, 0))
         return found
+
+    def take_deleted(self) -> list[int]:
+        """Return the files that were found to be deleted since the last call, PARTS among them."""
+        if not self._deleted:
+            return []
+        with self._free:
+            deleted, self._deleted = self._deleted, {}
+        return list(deleted)
+
+    def pieces_in(self, number: int) -> list[int]:
+        """Return the pieces that have bytes in a file; for PARTS, in one that nobody wants."""
+        files = self._metainfo.files
+        numbers = range(len(files)) if number == PARTS else (number,)
+        found: dict[int, None] = {}
+        for each in numbers:
+            if number != PARTS or (each not in self._wanted and not files[each].is_padding):
+                pieces = self._metainfo.pieces_of(files[each])
+                found.update(dict.fromkeys(range(pieces.start, pieces.stop)))
+        return list(found)
 
     def has_changed(self, start: int, length: int, states: Sequence[tuple[int, int]]) -> bool:
         """Whether a file that bytes of the torrent are in is not as it was when `states` was made.
@@ -238,6 +261,11 @@ class FileSet:
     def _take(self, number: int, *, is_writing: bool) -> int:
         with self._free:
             descriptor = self._open.get(number)
+            is_idle = number not in self._users
+            if descriptor is not None and is_idle and self._is_deleted(number, descriptor):
+                os.close(self._open.pop(number))
+                descriptor = None
+                self._deleted[number] = None
             if descriptor is None:
                 self._evict()
                 descriptor = self._open_file(number, is_writing=is_writing)
@@ -245,6 +273,15 @@ class FileSet:
             self._open.move_to_end(number)
             self._users[number] = self._users.get(number, 0) + 1
             return descriptor
+
+    def _is_deleted(self, number: int, descriptor: int) -> bool:
+        """Whether an open file has no name any more: what is written to it is nobody's.
+
+        One that was replaced by another can be read on, as it was when it was checked.
+        """
+        if os.fstat(descriptor).st_nlink:
+            return False
+        return number in self._written or not os.path.lexists(self._path(number))
 
     def _evict(self) -> None:
         while len(self._open) >= OPEN_MAX:

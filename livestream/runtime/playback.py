@@ -40,7 +40,7 @@ class Playback(PieceWatcher):
         """Yield bytes [start, stop) of the torrent, as they come.
 
         Raises:
-            DiskError: a piece was lost after it had been here.
+            DiskError: a piece was lost after it had been here, and is not fetched again.
         """
         length = self.torrent.metainfo.piece_length
         reader = Reader(start, stop)
@@ -85,6 +85,9 @@ class Playback(PieceWatcher):
             finally:
                 self._leave(index, news)
             if was_held and index not in store.held:
+                if self.torrent.gets_again(index):
+                    self._tell_swarm()
+                    continue
                 raise DiskError(f"Piece {index} is gone from the disk.")
         return image
 

@@ -28,6 +28,7 @@ class Recorder(DiskEvents):
         self.verified: dict[int, bool] = {}
         self.errors: list[DiskError] = []
         self.loaded: list[int] = []
+        self.lost: list[int] = []
         self.changed = asyncio.Event()
 
     def on_verified(self, index: int, *, is_genuine: bool) -> None:
@@ -36,6 +37,10 @@ class Recorder(DiskEvents):
 
     def on_loaded(self, index: int) -> None:
         self.loaded.append(index)
+        self.changed.set()
+
+    def on_lost(self, indexes: list[int]) -> None:
+        self.lost += indexes
         self.changed.set()
 
     def on_disk_error(self, index: int, error: DiskError) -> None:
@@ -285,3 +290,47 @@ def test_a_piece_that_cannot_be_read_is_reported_whatever_the_reason(
 
     with_store(metainfo, shared.parent, record, nothing)
     asyncio.run(run())
+
+
+def test_what_was_in_a_file_that_is_deleted_is_lost_and_the_next_piece_makes_it_anew(
+    tmp_path: Path, shared: Path
+) -> None:
+    """Its descriptor is open: without a look, all goes to a file that nobody can see."""
+    metainfo = Metainfo.parse(make_torrent(shared, Version.V1))
+    target = tmp_path / "out" / "many" / "a.bin"
+
+    async def work(store: DiskStore, events: Recorder) -> None:
+        await submit_all(store, events, shared.parent)
+        target.unlink()
+        data = list(pieces(metainfo, shared.parent))
+        store.submit(2, data[2])
+        await events.until(lambda: bool(events.lost))
+        in_file = metainfo.pieces_of(metainfo.files[0])
+        assert sorted(events.lost) == list(range(in_file.start, in_file.stop))
+        assert store.held.held == metainfo.piece_count - len(events.lost) + 1
+        for index in events.lost:
+            store.submit(index, data[index])
+        await events.until(lambda: store.held.is_full)
+
+    with_store(metainfo, tmp_path / "out", None, work)
+    assert contents(tmp_path / "out" / "many") == contents(shared)
+
+
+def test_no_record_vouches_for_a_file_that_was_deleted_in_the_end(
+    tmp_path: Path, shared: Path
+) -> None:
+    metainfo = Metainfo.parse(make_torrent(shared, Version.V1))
+    out, record = tmp_path / "out", tmp_path / "t.resume"
+
+    async def fill(store: DiskStore, events: Recorder) -> None:
+        await submit_all(store, events, shared.parent)
+        (out / "many" / "deep" / "c.bin").unlink()
+
+    async def look(store: DiskStore, events: Recorder) -> None:
+        entry = next(each for each in metainfo.files if each.path[-1] == "c.bin")
+        pieces_of = metainfo.pieces_of(entry)
+        assert not store.held.flags[pieces_of].any()
+        assert store.held.held == metainfo.piece_count - (pieces_of.stop - pieces_of.start)
+
+    with_store(metainfo, out, record, fill)
+    with_store(metainfo, out, record, look)

@@ -193,3 +193,63 @@ def test_a_hybrid_is_found_and_called_by_either_of_its_hashes(tmp_path: Path) ->
             await tracker.stop()
 
     asyncio.run(main())
+
+
+def test_a_file_that_is_deleted_after_the_download_is_fetched_again_for_those_who_ask(
+    tmp_path: Path,
+) -> None:
+    share = Share(tmp_path)
+    source = share.make("data", 300_000)
+    metainfo = read(source)
+
+    async def main() -> None:
+        async with share.seeding(source) as origin:
+            first, second = TorrentSession(), TorrentSession()
+            try:
+                at = await first.open(HERE)
+                torrent = await first.add(metainfo, TorrentOptions(share.out, peers=(origin,)))
+                await asyncio.wait_for(torrent.completed.wait(), 20)
+                (share.out / "data").unlink()
+                await second.open(HERE)
+                other = TorrentOptions(tmp_path / "other", peers=(at,))
+                copy = await second.add(metainfo, other)
+                await asyncio.wait_for(copy.completed.wait(), 20)
+                await asyncio.wait_for(torrent.completed.wait(), 20)
+                assert torrent.store.held.is_full
+                assert share.is_same("data")
+            finally:
+                await second.close()
+                await first.close()
+        assert (tmp_path / "other" / "data").read_bytes() == (share.data / "data").read_bytes()
+
+    asyncio.run(main())
+
+
+def test_what_a_seed_has_lost_is_taken_back_and_not_written(tmp_path: Path) -> None:
+    """The data is the user's: what they delete does not come back."""
+    share = Share(tmp_path)
+    source = share.make("data", 300_000)
+    metainfo = read(source)
+
+    async def main() -> None:
+        async with share.seeding(source) as origin:
+            first, second = TorrentSession(), TorrentSession()
+            try:
+                at = await first.open(HERE)
+                (share.out).mkdir()
+                (share.out / "data").write_bytes((share.data / "data").read_bytes())
+                mine = TorrentOptions(share.out, peers=(origin,), is_seeding=True)
+                torrent = await first.add(metainfo, mine)
+                (share.out / "data").unlink()
+                await second.open(HERE)
+                other = TorrentOptions(tmp_path / "other", peers=(at,))
+                copy = await second.add(metainfo, other)
+                await until(lambda: not torrent.store.held.held)
+                assert not copy.store.held.held
+                assert torrent.completed.is_set()
+                assert not (share.out / "data").exists()
+            finally:
+                await second.close()
+                await first.close()
+
+    asyncio.run(main())
