@@ -139,7 +139,8 @@ class TorrentSession(TorrentHost):
         swarm.speak(MetadataServe(metainfo.info))
         if not metainfo.is_private:
             swarm.exchange_peers()
-        swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base)
+        cap = self._config.upload_bps
+        swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base, upload_bps=cap)
         torrent = Torrent(metainfo, options, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())

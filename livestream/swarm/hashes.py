@@ -43,8 +43,17 @@ class HashServe:
     Invariant: every request gets one answer, hashes or a reject, unless its peer leaves first.
     """
 
-    def __init__(self, layers: Mapping[bytes, bytes], base: int) -> None:
-        """Take the piece layers by root, and how many layers above the leaves they are."""
+    def __init__(
+        self, layers: Mapping[bytes, bytes], base: int, *, upload_bps: int | None = None
+    ) -> None:
+        """Take the piece layers by root, and how many layers above the leaves they are.
+
+        `upload_bps` caps all answers together.
+        """
+        self._total: TokenBucket | None = None
+        if upload_bps is not None:
+            hashes_per_second = upload_bps / 8 / HASH_SIZE
+            self._total = TokenBucket(hashes_per_second, hashes_per_second)
         self._layers = layers
         self._base = base
         self._trees: dict[bytes, HashLayer] = {}
@@ -69,11 +78,15 @@ class HashServe:
         while (
             client.waiting
             and client.bucket.has_tokens(now)
+            and (self._total is None or self._total.has_tokens(now))
             and peer.connection.backlog_bytes < BACKLOG_MAX
         ):
             request = client.waiting.popleft()
             hashes = self._find(request)
-            client.bucket.take(ANSWER_COST + len(hashes) // HASH_SIZE, now)
+            cost = ANSWER_COST + len(hashes) // HASH_SIZE
+            client.bucket.take(cost, now)
+            if self._total is not None:
+                self._total.take(cost, now)
             peer.send(Hashes(request, hashes) if hashes else request.rejection)
 
     def on_gone(self, peer: Peer) -> None:

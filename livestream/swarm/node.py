@@ -72,6 +72,8 @@ class Node(Machine):
         "Of swarms that were left."
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
+        self._paid_bytes = 0
+        "Of what streams got to send, what the budget knows of."
         self._budget: TokenBucket | None = None
         if self._config.upload_bps is not None:
             rate = self._config.upload_bps / 8
@@ -292,18 +294,24 @@ class Node(Machine):
         Under a cap it is one at a time, so that each is paid for before the next.
         """
         started = False
+        self._pay_streams(now)
         for swarm in self._swarms.values():
             while True:
                 if self._budget is not None and (started or not self._budget.has_tokens(now)):
                     self._blocked_until = self._budget.next_tokens_at(now)
                     return started
-                bytes_before = swarm.stats.stream_bytes_out
                 if not swarm.next_upload(now):
                     break
                 started = True
-                if self._budget is not None:
-                    self._budget.take(swarm.stats.stream_bytes_out - bytes_before, now)
+                self._pay_streams(now)
         return started
+
+    def _pay_streams(self, now: int) -> None:
+        """Book all that streams got to send: blocks, and whatever else is said."""
+        if self._budget is not None:
+            queued = self.streams.bytes_queued
+            self._budget.take(queued - self._paid_bytes, now)
+            self._paid_bytes = queued
 
 
 def _wire_size(train: Train) -> int:

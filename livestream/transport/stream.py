@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
@@ -16,7 +17,7 @@ from livestream.transport.connection import (
 from livestream.transport.inbound import Inbound
 from livestream.wire.image import BLOCK_HEADER, LENGTH_OVERHEAD, PIECE_ID, PieceImage
 
-__all__ = ["Stream"]
+__all__ = ["Stream", "Tally"]
 
 MUCH: Final = 32  # Blocks: half a megabyte.
 TAIL_BYTES_MAX: Final = 16 * 1024  # Small messages are joined up to this.
@@ -29,6 +30,13 @@ RTT_ASSUMED_US: Final = 100 * MILLISECOND
 BACKLOG_MAX: Final = 8 << 20
 
 
+@dataclass(slots=True)
+class Tally:
+    """What streams were given to send, less what was dropped with them."""
+
+    bytes_queued: int = 0
+
+
 class Stream(Connection):
     """One TCP connection's messages: what comes is read and parsed in place (`Inbound`).
 
@@ -39,14 +47,22 @@ class Stream(Connection):
     """
 
     def __init__(
-        self, address: Address, on_change: Callable[[Stream], None], now: int, *, is_outgoing: bool
+        self,
+        address: Address,
+        on_change: Callable[[Stream], None],
+        now: int,
+        *,
+        is_outgoing: bool,
+        tally: Tally | None = None,
     ) -> None:
+        """Take whom to tell of changes, and where to count what is to be sent."""
         self.address = address
         self.is_outgoing = is_outgoing
         self.state = ConnectionState.CONNECTING
         self.rtt_measured_us: int | None = None
         "For the driver to set, from what the kernel says."
         self._on_change = on_change
+        self._tally = tally if tally is not None else Tally()
         self._inbound = Inbound()
         self._out: deque[bytes | bytearray | memoryview] = deque()
         self._tail: bytearray | None = None
@@ -161,6 +177,7 @@ class Stream(Connection):
         self._out.append(data)
         self._tail = None
         self._backlog += size
+        self._tally.bytes_queued += size
 
     def send_blocks(self, image: PieceImage, first: int, count: int) -> None:
         """Queue a run of piece messages as one slice of the piece's image."""
@@ -170,6 +187,7 @@ class Stream(Connection):
         self._out.append(messages)
         self._tail = None
         self._backlog += len(messages)
+        self._tally.bytes_queued += len(messages)
         self._on_change(self)
 
     def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
@@ -238,6 +256,7 @@ class Stream(Connection):
 
     def _append(self, data: bytes) -> None:
         self._backlog += len(data)
+        self._tally.bytes_queued += len(data)
         tail = self._tail
         if tail is not None and len(tail) < TAIL_BYTES_MAX:
             tail += data
@@ -259,6 +278,7 @@ class Stream(Connection):
         self._timer = None
         self._out.clear()
         self._tail = None
+        self._tally.bytes_queued -= self._backlog
         self._backlog = 0
         self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

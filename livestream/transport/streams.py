@@ -9,7 +9,7 @@ from typing import Final
 from livestream.machine import Address
 from livestream.transport.connection import ConnectionState
 from livestream.transport.endpoint import ConnectionEvent
-from livestream.transport.stream import Stream
+from livestream.transport.stream import Stream, Tally
 
 __all__ = ["StreamEndpoint"]
 
@@ -26,6 +26,7 @@ class StreamEndpoint:
 
     def __init__(self, streams_max: int = STREAMS_MAX) -> None:
         self._streams_max = streams_max
+        self._tally = Tally()
         self._streams: dict[Stream, None] = {}
         self._changed: dict[Stream, None] = {}
         self._unsent: dict[Stream, None] = {}
@@ -70,6 +71,11 @@ class StreamEndpoint:
             self._changed[stream] = None
         self._collect()
 
+    @property
+    def bytes_queued(self) -> int:
+        """Bytes that streams were given to send since ever, less those that were never sent."""
+        return self._tally.bytes_queued
+
     # For the driver
 
     def accept(self, address: Address, now: int) -> Stream | None:
@@ -96,7 +102,7 @@ class StreamEndpoint:
     # Helpers
 
     def _add(self, address: Address, now: int, *, is_outgoing: bool) -> Stream:
-        stream = Stream(address, self._mark, now, is_outgoing=is_outgoing)
+        stream = Stream(address, self._mark, now, is_outgoing=is_outgoing, tally=self._tally)
         self._streams[stream] = None
         self._mark(stream)
         return stream
