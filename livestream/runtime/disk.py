@@ -59,11 +59,19 @@ class DiskStore(BlockStore):
         record: ResumeRecord,
         wanted: frozenset[int] | None = None,
         is_read_only: bool = False,
+        is_seeding: bool = False,
         verifier: HashVerifier | None = None,
     ) -> None:
-        """Take the numbers of the wanted files; None: all. The torrent's hashes are the verifier.
+        """Take what there is, and where it is to be.
 
-        Another one may be given; it is used from several threads at a time.
+        Args:
+            metainfo: The torrent.
+            folder: Where its files are.
+            record: What is known of them.
+            wanted: The numbers of the wanted files; None: all.
+            is_read_only: Nothing is made or written.
+            is_seeding: The files are the user's: what they have beyond their length stays.
+            verifier: Judges pieces, several at a time; None: by the torrent's hashes.
         """
         everything = frozenset(range(len(metainfo.files)))
         self.metainfo = metainfo
@@ -77,6 +85,7 @@ class DiskStore(BlockStore):
         self._verifier = verifier or HashVerifier(metainfo)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="disk")
         self._is_read_only = is_read_only
+        self._cuts_files = not (is_read_only or is_seeding)
         self._in_flight = 0
         self._pending: dict[Future[None], None] = {}
         self._cache: OrderedDict[int, PieceImage] = OrderedDict()
@@ -93,6 +102,9 @@ class DiskStore(BlockStore):
         trusted, doubtful = self._record.judge(self.metainfo, states)
         self.held.add_all(trusted)
         await self.check(doubtful, on_progress)
+        if self._cuts_files and (numbers := self._longer_files()):
+            await asyncio.to_thread(self._files.cut, numbers)
+            self.states = await asyncio.to_thread(self._files.states)
 
     async def check(
         self, indexes: list[int], on_progress: Callable[[int, int], None] | None = None
@@ -220,6 +232,20 @@ class DiskStore(BlockStore):
         self._record.save(self.metainfo, bits, states)
 
     # On the loop
+
+    def _longer_files(self) -> list[int]:
+        """Return the wanted files that are right, and have something behind them.
+
+        What is not right may be another file: it is cut when the first piece is written to it.
+        """
+        metainfo = self.metainfo
+        return [
+            number
+            for number in self._wanted
+            if self.states[number][0] > (entry := metainfo.files[number]).length
+            and not entry.is_padding
+            and self.held.flags[metainfo.pieces_of(entry)].all()
+        ]
 
     def _recordable(self, states: Sequence[tuple[int, int]]) -> PieceSet:
         """Return what is held, but for what was in files that somebody has deleted since."""

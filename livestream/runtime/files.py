@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Condition
@@ -132,12 +132,23 @@ class FileSet:
             number, offset = self._place(span.file, span.start)
             try:
                 with self._using(number, is_writing=True) as descriptor:
+                    if number not in self._written:
+                        self._fit(number, descriptor)
                     while view:
                         count = os.pwrite(descriptor, view, offset)
                         view, offset = view[count:], offset + count
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
             self.touched[number] = self._written[number] = None
+
+    def cut(self, numbers: Iterable[int]) -> None:
+        """Take away what files have beyond their length. Raises DiskError."""
+        for number in numbers:
+            try:
+                with self._using(number, is_writing=True) as descriptor:
+                    self._fit(number, descriptor)
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk. Raises DiskError."""
@@ -274,6 +285,13 @@ class FileSet:
             self._users[number] = self._users.get(number, 0) + 1
             return descriptor
 
+    def _fit(self, number: int, descriptor: int) -> None:
+        """Give a file its length: bytes come in any order, and none belong behind it."""
+        if number != PARTS:
+            length = self._metainfo.files[number].length
+            if os.fstat(descriptor).st_size != length:
+                os.ftruncate(descriptor, length)  # Sparse.
+
     def _is_deleted(self, number: int, descriptor: int) -> bool:
         """Whether an open file has no name any more: what is written to it is nobody's.
 
@@ -295,8 +313,7 @@ class FileSet:
         """Open for both if we may, step by step from the folder, following no link."""
         if self._root is None:
             raise FileNotFoundError(errno.ENOENT, "closed")
-        is_parts = number == PARTS
-        path = (self._parts_name,) if is_parts else self._paths[number]
+        path = (self._parts_name,) if number == PARTS else self._paths[number]
         folder = os.dup(self._root)
         try:
             for name in path[:-1]:
@@ -314,9 +331,6 @@ class FileSet:
                 descriptor = os.open(path[-1], FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
         finally:
             os.close(folder)
-        length = 0 if is_parts else self._metainfo.files[number].length
-        if is_writing and os.fstat(descriptor).st_size < length:
-            os.ftruncate(descriptor, length)  # Sparse: bytes come in any order.
         return descriptor
 
 

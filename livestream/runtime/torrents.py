@@ -117,7 +117,13 @@ class TorrentSession(TorrentHost):
         self._refuse_twice(metainfo.name, metainfo.info_hashes)
         self._taken.update(dict.fromkeys(metainfo.info_hashes))
         record = ResumeRecord(options.record)
-        store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
+        store = DiskStore(
+            metainfo,
+            options.folder,
+            record=record,
+            wanted=options.wanted,
+            is_seeding=options.is_seeding,
+        )
         try:
             await store.open(on_progress)
         except DiskError:

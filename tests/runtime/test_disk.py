@@ -334,3 +334,43 @@ def test_no_record_vouches_for_a_file_that_was_deleted_in_the_end(
 
     with_store(metainfo, out, record, fill)
     with_store(metainfo, out, record, look)
+
+
+def test_what_a_file_has_beyond_its_length_is_cut_by_a_download_and_left_by_a_seed(
+    tmp_path: Path, shared: Path
+) -> None:
+    metainfo = Metainfo.parse(make_torrent(shared, Version.V1))
+    wanted = contents(shared)
+    right, wrong, empty = shared / "a.bin", shared / "z.bin", shared / "empty"
+    right.write_bytes(right.read_bytes() + b"behind")
+    wrong.write_bytes(bytes(50_000))
+    empty.write_bytes(b"not so")
+    before = contents(shared)
+
+    async def run(*, is_seeding: bool) -> None:
+        record = ResumeRecord(None)
+        store = DiskStore(metainfo, shared.parent, record=record, is_seeding=is_seeding)
+        store.events = events = Recorder()
+        await store.open()
+        try:
+            missing = [n for n in range(metainfo.piece_count) if n not in store.held]
+            assert missing == list(range(metainfo.piece_count))[metainfo.pieces_of(last)]
+            if is_seeding:
+                return
+            assert right.stat().st_size == metainfo.files[0].length
+            assert wrong.stat().st_size == 50_000, "it may be another: nothing was written yet"
+            data = b"".join(wanted["/".join(each.path[1:])] for each in metainfo.files)
+            for index in missing:
+                start = index * metainfo.piece_length
+                piece = data[start : start + metainfo.piece_size(index)]
+                store.submit(index, bytearray(piece))
+            await events.until(lambda: store.held.is_full)
+        finally:
+            await store.close(10)
+
+    last = metainfo.files[-1]
+    assert last.path[-1] == "z.bin"
+    asyncio.run(run(is_seeding=True))
+    assert contents(shared) == before
+    asyncio.run(run(is_seeding=False))
+    assert contents(shared) == wanted
