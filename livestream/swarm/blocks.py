@@ -108,7 +108,7 @@ class BlockSwarm(Swarm):
     def exchange_peers(self) -> None:
         """Gossip with peers about peers (BEP 11): for torrents that are not private (BEP 27)."""
         if self._pex is None:
-            self._pex = PeerExchange(self._reachable)
+            self._pex = PeerExchange(self._reachable, self.candidates.add_seeds)
             self.speak(self._pex)
 
     @property

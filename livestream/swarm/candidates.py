@@ -82,6 +82,16 @@ class Candidates:
             elif is_root or len(self._known) < CANDIDATES_MAX:
                 self._known[address] = _Candidate(is_root, priority=self._priority(address))
 
+    def add_seeds(self, addresses: Iterable[Address]) -> None:
+        """Learn addresses of which it is said that they want nothing.
+
+        Of those that are known already that is not believed: anybody could hide a peer from us.
+        """
+        fresh = [address for address in addresses if address not in self._known]
+        self.add(fresh)
+        for address in fresh:
+            self.note_seed(address)
+
     def note_seed(self, address: Address) -> None:
         """Somebody there wants nothing more."""
         known = self._known.get(address)
@@ -126,6 +136,7 @@ class Candidates:
             priority = self._priority(address)
             known = self._known[address] = _Candidate(is_root=False, priority=priority)
         known.is_busy = True
+        known.is_seed = False  # It says itself what it is.
         known.failures = 0
 
     def on_lost(self, address: Address, now: int, *, was_ready: bool) -> None:
