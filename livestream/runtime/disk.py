@@ -16,7 +16,7 @@ from livestream.pieces.pieceset import PieceSet
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
-from livestream.torrent.hashing import HashVerifier
+from livestream.torrent.hashing import HashVerifier, leaf_hashes
 from livestream.torrent.metainfo import Metainfo
 from livestream.wire.image import PieceImage
 
@@ -36,6 +36,9 @@ class DiskEvents:
 
     def on_loaded(self, index: int) -> None:
         """A piece asked for is in memory, or is no longer held."""
+
+    def on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        """The blocks of a piece were hashed (BEP 52); None: it cannot be read."""
 
     def on_lost(self, indexes: list[int]) -> None:
         """Pieces that were held are no more: their file was deleted."""
@@ -176,6 +179,10 @@ class DiskStore(BlockStore):
         """Read a held piece into memory, in a thread."""
         self._start(self._load, index)
 
+    def hash_leaves(self, index: int) -> None:
+        """Hash the blocks of a held v2 piece, in a thread."""
+        self._start(self._hash_leaves, index)
+
     def image(self, index: int) -> PieceImage | None:
         """Return a held piece if it is in memory."""
         image = self._cache.get(index)
@@ -226,6 +233,18 @@ class DiskStore(BlockStore):
             data = image.data(0, image.size)
             is_there = self._verifier.verify(index, data) is Verdict.GENUINE
         return image if is_there else None
+
+    def _hash_leaves(self, index: int) -> None:
+        leaves: list[bytes] | None = None
+        try:
+            data = self._read(index) if index in self.held else None
+            if data is not None and self._verifier.verify(index, data) is Verdict.GENUINE:
+                start = index * self.metainfo.piece_length
+                span = next(iter(self.metainfo.spans(start, len(data))))
+                leaves = leaf_hashes(memoryview(data)[: span.length])
+        except Exception:  # As with a piece to read: nobody must wait for ever.
+            leaves = None
+        self._report(self._on_leaves, index, leaves)
 
     def _save(self, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         self._files.sync()
@@ -288,6 +307,9 @@ class DiskStore(BlockStore):
                 self._cached_bytes -= len(oldest)
         self.events.on_loaded(index)
         self._drop_deleted()
+
+    def _on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        self.events.on_leaves(index, leaves)
 
     def _drop_deleted(self) -> None:
         """Hold nothing that was in files that are found to be deleted."""

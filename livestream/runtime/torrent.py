@@ -230,6 +230,12 @@ class Torrent(DiskEvents):
             watcher.on_loaded(index)
         self._host.pump()
 
+    def on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        """The blocks of a piece were hashed for a peer."""
+        if self.swarm.hashes.leaves is not None:
+            self.swarm.hashes.leaves.on_leaves(index, leaves)
+            self._host.pump()
+
     def on_lost(self, indexes: list[int]) -> None:
         """Somebody deleted a file: what was in it is taken back."""
         self.swarm.on_pieces_lost(indexes, self._host.clock.now())

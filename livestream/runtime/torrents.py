@@ -14,6 +14,7 @@ from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
 from livestream.errors import DiskError, NetworkError, UsageError
 from livestream.machine import SECOND, Address, Event
+from livestream.pieces.merkle import LEAF_BYTES
 from livestream.runtime.address import is_address, resolve
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskStore
@@ -27,6 +28,7 @@ from livestream.runtime.udp import UdpDriver
 from livestream.runtime.webseeds import WebSeedDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashServe
+from livestream.swarm.leafhashes import LeafFile, LeafServe
 from livestream.swarm.metadata import MetadataServe
 from livestream.swarm.node import Node
 from livestream.swarm.seekers import SeekerSwarm
@@ -147,6 +149,9 @@ class TorrentSession(TorrentHost):
             swarm.exchange_peers()
         cap = self._config.upload_bps
         swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base, upload_bps=cap)
+        if metainfo.has_v2:
+            files, base = _leaf_files(metainfo), metainfo.layer_base
+            swarm.hashes.leaves = LeafServe(files, base, store.hash_leaves)
         torrent = Torrent(metainfo, options, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
@@ -292,3 +297,12 @@ class TorrentSession(TorrentHost):
     def _on_bytes(self) -> None:
         self.node.handle_streams(self.clock.now())
         self.pump()
+
+
+def _leaf_files(metainfo: Metainfo) -> dict[bytes, LeafFile]:
+    """Return the files of a v2 torrent whose blocks can be proved, by their roots."""
+    return {
+        entry.root: LeafFile(entry.offset // metainfo.piece_length, -(-entry.length // LEAF_BYTES))
+        for entry in metainfo.files
+        if entry.root and not entry.is_padding
+    }

@@ -17,6 +17,7 @@ from livestream.discovery.tiers import Tier
 from livestream.discovery.tracker import TrackerState
 from livestream.errors import UsageError
 from livestream.machine import Address
+from livestream.pieces.merkle import LEAF_BYTES, root_of_proof, width_of
 from livestream.runtime.clock import Clock
 from livestream.runtime.http import TrackerClient
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
@@ -24,9 +25,11 @@ from livestream.runtime.tracker import HttpTracker
 from livestream.torrent.create import Version
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
+from livestream.wire.hashes import Hashes, HashReject, HashRequest
 from livestream.wire.messages import HANDSHAKE_SIZE, Handshake
-from tests.interop.peers import HERE, make_torrent
+from tests.interop.peers import HERE, make_data, make_torrent
 from tests.runtime.downloads import Share, read, until
+from tests.runtime.rawpeer import RawPeer
 
 
 def test_what_a_session_has_when_it_is_closed_in_full_flight_is_not_hashed_again(
@@ -251,5 +254,38 @@ def test_what_a_seed_has_lost_is_taken_back_and_not_written(tmp_path: Path) -> N
             finally:
                 await second.close()
                 await first.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("version", [Version.V2, Version.HYBRID])
+def test_a_seed_gives_the_hashes_of_the_blocks_of_a_piece(tmp_path: Path, version: Version) -> None:
+    """BEP 52: whoever got a forged piece from several asks for them, to know who forged it."""
+    shared = make_data(tmp_path / "seed")
+    metainfo = Metainfo.parse(make_torrent(shared, version, 4 * LEAF_BYTES))
+
+    async def main() -> None:
+        session = TorrentSession()
+        address = await session.open(HERE)
+        peer = await RawPeer.call(address)
+        try:
+            await session.add(metainfo, TorrentOptions(shared.parent))
+            await peer.greet(metainfo.info_hash)
+            for entry in metainfo.files:
+                count = -(-entry.length // LEAF_BYTES)
+                if count < 2 or entry.is_padding:
+                    continue
+                length, levels = min(4, width_of(count)), width_of(count).bit_length() - 1
+                index = (count - 1) // length * length  # The last piece of the file.
+                peer.say(HashRequest(entry.root, 0, index, length, levels - 1))
+                while not isinstance(heard := await peer.hear(), (Hashes, HashReject)):
+                    pass
+                assert isinstance(heard, Hashes)
+                found = [heard.hashes[at : at + 32] for at in range(0, len(heard.hashes), 32)]
+                root = root_of_proof(found[:length], index, found[length:])
+                assert root == entry.root, entry.path
+        finally:
+            peer.close()
+            await session.close()
 
     asyncio.run(main())
