@@ -160,9 +160,8 @@ class Torrent(DiskEvents):
         stats = self.swarm.stats
         held, length = self.store.held, self.metainfo.length
         left = max(length - held.held * self.metainfo.piece_length, 0)
-        if self.swarm.is_complete and self.options.piece is None:
-            left = 0
-        return Progress(stats.stream_bytes_out, stats.kept_bytes, left)
+        is_paused = self.swarm.is_complete and not held.is_full
+        return Progress(stats.stream_bytes_out, stats.kept_bytes, left, is_paused)
 
     @cached_property
     def wanted_bytes(self) -> int:

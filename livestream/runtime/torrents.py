@@ -227,7 +227,7 @@ class TorrentSession(TorrentHost):
                 progress,
                 pace=TORRENT,
                 is_trusted=options.is_trusted or url in options.trackers,
-                is_hungry=lambda: not swarm.ready and progress().left > 0,
+                is_hungry=lambda: not swarm.ready and _wants_more(progress()),
             )
 
         return make_tiers([*((url,) for url in options.trackers), *listed], make, self._rng)
@@ -297,6 +297,10 @@ class TorrentSession(TorrentHost):
     def _on_bytes(self) -> None:
         self.node.handle_streams(self.clock.now())
         self.pump()
+
+
+def _wants_more(how_far: Progress) -> bool:
+    return how_far.left > 0 and not how_far.is_paused
 
 
 def _leaf_files(metainfo: Metainfo) -> dict[bytes, LeafFile]:
