@@ -289,3 +289,25 @@ def test_a_seed_gives_the_hashes_of_the_blocks_of_a_piece(tmp_path: Path, versio
             await session.close()
 
     asyncio.run(main())
+
+
+def test_a_torrent_of_which_all_that_is_wanted_is_here_is_paused_to_trackers(
+    tmp_path: Path,
+) -> None:
+    shared = make_data(tmp_path / "seed")
+    metainfo = Metainfo.parse(make_torrent(shared, Version.HYBRID))
+
+    async def main() -> None:
+        session = TorrentSession()
+        await session.open(HERE)
+        try:
+            wanted = frozenset({0})
+            torrent = await session.add(metainfo, TorrentOptions(shared.parent, wanted=wanted))
+            assert torrent.swarm.is_complete
+            how_far = torrent.progress()
+            assert how_far.is_paused
+            assert 0 < how_far.left <= metainfo.length
+        finally:
+            await session.close()
+
+    asyncio.run(main())
