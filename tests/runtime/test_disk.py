@@ -12,8 +12,9 @@ import pytest
 
 from livestream.errors import DiskError, DiskFullError
 from livestream.pieces.verifier import Verdict
+from livestream.runtime.descriptors import OPEN_MAX
 from livestream.runtime.disk import IN_FLIGHT_MAX, DiskEvents, DiskStore
-from livestream.runtime.files import OPEN_MAX, FileSet
+from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.create import Version
 from livestream.torrent.hashing import HashVerifier
