@@ -13,6 +13,7 @@ from threading import Condition
 from typing import Final
 
 from livestream.errors import DiskError, DiskFullError
+from livestream.runtime.writing import Writer
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["FileSet", "disk_error"]
@@ -43,6 +44,7 @@ class FileSet:
         self._users: dict[int, int] = {}
         self._free = Condition()
         self._root: int | None = None
+        self._writer = Writer()
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
         self._written: dict[int, None] = {}
@@ -130,9 +132,7 @@ class FileSet:
             number, offset = self._place(span.file, span.start)
             try:
                 with self._using(number, is_writing=True) as descriptor:
-                    while view:
-                        count = os.pwrite(descriptor, view, offset)
-                        view, offset = view[count:], offset + count
+                    self._writer.write(descriptor, view, offset)
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
             self.touched[number] = self._written[number] = None

@@ -25,7 +25,7 @@ IDLE_SHARE: Final = 4  # A peer that owes less than this part of its depth may t
 SOON_US: Final = SECOND // 2  # What comes sooner is left to whoever was asked.
 OVERDUE_US: Final = SECOND  # What comes later than this was put behind by whoever was asked.
 RESCUE_US: Final = SECOND  # An urgent block that is owed for longer is asked of a second peer.
-SPARE_MAX: Final = 16  # Buffers kept for the next pieces: fresh memory costs a page fault each.
+SPARE_BYTES_MAX: Final = 16 << 20  # Buffers kept for the next pieces: fresh memory costs faults.
 SUSPECTS_MAX: Final = 64  # Forged pieces whose blocks are remembered until the good copy comes.
 
 
@@ -279,7 +279,7 @@ class Requests:
         suspects = self._suspects.pop(index, None)
         if assembly is None:
             return
-        if len(self._spare) < SPARE_MAX:
+        if (len(self._spare) + 1) * len(assembly.buffer) <= SPARE_BYTES_MAX:
             self._spare.append(assembly.buffer)
         if suspects is None:
             return
