@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from typing import Final
 
-__all__ = ["DONTCACHE_MIN", "Writer"]
+__all__ = ["DONTCACHE_MIN", "Writer", "has_dontcache"]
 
-RWF_DONTCACHE: Final = 0x80  # <linux/fs.h>; Linux 6.14.
+RWF_DONTCACHE: Final = 0x80  # <linux/fs.h>.
+# It came with 6.14, but until 6.16 a page could be dropped that was written to again meanwhile.
+DONTCACHE_SINCE: Final = (6, 16)
 DONTCACHE_MIN: Final = 128 * 1024  # For less, a request to the disk costs more than a page does.
 
 
@@ -24,7 +27,7 @@ class Writer:
     """
 
     def __init__(self) -> None:
-        self._has_dontcache = sys.platform == "linux"
+        self._has_dontcache = sys.platform == "linux" and has_dontcache(os.uname().release)
 
     def write(self, descriptor: int, data: memoryview, offset: int) -> None:
         """Write all of `data`. Safe to use from several threads. Raises OSError."""
@@ -42,3 +45,9 @@ class Writer:
                     raise
                 self._has_dontcache = False
         return os.pwrite(descriptor, data, offset)
+
+
+def has_dontcache(release: str) -> bool:
+    """Whether a Linux of this release, as `uname` says it, can be trusted with RWF_DONTCACHE."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return found is not None and (int(found[1]), int(found[2])) >= DONTCACHE_SINCE

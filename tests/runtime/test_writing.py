@@ -11,7 +11,7 @@ from random import Random
 
 import pytest
 
-from livestream.runtime.writing import DONTCACHE_MIN, Writer
+from livestream.runtime.writing import DONTCACHE_MIN, Writer, has_dontcache
 
 ODD = 1_000  # An offset and a length that are no multiples of a page.
 
@@ -73,3 +73,20 @@ def test_a_file_that_may_only_be_read_is_an_error(tmp_path: Path) -> None:
         Writer().write(descriptor, memoryview(bytes(DONTCACHE_MIN)), 0)
     assert caught.value.errno == errno.EBADF
     os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("release", "is_trusted"),
+    [
+        ("6.16.0", True),
+        ("6.18.44-fc-v669", True),
+        ("7.0-rc1", True),
+        ("6.15.9-arch1-1", False),
+        ("6.8.0-60-generic", False),
+        ("5.15.167.4-microsoft-standard-WSL2", False),
+        ("", False),
+        ("unknown", False),
+    ],
+)
+def test_only_kernels_that_lose_nothing_are_asked_to_forget(release: str, is_trusted: bool) -> None:
+    assert has_dontcache(release) is is_trusted
