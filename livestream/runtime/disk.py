@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from livestream.errors import DiskError
@@ -22,8 +23,8 @@ from livestream.wire.image import PieceImage
 
 __all__ = ["DiskEvents", "DiskStore"]
 
-IN_FLIGHT_MAX: Final = 64 << 20  # Bytes on their way to the disk before no more are asked for.
-CACHE_MAX: Final = 48 << 20  # Bytes of pieces kept in memory for those who download from us.
+IN_FLIGHT_MAX: Final = 32 << 20  # Bytes on their way to the disk before no more are asked for.
+CACHE_MAX: Final = 32 << 20  # Bytes of pieces kept in memory for those who download from us.
 CHECK_AHEAD: Final = 2  # Runs of pieces a worker has waiting while a torrent is checked.
 CHECK_BYTES: Final = 4 << 20  # A run has as many: one hand-over between threads for them all.
 
@@ -90,6 +91,9 @@ class DiskStore(BlockStore):
         self._is_read_only = is_read_only
         self._cuts_files = not (is_read_only or is_seeding)
         self._in_flight = 0
+        self._unwritten: deque[tuple[int, bytearray]] = deque()
+        "Genuine pieces; whoever has the lock writes them."
+        self._writing = Lock()
         self._pending: dict[Future[None], None] = {}
         self._cache: OrderedDict[int, PieceImage] = OrderedDict()
         self._cached_bytes = 0
@@ -205,17 +209,35 @@ class DiskStore(BlockStore):
 
     def _keep(self, index: int, buffer: bytearray) -> None:
         try:
-            is_genuine = self._verifier.verify(index, buffer) is Verdict.GENUINE
-            if is_genuine:
-                self._files.write(index * self.metainfo.piece_length, buffer)
-        except DiskError as error:
-            self._report(self._on_error, index, len(buffer), error)
+            if self._verifier.verify(index, buffer) is not Verdict.GENUINE:
+                self._report(self._on_kept, index, len(buffer), False)
+                return
+        except Exception as error:
+            self._report_unkept(index, buffer, error)
             return
-        except Exception as error:  # No memory, say: the piece must not be waited for for ever.
-            failure = DiskError(f"{self.metainfo.name}: piece {index} cannot be kept ({error!r}).")
-            self._report(self._on_error, index, len(buffer), failure)
-            return
-        self._report(self._on_kept, index, len(buffer), is_genuine)
+        self._unwritten.append((index, buffer))
+        # One writer at a time, and the others go on hashing: a file system lets one thread write
+        # to a file, and burns the time of those who wait for it.
+        while self._unwritten and self._writing.acquire(blocking=False):
+            try:
+                while self._unwritten:
+                    self._write(*self._unwritten.popleft())
+            finally:
+                self._writing.release()
+
+    def _write(self, index: int, buffer: bytearray) -> None:
+        try:
+            self._files.write(index * self.metainfo.piece_length, buffer)
+        except Exception as error:
+            self._report_unkept(index, buffer, error)
+        else:
+            self._report(self._on_kept, index, len(buffer), True)
+
+    def _report_unkept(self, index: int, buffer: bytearray, error: Exception) -> None:
+        """Whatever it was, no memory, say: the piece must not be waited for for ever."""
+        if not isinstance(error, DiskError):
+            error = DiskError(f"{self.metainfo.name}: piece {index} cannot be kept ({error!r}).")
+        self._report(self._on_error, index, len(buffer), error)
 
     def _load(self, index: int) -> None:
         try:

@@ -12,6 +12,7 @@ from typing import Final
 
 from livestream.errors import DiskError, DiskFullError
 from livestream.runtime.descriptors import Descriptors
+from livestream.runtime.writing import Writer
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["FileSet", "disk_error"]
@@ -35,6 +36,7 @@ class FileSet:
         self._wanted = wanted
         self._parts_name = f".{metainfo.info_hash.hex()}.parts"
         self._descriptors = Descriptors(folder, self._names_of)
+        self._writer = Writer()
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
 
@@ -116,9 +118,7 @@ class FileSet:
                 with self._descriptors.using(number, is_writing=True) as descriptor:
                     if number not in self._descriptors.written:
                         self._fit(number, descriptor)
-                    while view:
-                        count = os.pwrite(descriptor, view, offset)
-                        view, offset = view[count:], offset + count
+                    self._writer.write(descriptor, view, offset)
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
             self.touched[number] = self._descriptors.written[number] = None

@@ -153,6 +153,23 @@ def test_a_record_vouches_for_unchanged_files_and_changed_ones_are_hashed_again(
     assert 0 < held[-1] < metainfo.piece_count - 1
 
 
+def test_what_was_submitted_before_closing_is_kept_and_recorded(
+    tmp_path: Path, shared: Path, metainfo: Metainfo
+) -> None:
+    out, record = tmp_path / "out", tmp_path / "t.resume"
+
+    async def submit(store: DiskStore, events: Recorder) -> None:
+        for index, data in enumerate(pieces(metainfo, shared.parent)):
+            store.submit(index, data)
+
+    with_store(metainfo, out, record, submit)
+    files = FileSet(metainfo, out, frozenset(range(len(metainfo.files))))
+    trusted, doubtful = ResumeRecord(record).judge(metainfo, files.states())
+    assert trusted == list(range(metainfo.piece_count))
+    assert not doubtful
+    assert contents(out / "many") == contents(shared)
+
+
 def test_nothing_is_written_through_a_link(tmp_path: Path, shared: Path) -> None:
     metainfo = Metainfo.parse(make_torrent(shared, Version.V1))
     out, outside = tmp_path / "out", tmp_path / "outside"
