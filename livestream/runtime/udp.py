@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from livestream.errors import NetworkError
-from livestream.machine import Address, Event, Machine, Train
+from livestream.machine import MILLISECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
 
 __all__ = ["UdpDriver", "UdpStats"]
@@ -165,7 +165,8 @@ class UdpDriver:
             self._timer.cancel()
             self._timer = None
         if timer is not None and self._loop is not None:
-            delay_s = max(0, timer - self._clock.now()) / 1e6
+            # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
+            delay_s = max(0, -(-(timer - self._clock.now()) // MILLISECOND)) / 1e3
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
