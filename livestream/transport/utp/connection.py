@@ -47,6 +47,8 @@ class Shared:
     delay_target_us: int
     on_change: Callable[[UtpConnection], None]
     "Called whenever there may be something to send or report."
+    scratch: bytearray
+    "For the payload of a train, until the stream has taken it."
 
 
 class UtpState(Enum):
@@ -77,9 +79,9 @@ class UtpConnection:
             address, lambda _: shared.on_change(self), now, is_outgoing=is_outgoing
         )
         self.stream.transport = Transport.UTP
-        self._budget = shared.budget
+        self._shared = shared
         self._sender = Sender(address, terms.first_seq, shared.delay_target_us, self._header, now)
-        self._receiving = Receiving(terms.peer_seq or 0, self._budget)
+        self._receiving = Receiving(terms.peer_seq or 0, self._shared.budget)
         self._our_delay = 0  # What we last measured of its packets' way, for it to know.
         self._rows_to_ack = 0
         self._ack_at: int | None = None
@@ -121,7 +123,7 @@ class UtpConnection:
             return True
         receiving.advance(rows)
         self._rows_to_ack += rows
-        self._deliver(payload_of(data, size), now)
+        self._deliver(payload_of(data, size, self._shared.scratch), now)
         return True
 
     def receive_packet(self, packet: Packet, now: int) -> None:
@@ -147,7 +149,7 @@ class UtpConnection:
             self._close("refused")
         elif packet.type is PacketType.STATE:
             # Neither libtorrent's nor libutp's STATE uses up a number: data begins with this one.
-            self._receiving = Receiving(packet.seq, self._budget)
+            self._receiving = Receiving(packet.seq, self._shared.budget)
             self.state = UtpState.CONNECTED
             if self._syn_tries == 1:
                 board.rtt.measured(now - self._sent_at)

@@ -27,6 +27,7 @@ __all__ = ["UtpEndpoint", "UtpStats"]
 EARLY_BYTES_MAX: Final = 64 << 20  # What came before its turn, of all connections together.
 RESETS_PER_SECOND: Final = 20  # Answers to packets of no connection; a flood gets no more.
 IDS_TRIES_MAX: Final = 16
+SCRATCH_BYTES: Final = 512 * 1024  # As long as a turn of the driver, and more.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
@@ -61,7 +62,7 @@ class UtpEndpoint(Machine):
         self._rng = rng
         self._secret = rng.randbytes(32)
         budget = EarlyBudget(EARLY_BYTES_MAX)
-        self._shared = Shared(budget, config.delay_target_us, self._mark)
+        self._shared = Shared(budget, config.delay_target_us, self._mark, bytearray(SCRATCH_BYTES))
         self._by_key: dict[tuple[Address, int], UtpConnection] = {}
         self._dirty: dict[UtpConnection, None] = {}
         self._timers: Timers[UtpConnection] = Timers()
