@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import SwarmConfig, Transport
+from livestream.config import FILE_DELAY_TARGET_US, SwarmConfig, Transport, TransportConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
@@ -83,7 +83,12 @@ class TorrentSession(TorrentHost):
             upload_bps=upload_bps,
             transport=transport,
         )
-        self.node = Node(self._identity, self._rng, swarm=self._config)
+        self.node = Node(
+            self._identity,
+            self._rng,
+            transport=TransportConfig(delay_target_us=FILE_DELAY_TARGET_US),
+            swarm=self._config,
+        )
         check_transport(self.node, transport)
         throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
         self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
