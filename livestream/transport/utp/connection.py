@@ -174,7 +174,7 @@ class UtpConnection:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
 
     def _deliver(self, payload: bytes | memoryview, now: int) -> None:
-        self.stream.rewind()  # What the last bytes told was taken by now.
+        self.stream.rewind()
         self.stream.receive_data(payload, now)
 
     # Packets out
