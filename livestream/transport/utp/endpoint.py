@@ -30,7 +30,7 @@ IDS_TRIES_MAX: Final = 16
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
-FIRST_ROWS_MAX: Final = 8  # So many packets may come before the one that was sent first.
+FIRST_ROWS_MAX: Final = 10  # What callers send at once; of these any may come first.
 CALLERS_SHARE: Final = 0.75  # Of all connections: callers cannot keep us from calling others.
 
 
