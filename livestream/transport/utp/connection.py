@@ -110,7 +110,7 @@ class UtpConnection:
             or receiving.early
             or receiving.end_seq is not None
             or seq != receiving.next_seq & 0xFFFF
-            or self.state is UtpState.SYN_SENT
+            or self.state in (UtpState.SYN_SENT, UtpState.CLOSED)
             or len(data) - last_at <= HEADER_BYTES
             or not check_rows(data, size, rows, seq)
         ):
@@ -126,6 +126,8 @@ class UtpConnection:
 
     def receive_packet(self, packet: Packet, now: int) -> None:
         """Take one packet."""
+        if self.state is UtpState.CLOSED:
+            return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
             self._finish_syn(packet, now)
         elif packet.type is not PacketType.SYN and self._take_header(packet, now):

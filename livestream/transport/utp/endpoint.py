@@ -87,6 +87,11 @@ class UtpEndpoint(Machine):
         """Connections that cost memory now."""
         return len(self._by_key)
 
+    @property
+    def early_bytes_left(self) -> int:
+        """How much more may be kept of what comes before its turn."""
+        return self._shared.budget.left
+
     # The five verbs
 
     def receive_run(self, train: Train, now: int) -> bool:

@@ -78,22 +78,21 @@ class Stranger:
         sack: int = 0,
         ack: int | None = None,
         connection_id: int | None = None,
-        timestamp: int | None = None,
-        difference: int = 0,
     ) -> list[Packet]:
         """Send any packet; return what comes back at once."""
-        packet = Packet(
-            kind,
-            (self.connection_id + 1) & 0xFFFF if connection_id is None else connection_id,
-            self.now if timestamp is None else timestamp,
-            difference,
-            self.window,
-            seq,
-            self.ack if ack is None else ack,
-            sack,
-            payload,
-        )
+        packet = self.packet(kind, seq, payload)
+        packet.sack = sack
+        packet.ack = self.ack if ack is None else ack
+        if connection_id is not None:
+            packet.connection_id = connection_id
         return self.throw(packet.to_bytes())
+
+    def packet(self, kind: PacketType, seq: int, payload: bytes = b"") -> Packet:
+        """Return a packet of this connection, for sending as one likes."""
+        connection_id = (self.connection_id + 1) & 0xFFFF
+        return Packet(
+            kind, connection_id, self.now, 0, self.window, seq, self.ack, payload=payload
+        )
 
     def throw(self, data: bytes, datagram_size: int | None = None) -> list[Packet]:
         """Send any bytes, as one datagram or as a train; return what comes back at once."""
