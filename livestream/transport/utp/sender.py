@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from livestream.machine import Address, Train, earliest
+from livestream.machine import MILLISECOND, Address, Train, earliest
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.delay import DelaySamples
@@ -21,6 +21,7 @@ __all__ = ["Sender"]
 TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
 ROWS_MAX: Final = 60
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
+CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
 TIMEOUTS_MAX: Final = 5  # In a row: about half a minute.
 
 
@@ -76,9 +77,10 @@ class Sender:
         return True
 
     def _take_delay(self, difference: int, now: int) -> None:
-        delay_us = self._delays.unwrap(difference)
+        rtt, base_us = self.board.rtt, self.ledbat.base_delay_us
+        queuing_us_max = rtt.longest_us + CLOCK_STEP_US
+        delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
         if delay_us is not None:
-            rtt = self.board.rtt
             self.ledbat.on_delay(delay_us, now, rtt.smoothed_us or rtt.timeout_us)
 
     def _take_news(self, news: AckNews, now: int) -> None:

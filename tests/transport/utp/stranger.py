@@ -90,9 +90,7 @@ class Stranger:
     def packet(self, kind: PacketType, seq: int, payload: bytes = b"") -> Packet:
         """Return a packet of this connection, for sending as one likes."""
         connection_id = (self.connection_id + 1) & 0xFFFF
-        return Packet(
-            kind, connection_id, self.now, 0, self.window, seq, self.ack, payload=payload
-        )
+        return Packet(kind, connection_id, self.now, 0, self.window, seq, self.ack, payload=payload)
 
     def throw(self, data: bytes, datagram_size: int | None = None) -> list[Packet]:
         """Send any bytes, as one datagram or as a train; return what comes back at once."""
