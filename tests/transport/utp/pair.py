@@ -20,6 +20,8 @@ from tests.world import Link
 
 HERE, THERE = Address("192.0.2.1", 1000), Address("192.0.2.2", 2000)
 GREETING = b"\x13BitTorrent protocol" + bytes(48)
+TEXT = b"\x14" + bytes(20_000)
+BACKLOG = 400_000
 DELAY_TARGET_US = 60_000  # Of files.
 
 
@@ -57,6 +59,15 @@ class Pair:
         self.server.send(GREETING)
         self.run(3)
         return self.server
+
+    def stream(self, seconds: float) -> int:
+        """Run while the client always has something to send; return the bits/s that arrived."""
+        before, since = sum(map(len, self.messages("server"))), self.world.now
+        while self.world.now < since + seconds * SECOND:
+            while self.client.backlog_bytes < BACKLOG:
+                self.client.send(TEXT)
+            self.run(0.05)
+        return int((sum(map(len, self.messages("server"))) - before) * 8 / seconds)
 
     def run_until_gone(self, seconds_max: float) -> float:
         """Run until both sides have reported the end; return how long that took, s."""
