@@ -126,7 +126,7 @@ class UtpConnection:
 
     def receive_packet(self, packet: Packet, now: int) -> None:
         """Take one packet."""
-        if self.state is UtpState.CLOSED:
+        if self.is_over:
             return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
             self._finish_syn(packet, now)
