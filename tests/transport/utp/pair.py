@@ -50,6 +50,7 @@ class Pair:
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
         self.world.run_until(self.world.now + int(seconds * SECOND), self._collect)
+        self._collect()
 
     def greet(self) -> Connection:
         """Exchange handshakes; returns the side that was called."""
