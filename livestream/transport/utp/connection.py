@@ -112,7 +112,7 @@ class UtpConnection:
             or receiving.early
             or receiving.end_seq is not None
             or seq != receiving.next_seq & 0xFFFF
-            or self.state is UtpState.SYN_SENT
+            or self.state in (UtpState.SYN_SENT, UtpState.CLOSED)
             or len(data) - last_at <= HEADER_BYTES
             or not check_rows(data, size, rows, seq)
         ):
@@ -128,6 +128,8 @@ class UtpConnection:
 
     def receive_packet(self, packet: Packet, now: int) -> None:
         """Take one packet."""
+        if self.is_over:
+            return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
             self._finish_syn(packet, now)
         elif packet.type is not PacketType.SYN and self._take_header(packet, now):
@@ -168,7 +170,7 @@ class UtpConnection:
     def _take_data(self, packet: Packet, now: int) -> None:
         receiving = self._receiving
         before = receiving.next_seq
-        ready = receiving.take(packet.seq, packet.payload, self._window())
+        ready = receiving.take(packet.seq, packet.payload, self._window_whole())
         self._rows_to_ack += 1
         if receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
@@ -176,7 +178,7 @@ class UtpConnection:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
 
     def _deliver(self, payload: bytes | memoryview, now: int) -> None:
-        self.stream.rewind()  # What the last bytes told was taken by now.
+        self.stream.rewind()
         self.stream.receive_data(payload, now)
 
     # Packets out
@@ -235,10 +237,14 @@ class UtpConnection:
         return Packet(kind, self.send_id, *header, seq, self._receiving.next_seq - 1).to_bytes()
 
     def _window(self) -> int:
-        """How many bytes we take: more on long paths, less what waits for its turn."""
+        """How many bytes we take yet: less what waits for its turn."""
+        return max(0, self._window_whole() - self._receiving.early_bytes)
+
+    def _window_whole(self) -> int:
+        """How many bytes we take: more on long paths; it may shrink below what is kept."""
         rtt_us = self._sender.board.rtt.smoothed_us or 0
         wanted = min(WINDOW_RATE_BPS // 8 * rtt_us // SECOND, WINDOW_BYTES_MAX)
-        return max(wanted, WINDOW_BYTES) - self._receiving.early_bytes
+        return max(wanted, WINDOW_BYTES)
 
     def _is_ack_due(self, now: int) -> bool:
         is_due = self._ack_at is not None and self._ack_at <= now

@@ -31,7 +31,7 @@ SCRATCH_BYTES: Final = 512 * 1024  # As long as a turn of the driver, and more.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
-FIRST_ROWS_MAX: Final = 8  # So many packets may come before the one that was sent first.
+FIRST_ROWS_MAX: Final = 10  # What callers send at once; of these any may come first.
 CALLERS_SHARE: Final = 0.75  # Of all connections: callers cannot keep us from calling others.
 
 
@@ -87,6 +87,11 @@ class UtpEndpoint(Machine):
     def connection_count(self) -> int:
         """Connections that cost memory now."""
         return len(self._by_key)
+
+    @property
+    def early_bytes_left(self) -> int:
+        """How much more may be kept of what comes before its turn."""
+        return self._shared.budget.left
 
     # The five verbs
 
