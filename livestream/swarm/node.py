@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
@@ -76,8 +77,12 @@ class Node(Machine):
         }
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
+        self._named: dict[bytes, Swarm] = {}
+        "The swarms by every name that callers may use."
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
+        self._last_events: deque[Event] = deque()
+        "Of swarms that were left."
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
         self._stream_bytes_paid = 0
@@ -91,6 +96,7 @@ class Node(Machine):
     def add_swarm(self, swarm: Swarm, now: int) -> None:
         """Take part in a swarm from now on."""
         self._swarms[swarm.info_hash] = swarm
+        self._named.update(dict.fromkeys(swarm.info_hashes, swarm))
         self._attempt_at = now
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
@@ -99,7 +105,12 @@ class Node(Machine):
         self._calls.drop(swarm, "leaving", now)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
-        self._swarms.pop(swarm.info_hash, None)
+        for name in swarm.info_hashes:
+            if self._named.get(name) is swarm:
+                del self._named[name]
+        if self._swarms.pop(swarm.info_hash, None) is not None:
+            while (event := swarm.next_event()) is not None:
+                self._last_events.append(event)
 
     def add_candidates(
         self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
@@ -123,6 +134,7 @@ class Node(Machine):
         for connection in list(self._strangers):
             connection.close(reason, now)
         self._swarms.clear()
+        self._named.clear()
         self._attempt_at = None
 
     # Queries
@@ -198,6 +210,8 @@ class Node(Machine):
 
     def next_event(self) -> Event | None:
         """Return the oldest event of any swarm that was not yet taken, or None."""
+        if self._last_events:
+            return self._last_events.popleft()
         for swarm in self._swarms.values():
             event = swarm.next_event()
             if event is not None:
@@ -257,7 +271,7 @@ class Node(Machine):
         except MessageDecodeError as error:
             connection.close(str(error), now)
             return
-        wanted = self._swarms.get(handshake.info_hash)
+        wanted = self._named.get(handshake.info_hash)
         if wanted is None:
             connection.close("not in this swarm", now)
             return

@@ -55,6 +55,8 @@ class Swarm(ABC):
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
     ) -> None:
         self.info_hash = info_hash
+        self.info_hashes = [info_hash]
+        "All names by which peers find it: a hybrid torrent has two (BEP 52)."
         self.peer_id = peer_id_of(public_key)
         self.node_id = node_id_of(self.peer_id)
         self.config = config
@@ -67,7 +69,7 @@ class Swarm(ABC):
         self.listen_port = 0
         "Where we take TCP calls; peers are told, so that they need not call twice."
         self._admission = Admission(
-            info_hash,
+            self.info_hashes,
             self.peer_id,
             self.peers,
             self.candidates,
@@ -99,6 +101,12 @@ class Swarm(ABC):
     def speak(self, extension: Extension) -> None:
         """Offer an extension to every peer from now on."""
         self._extensions.append(extension)
+
+    def also_known_as(self, info_hash: bytes) -> None:
+        """Take part under another name, too. Call it before the node has the swarm."""
+        if info_hash not in self.info_hashes:
+            self.info_hashes.append(info_hash)
+            self.candidates.names = len(self.info_hashes)
 
     # Connections, for the node
 
@@ -132,7 +140,8 @@ class Swarm(ABC):
         """Say hello on a connection that we opened; None if the peer is not wanted."""
         if self._admission.refuses(connection, public_key, now):
             return None
-        peer = self._add(connection, public_key, now)
+        name = self.candidates.name_of(connection.address)
+        peer = self._add(connection, public_key, self.info_hashes[name], now)
         self._send_handshakes(peer)
         return peer
 
@@ -144,7 +153,7 @@ class Swarm(ABC):
             connection.address, now
         ):
             return None
-        peer = self._add(connection, public_key, now)
+        peer = self._add(connection, public_key, handshake.info_hash, now)
         self._send_handshakes(peer)
         if handshake.peer_id == self.peer_id:
             # We are both ends: by our answer the caller sees it, and forgets the address it called.
@@ -172,6 +181,8 @@ class Swarm(ABC):
         if self.peers.get(peer.connection) is not peer:
             return
         was_ready = peer in self.ready
+        if peer.state is PeerState.GREETING and peer.connection.is_outgoing:
+            self.candidates.rename(peer.address)  # It may know the swarm by the other name only.
         del self.peers[peer.connection]
         self.ready.pop(peer, None)
         self.source_peers.pop(peer, None)
@@ -290,8 +301,11 @@ class Swarm(ABC):
         return {b"p": self.listen_port} if self.listen_port else {}
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
         self._send_extension_handshake(peer)
+
+    def _send_handshake(self, peer: Peer) -> None:
+        peer.connection.send(Handshake(peer.info_hash, self.peer_id).to_bytes())
 
     def _send_extension_handshake(self, peer: Peer) -> None:
         names = [extension.name for extension in self._extensions]
@@ -382,8 +396,9 @@ class Swarm(ABC):
             return False
         return len(self.peers) < self.config.peers_max or self._make_way(caller, now)
 
-    def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
+    def _add(self, connection: Connection, public_key: bytes, info_hash: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
+        peer.info_hash = info_hash
         self.peers[connection] = peer
         self._note_address(peer)
         if self._sweep_at is None:

@@ -47,6 +47,8 @@ class Ledbat:
         self._current: deque[int] = deque(maxlen=CURRENT_FILTER)
         self._lost_at: int | None = None
         self._rtt_us = 0
+        self._rtt_us_min: int | None = None
+        "The path's own; one-way delays have the difference of two clocks in them."
         self._slowdown_at: int | None = None  # When the next one is due; None: not yet known.
         self._slowed_at: int | None = None  # When the present one began, until it has come back.
         self._resume_at: int | None = None  # Until then the window stays at its floor.
@@ -74,7 +76,8 @@ class Ledbat:
             now: Machine time, µs.
             rtt_us: The round trip, if `delay_us` is not.
         """
-        self._rtt_us = delay_us if rtt_us is None else rtt_us
+        rtt = self._rtt_us = delay_us if rtt_us is None else rtt_us
+        self._rtt_us_min = rtt if self._rtt_us_min is None else min(self._rtt_us_min, rtt)
         if now >= self._bucket_end:
             self._base.append(delay_us)
             self._bucket_end = now + BASE_BUCKET_US
@@ -101,7 +104,8 @@ class Ledbat:
         in_slow_start = (
             self.slow_start_threshold is None or self._window < self.slow_start_threshold
         )
-        gain = 1 / min(GAIN_DIVISOR_MAX, ceil(2 * self.target_us / max(self.base_delay_us, 1)) or 1)
+        path_us = max(self._rtt_us_min or 0, 1)
+        gain = 1 / min(GAIN_DIVISOR_MAX, ceil(2 * self.target_us / path_us) or 1)
         if in_slow_start:
             if queuing_us > self.target_us * 3 // 4:  # LEDBAT++ section 4.3
                 self.slow_start_threshold = int(self._window)

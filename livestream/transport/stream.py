@@ -93,14 +93,10 @@ class Stream(Connection):
         """Whether many blocks are expected yet: nothing is lost by reading them a little later."""
         return self._inbound.expected_count > MUCH
 
-    @property
-    def has_events(self) -> bool:
-        """Whether there are events that nobody took yet."""
-        return bool(self._events)
-
     def rewind(self) -> None:
-        """Make room for more; call when all events were taken."""
-        self._inbound.rewind()
+        """Make room for more, unless events that were not taken yet refer to what is there."""
+        if not self._events:
+            self._inbound.rewind()
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: int) -> None:
         """Take bytes from wherever they are; for drivers that have them already."""

@@ -50,6 +50,8 @@ class Shared:
     "What may be handed to streams; None: everything, at once."
     waiting: dict[UtpConnection, None]
     "Those that keep something for want of allowance, whose turn is next first."
+    scratch: bytearray
+    "For the payload of a train, until the stream has taken it."
 
 
 class UtpState(Enum):
@@ -115,7 +117,7 @@ class UtpConnection:
             or receiving.early
             or receiving.end_seq is not None
             or seq != receiving.next_seq & 0xFFFF
-            or self.state is UtpState.SYN_SENT
+            or self.state in (UtpState.SYN_SENT, UtpState.CLOSED)
             or len(data) - last_at <= HEADER_BYTES
             or not check_rows(data, size, rows, seq)
         ):
@@ -126,11 +128,13 @@ class UtpConnection:
             return True
         receiving.advance(rows)
         self._rows_to_ack += rows
-        self._deliver(payload_of(data, size), now)
+        self._deliver(payload_of(data, size, self._shared.scratch), now)
         return True
 
     def receive_packet(self, packet: Packet, now: int) -> None:
         """Take one packet."""
+        if self.is_over:
+            return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
             self._finish_syn(packet, now)
         elif packet.type is not PacketType.SYN and self._take_header(packet, now):
@@ -172,7 +176,7 @@ class UtpConnection:
             return
         receiving = self._receiving
         before = receiving.next_seq
-        ready = receiving.take(packet.seq, packet.payload, self._window())
+        ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
         if receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
@@ -187,8 +191,7 @@ class UtpConnection:
             self._shared.waiting[self] = None
 
     def _pass_on(self, payload: bytes | memoryview, now: int) -> None:
-        if not self.stream.has_events:  # They refer to the bytes before.
-            self.stream.rewind()
+        self.stream.rewind()
         self.stream.receive_data(payload, now)
 
     def hand_out(self, now: int) -> None:
@@ -272,7 +275,11 @@ class UtpConnection:
     def _window(self) -> int:
         """How many bytes we take: less what waits for its turn or for the allowance."""
         kept = self._receiving.early_bytes + self._intake.held_bytes
-        return max(0, self._intake.window_limit(self._sender.board.rtt.smoothed_us) - kept)
+        return max(0, self._intake.window_limit(self._rtt_us) - kept)
+
+    @property
+    def _rtt_us(self) -> int:
+        return self._sender.board.rtt.smoothed_us or 0
 
     def _has_room(self, size: int, now: int) -> bool:
         has_room = self._intake.has_room(size)

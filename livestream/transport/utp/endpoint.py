@@ -28,10 +28,11 @@ __all__ = ["UtpEndpoint", "UtpStats"]
 EARLY_BYTES_MAX: Final = 64 << 20  # What came before its turn, of all connections together.
 RESETS_PER_SECOND: Final = 20  # Answers to packets of no connection; a flood gets no more.
 IDS_TRIES_MAX: Final = 16
+SCRATCH_BYTES: Final = 512 * 1024  # As long as a turn of the driver, and more.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
-FIRST_ROWS_MAX: Final = 8  # So many packets may come before the one that was sent first.
+FIRST_ROWS_MAX: Final = 10  # What callers send at once; of these any may come first.
 CALLERS_SHARE: Final = 0.75  # Of all connections: callers cannot keep us from calling others.
 
 
@@ -68,7 +69,14 @@ class UtpEndpoint(Machine):
         self._allowance = allowance
         self._waiting: dict[UtpConnection, None] = {}
         self._hand_out_at: int | None = None
-        self._shared = Shared(budget, config.delay_target_us, self._mark, allowance, self._waiting)
+        self._shared = Shared(
+            budget,
+            config.delay_target_us,
+            self._mark,
+            allowance,
+            self._waiting,
+            bytearray(SCRATCH_BYTES),
+        )
         self._by_key: dict[tuple[Address, int], UtpConnection] = {}
         self._dirty: dict[UtpConnection, None] = {}
         self._timers: Timers[UtpConnection] = Timers()
@@ -93,6 +101,11 @@ class UtpEndpoint(Machine):
     def connection_count(self) -> int:
         """Connections that cost memory now."""
         return len(self._by_key)
+
+    @property
+    def early_bytes_left(self) -> int:
+        """How much more may be kept of what comes before its turn."""
+        return self._shared.budget.left
 
     # The five verbs
 
