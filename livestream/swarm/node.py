@@ -14,6 +14,7 @@ from livestream.swarm.calls import Calls
 from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -57,7 +58,9 @@ class Node(Machine):
         *,
         transport: TransportConfig | None = None,
         swarm: SwarmConfig | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        """Take who we are, and what caps that which comes over µTP; None: no cap."""
         self.identity = identity
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
@@ -66,7 +69,7 @@ class Node(Machine):
         "What TCP carries; empty unless a driver moves its bytes."
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
-        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
         self._diallers: Mapping[Transport, Dialler] = {
             Transport.QUIC: self._endpoint.quic,
             Transport.UTP: self._endpoint.utp,
