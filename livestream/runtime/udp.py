@@ -250,10 +250,12 @@ class UdpDriver:
 
     def _send(self, train: Train) -> None:
         size = train.datagram_size
-        if len(train.data) <= size:
+        span = (
+            size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size)) if self._use_trains else size
+        )
+        if len(train.data) <= span:
             self._send_one(train)
         elif self._use_trains:
-            span = size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size))
             for at in range(0, len(train.data), span):
                 self._send_one(replace(train, data=train.data[at : at + span]))
         else:
