@@ -28,7 +28,7 @@ MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
 DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybody could have told.
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
-TURN_BYTES: Final = 512 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -250,10 +250,12 @@ class UdpDriver:
 
     def _send(self, train: Train) -> None:
         size = train.datagram_size
-        if len(train.data) <= size:
+        span = (
+            size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size)) if self._use_trains else size
+        )
+        if len(train.data) <= span:
             self._send_one(train)
         elif self._use_trains:
-            span = size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size))
             for at in range(0, len(train.data), span):
                 self._send_one(replace(train, data=train.data[at : at + span]))
         else:

@@ -33,7 +33,7 @@ class Admission:
         silent_us: int,
         bounds_callers: bool,
     ) -> None:
-        """Take the swarm's names, peers and candidates, to share them; and what silence is."""
+        """Share the swarm's names, peers and candidates; take what counts as silence."""
         self._info_hashes = info_hashes
         self._peer_id = peer_id
         self._peers = peers

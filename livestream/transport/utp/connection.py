@@ -46,12 +46,12 @@ class Shared:
     delay_target_us: int
     on_change: Callable[[UtpConnection], None]
     "Called whenever there may be something to send or report."
+    scratch: bytearray
+    "For the payload of a train, until the stream has taken it."
     allowance: Allowance | None
     "What may be handed to streams; None: everything, at once."
     waiting: dict[UtpConnection, None]
     "Those that keep something for want of allowance, whose turn is next first."
-    scratch: bytearray
-    "For the payload of a train, until the stream has taken it."
 
 
 class UtpState(Enum):
@@ -187,7 +187,7 @@ class UtpConnection:
         if self._shared.allowance is None:
             self._pass_on(payload, now)
         elif self.stream.state is ConnectionState.CONNECTED:
-            self._intake.keep(payload)
+            self._intake.keep(bytes(payload))
             self._shared.waiting[self] = None
 
     def _pass_on(self, payload: bytes | memoryview, now: int) -> None:

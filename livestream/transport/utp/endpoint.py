@@ -73,9 +73,9 @@ class UtpEndpoint(Machine):
             budget,
             config.delay_target_us,
             self._mark,
+            bytearray(SCRATCH_BYTES),
             allowance,
             self._waiting,
-            bytearray(SCRATCH_BYTES),
         )
         self._by_key: dict[tuple[Address, int], UtpConnection] = {}
         self._dirty: dict[UtpConnection, None] = {}

@@ -38,7 +38,7 @@ class Pair:
         config: TransportConfig | None = None,
         allowance: Allowance | None = None,
     ) -> None:
-        """Take, beside the path, what caps the server's side."""
+        """Take what caps the server's side."""
         self.world = Path(seed, link or Link(), censor)
         config = config or TransportConfig(delay_target_us=DELAY_TARGET_US)
         self.client_end = UtpEndpoint(config, Random(seed))
