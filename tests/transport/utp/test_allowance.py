@@ -128,21 +128,22 @@ def test_who_sends_more_than_the_window_is_not_heard_and_costs_no_more_memory() 
 
 
 def test_what_is_held_outlives_the_buffer_that_it_was_read_to() -> None:
+    greeting = GREETING[:20] + bytes(range(48))
     budget = Budget()
     endpoint = Pair(allowance=budget).server_end
     budget.take(RATE, 0)
     endpoint.receive_train(Train(HERE, Packet(PacketType.SYN, 7, 0, 0, 9, 1, 0).to_bytes(), 20), 0)
     answer = parse_packet(bytes(endpoint.trains_to_send(0)[0].data))
     fields = 8, 0, 0, 1 << 20
-    first = Packet(PacketType.DATA, *fields, 2, answer.seq - 1, payload=GREETING[:20]).to_bytes()
+    first = Packet(PacketType.DATA, *fields, 2, answer.seq - 1, payload=greeting[:20]).to_bytes()
     endpoint.receive_train(Train(HERE, first, len(first)), 0)
+    parts = greeting[20:44], greeting[44:], bytes(24), bytes(24)  # The last are keep-alives.
     rows = [
         Packet(PacketType.DATA, *fields, 3 + number, answer.seq - 1, payload=part).to_bytes()
-        for number, part in enumerate((GREETING[20:50], GREETING[50:]))
+        for number, part in enumerate(parts)
     ]
-    buffer = bytearray(b"".join(rows))
-    endpoint.receive_train(Train(HERE, buffer, len(rows[0])), 0)
-    buffer[:] = bytes(len(buffer))
+    for train in (rows[:2], rows[2:]):
+        endpoint.receive_train(Train(HERE, b"".join(train), len(train[0])), 0)
     endpoint.trains_to_send(0)
     events: list[Event] = []
     while (at := endpoint.get_timer()) is not None and at < 10 * SECOND:
@@ -150,4 +151,4 @@ def test_what_is_held_outlives_the_buffer_that_it_was_read_to() -> None:
         while (report := endpoint.next_event()) is not None:
             events.append(report.event)
         endpoint.trains_to_send(at)
-    assert MessageReceived(GREETING) in events
+    assert MessageReceived(greeting) in events
