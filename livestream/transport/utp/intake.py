@@ -33,9 +33,9 @@ class Intake:
         self._allowance = allowance
         self._waiting = waiting
 
-    def keep(self, payload: bytes | memoryview) -> None:
-        """Take what came next; it is copied, for what it was read to is used again."""
-        self._held.append(bytes(payload))
+    def keep(self, payload: bytes) -> None:
+        """Take what came next: a copy, for what it was read to is used again."""
+        self._held.append(payload)
         self._book(len(payload))
 
     def next_share(self, size_max: int) -> bytes:
