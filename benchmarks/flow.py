@@ -13,6 +13,7 @@ import asyncio
 import logging
 import os
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -33,6 +34,7 @@ from livestream.runtime.loop import run_to_end
 from livestream.runtime.udp import UdpDriver
 from livestream.transport.connection import Connected, Connection
 from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.wire import bencode
 
 __all__ = ["TRANSPORTS"]
 
@@ -97,6 +99,8 @@ def tcp(listen: Address, target: Address | None, target_us: int) -> None:
     else:
         giver = socket.socket()
         giver.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        # It ends at once, and not when what it has buffered is through.
+        giver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         giver.connect(target)
         _tell("ready")
         while True:
@@ -145,13 +149,14 @@ TRANSPORTS: Final[dict[str, Callable[[Address, Address | None, int], None]]] = {
 
 def _zeros() -> bytes:
     """Return a torrent of zeros: all its pieces have the same hash."""
-    info = {
+    digest = sha1(bytes(PIECE_LENGTH)).digest()  # noqa: S324
+    info: dict[bytes, bencode.Value] = {
         b"length": TORRENT_BYTES,
         b"name": b"zeros",
         b"piece length": PIECE_LENGTH,
-        b"pieces": sha1(bytes(PIECE_LENGTH)).digest() * (TORRENT_BYTES // PIECE_LENGTH),  # noqa: S324
+        b"pieces": digest * (TORRENT_BYTES // PIECE_LENGTH),
     }
-    return bytes(lt.bencode({b"info": info}))
+    return bencode.encode({b"info": info})
 
 
 def _end_with_stdin() -> None:

@@ -62,7 +62,7 @@ class Flow(ABC):
 
 
 class LedbatFlow(Flow):
-    """Ours. `clock_us` is what the other side's clock says more than ours, if delays are one way."""
+    """Ours. `clock_us` is what the other side's clock is ahead, if delays are one way."""
 
     def __init__(
         self,
