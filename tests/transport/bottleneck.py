@@ -163,6 +163,7 @@ class Bottleneck:
         self.flows = flows
         self.path = path or Path()
         self.now = 0
+        self.loss = self.path.loss
         self.foreign_us = 0
         "Delay that something else adds, as the queue of others would."
         self._rng = Random(seed)
@@ -228,7 +229,7 @@ class Bottleneck:
             flow.in_flight += DATAGRAM
             flow.sent += DATAGRAM
             path = self.path
-            is_lost = path.loss > 0 and self._rng.random() < path.loss
+            is_lost = self.loss > 0 and self._rng.random() < self.loss
             if is_lost or self._free_at - self.now > path.queue_us:
                 at, size = max(self._free_at, self.now), -DATAGRAM
             else:
