@@ -28,6 +28,7 @@ from benchmarks.bottleneck import LEFT, RIGHT, LinkSettings, to_json
 __all__ = ["Lab", "Sample", "Side", "jain", "mean_queue_us", "rate_bps"]
 
 STOP_TIMEOUT_S: Final = 5.0
+PRIORITY: Final = "10"  # Of real time: what else the machine does is not to be measured.
 
 
 class Side(Enum):
@@ -109,7 +110,7 @@ class Lab:
     def spawn(self, side: Side, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a process at one end, with pipes for stdin and stdout. It ends with the lab."""
         process = subprocess.Popen(
-            ["nsenter", f"--net={self._namespaces[side]}", "--", *command],
+            ["nsenter", f"--net={self._namespaces[side]}", "chrt", "--rr", PRIORITY, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -131,11 +132,14 @@ class Lab:
         if self._link is not None:
             self._processes.append(self._link)  # Last: it ends as its stdin does.
         for process in self._processes:
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
             try:
-                process.communicate(timeout=STOP_TIMEOUT_S)
+                process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.communicate()
+                process.wait()
         self._processes.clear()
         self._folder.cleanup()
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
-from livestream.machine import SECOND
+from livestream.machine import MILLISECOND, SECOND
 
 __all__ = ["DelayHistory"]
 
 BASE_HISTORY: Final = 10  # RFC 6817 section 4.2: minutes of base delays remembered.
 BASE_BUCKET_US: Final = 60 * SECOND
-CURRENT_FILTER: Final = 4  # RFC 6817: the current delay is the least of the last few samples.
+CURRENT_FILTER: Final = 3  # RFC 6817: the current delay is the least of the last few samples...
+# ...where those count as one that come together, as after a pause of a busy machine or a radio.
+TOGETHER_US: Final = 2 * MILLISECOND
 JUMP_US: Final = SECOND  # No queue grows by so much between two samples: a clock was set.
 
 
@@ -27,6 +29,7 @@ class DelayHistory:
         self._base: deque[int] = deque(maxlen=BASE_HISTORY)
         self._bucket_end = 0
         self._current: deque[int] = deque(maxlen=CURRENT_FILTER)
+        self._current_at = 0
 
     def add(self, delay_us: int, now: int) -> None:
         """Take a sample. One that is seconds off starts the history anew.
@@ -42,7 +45,11 @@ class DelayHistory:
             self._bucket_end = now + BASE_BUCKET_US
         elif delay_us < self._base[-1]:
             self._base[-1] = delay_us
-        self._current.append(delay_us)
+        if now - self._current_at >= TOGETHER_US or not self._current:
+            self._current.append(delay_us)
+            self._current_at = now
+        else:
+            self._current[-1] = min(self._current[-1], delay_us)
         self.base_us = min(self._base)
         self.queuing_us = min(self._current) - self.base_us
 
