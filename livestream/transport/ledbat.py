@@ -187,7 +187,9 @@ class Ledbat:
             else:
                 self._set(self._window + gain * acked_bytes)
         elif self._empty_since is not None and now - self._empty_since > EMPTY_US:
-            self._set(self._window + gain / 2 * acked_bytes)
+            # What is added within a round trip shows only after it: half a target of queue at most.
+            gain = min(gain / 2, target_us / (2 * base_us))
+            self._set(self._window + gain * acked_bytes)
         else:
             self._set(self._window + self._datagram_bytes * acked_bytes / self._window)
         self._grown = self._window
@@ -200,7 +202,10 @@ class Ledbat:
         """
         if self._window < self._grown / 2:
             self._is_withdrawn = True
-        self.slow_start_threshold = int(max(self._window, self._grown / 2))
+        base_us = self._round_trips.base_us
+        queue_us = min(self.target_us, self.queuing_delay_us)
+        held = self._grown * base_us / max(1, base_us + queue_us)  # By the path without a queue.
+        self.slow_start_threshold = int(max(self._window, held))
         self._set(self._window - min(0.5, DECREASE * excess) * acked_bytes)
 
     def _set(self, window: float) -> None:
