@@ -3,10 +3,12 @@
 One controller for every transport: QUIC feeds it round-trip times, µTP one-way delays.
 
 Where it departs from the draft, it was measured (`benchmarks.ledbat`) and simulated:
-- It shrinks twice as fast, and withdraws if that does not help: then the queue is of others.
+- It shrinks twice as fast, and withdraws if that does not help: the queue is of others then.
 - A queue that stays empty means that the link is idle, and lets it grow like slow start.
 - Losses are told apart by the queue that they come with (`transport/losses`).
-- The periodic slowdown leaves a quarter of the link in use, and comes more seldom.
+- Growth fades as the queue nears the target, and large windows shrink there before small ones do.
+- The periodic slowdown leaves a quarter of the link in use, and comes more seldom. Who learns by it
+  that others were there before gives them half.
 """
 
 from __future__ import annotations
@@ -33,7 +35,15 @@ SLOWDOWN_SPACING: Final = 24
 SLOWDOWN_INTERVAL_MAX_US: Final = 120 * SECOND  # An idle application makes coming back seem long.
 EMPTY_DIVISOR: Final = 4  # A queue below this part of the target is as good as empty.
 EMPTY_US: Final = SECOND  # Longer than the slowdown of another flow, whose share is not ours.
+# Where growth turns into shrinking, as shares of the target. Not a point but a band: the base
+# delays of two flows differ by a millisecond, and at a point that would decide which of them grows.
+LEVEL_FROM: Final = 0.75
+SHRINK_FROM: Final = 0.9
+LEVEL_DECREASE: Final = 0.02  # Of the window a round trip, at the band's end.
 RANDOM_LOSS_FACTOR: Final = 7 / 8
+LOSS_SHARE_MAX: Final = 0.06  # More is congestion, however short the queue: a policer has none.
+LOSSES_FEW: Final = 6  # Datagrams, of which nothing can be concluded.
+HEAVY_US: Final = 10 * SECOND  # So long after many losses, all losses are taken for congestion.
 
 
 class Ledbat:
@@ -61,12 +71,15 @@ class Ledbat:
         self._rtt_us = 0
         self._losses = LossJudge()
         self._lost_at: int | None = None
+        self._lost_bytes = self._acked_bytes = 0  # Since then.
+        self._heavy_until = 0
         self._empty_since: int | None = None
         self._grown = self._window  # Where shrinking began.
         self._is_withdrawn = False
         self._slowdown_at: int | None = None  # When the next one is due; None: not yet known.
         self._slowed_at: int | None = None  # When the present one began, until it has come back.
         self._resume_at: int | None = None  # Until then the window stays small.
+        self._base_before_us = 0
 
     @property
     def base_delay_us(self) -> int:
@@ -108,6 +121,7 @@ class Ledbat:
             is_window_used: Whether the window, and not the application, held sending back.
             now: Machine time, µs.
         """
+        self._acked_bytes += acked_bytes
         self._precedence.on_ack(self.target_us, acked_bytes, now)
         if is_window_used and self._is_slowing_down(now):
             return
@@ -121,17 +135,28 @@ class Ledbat:
         if self._is_withdrawn:
             self._is_withdrawn = not is_empty
             target_us //= 2
-        if queuing_us > target_us:
-            self._shrink(acked_bytes, queuing_us / target_us - 1)
+        limit_us = SHRINK_FROM * target_us
+        if queuing_us > limit_us:
+            self._shrink(acked_bytes, queuing_us / limit_us - 1)
         elif is_window_used:  # RFC 6817 section 2.4.1: do not grow what is not used.
             self._grow(acked_bytes, queuing_us, target_us, now)
 
-    def on_loss(self, now: int, rtt_us: int) -> None:
-        """Shrink, at most once a round trip: by half for a full queue, else by little."""
+    def on_loss(self, now: int, rtt_us: int, lost_bytes: int | None = None) -> None:
+        """Shrink, at most once a round trip: by half for a full queue, else by little.
+
+        Args:
+            now: Machine time, µs.
+            rtt_us: The round trip.
+            lost_bytes: What was lost; None: one datagram.
+        """
+        self._lost_bytes += self._datagram_bytes if lost_bytes is None else lost_bytes
         if self._lost_at is not None and now - self._lost_at < rtt_us:
             return
-        self._lost_at = now
-        if self._losses.is_congestion(self.target_us, now):
+        few = max(LOSSES_FEW * self._datagram_bytes, LOSS_SHARE_MAX * self._acked_bytes)
+        if self._lost_bytes > few:
+            self._heavy_until = now + HEAVY_US
+        self._lost_at, self._lost_bytes, self._acked_bytes = now, 0, 0
+        if self._losses.is_congestion(self.target_us, now) or now < self._heavy_until:
             self._set(self._window / 2)
             self.slow_start_threshold = int(self._window)
             return
@@ -151,15 +176,12 @@ class Ledbat:
     def _is_slowing_down(self, now: int) -> bool:
         """Whether the window is held small, to let the queue run empty."""
         threshold = self.slow_start_threshold
+        if threshold is None:
+            return False  # The first slow start has not ended yet.
         if self._resume_at is not None:
             if now < self._resume_at:
                 return True
-            self._resume_at = None
-            # What was measured before tells of our own queue.
-            self._delays.forget_current()
-            self._round_trips.forget_current()
-        elif threshold is None:
-            return False  # The first slow start has not ended yet.
+            self._end_slowdown(threshold)
         elif self._slowed_at is not None:
             if self._window >= threshold:
                 wait_us = SLOWDOWN_SPACING * (now - self._slowed_at)
@@ -168,14 +190,29 @@ class Ledbat:
         elif self._slowdown_at is None:
             self._slowdown_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
         elif now >= self._slowdown_at:
-            self._slowed_at = now
-            self._resume_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
-            self.slow_start_threshold = int(self._window)
-            base_us = self._round_trips.base_us
-            held = self._window * base_us / max(1, base_us + self.queuing_delay_us)
-            self._set(held / SLOWDOWN_DIVISOR)
+            self._begin_slowdown(now)
             return True
         return False
+
+    def _begin_slowdown(self, now: int) -> None:
+        self._slowed_at = now
+        self._resume_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
+        self._base_before_us = base_us = self._round_trips.base_us
+        held = self._window * base_us / max(1, base_us + self.queuing_delay_us)
+        self.slow_start_threshold = int(self._window)
+        self._set(held / SLOWDOWN_DIVISOR)
+
+    def _end_slowdown(self, threshold: int) -> None:
+        self._resume_at = None
+        if self.queuing_delay_us > self.target_us // 2:
+            self._set(threshold)  # The queue is not ours: to be small any longer helps nobody.
+        elif self._base_before_us - self._round_trips.base_us > self.target_us // 4:
+            # What seemed to be the path was the queue of others, who were here before: half is
+            # theirs. They have seen the queue empty, too, and grow now.
+            self.slow_start_threshold = threshold // 2
+        # What was measured before tells of our own queue.
+        self._delays.forget_current()
+        self._round_trips.forget_current()
 
     def _grow(self, acked_bytes: int, queuing_us: int, target_us: int, now: int) -> None:
         base_us = max(1, self._round_trips.base_us)
@@ -186,13 +223,21 @@ class Ledbat:
                 self.slow_start_threshold = threshold = int(self._window)
             else:
                 self._set(self._window + gain * acked_bytes)
-        elif self._empty_since is not None and now - self._empty_since > EMPTY_US:
+        elif self._is_idle(now):
             # What is added within a round trip shows only after it: half a target of queue at most.
             gain = min(gain / 2, target_us / (2 * base_us))
             self._set(self._window + gain * acked_bytes)
         else:
-            self._set(self._window + self._datagram_bytes * acked_bytes / self._window)
+            band_us = (SHRINK_FROM - LEVEL_FROM) * target_us
+            level = max(0.0, (queuing_us - LEVEL_FROM * target_us) / band_us)
+            step = (1 - level) * self._datagram_bytes - level * LEVEL_DECREASE * self._window
+            self._set(self._window + step * acked_bytes / self._window)
         self._grown = self._window
+
+    def _is_idle(self, now: int) -> bool:
+        """Whether the link is, as the queue has been empty for long and little was lost."""
+        empty_since = self._empty_since
+        return empty_since is not None and now - max(empty_since, self._heavy_until) > EMPTY_US
 
     def _shrink(self, acked_bytes: int, excess: float) -> None:
         """LEDBAT++ section 4.1: in proportion to the excess, at most by half a round trip.

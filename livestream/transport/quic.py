@@ -79,9 +79,9 @@ class _Controller(QuicCongestionControl):
             self.bytes_in_flight -= packet.sent_bytes
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
-        self.ledbat.on_loss(int(now * SECOND), self._rtt_us)
+        lost_bytes = sum(packet.sent_bytes for packet in packets)
+        self.bytes_in_flight -= lost_bytes
+        self.ledbat.on_loss(int(now * SECOND), self._rtt_us, lost_bytes)
         self.congestion_window = self.ledbat.window_bytes
 
     def on_persistent_congestion(self) -> None:

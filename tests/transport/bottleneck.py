@@ -93,7 +93,7 @@ class LedbatFlow(Flow):
         self.ledbat.on_ack(acked, is_window_used=is_used, now=now)
 
     def on_loss(self, lost: int, rtt_us: int, now: int) -> None:
-        self.ledbat.on_loss(now, rtt_us)
+        self.ledbat.on_loss(now, rtt_us, lost)
 
 
 class CubicFlow(Flow):

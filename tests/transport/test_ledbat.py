@@ -110,6 +110,17 @@ def test_random_loss_does_not_starve_it(target_us: int, loss: float, ack_every: 
         assert link.share() > 0.85, f"seed {seed}"
 
 
+@both_targets
+def test_a_policer_that_drops_without_a_queue_is_not_hammered(target_us: int) -> None:
+    ours = flow(target_us)
+    link = Bottleneck([ours], Path(queue_us=MILLISECOND))
+    run_for(link, 10)
+    ours.lost = 0
+    run_for(link, 30)
+    assert ours.lost < 0.01 * ours.delivered
+    assert link.share() > 0.4
+
+
 def test_it_recovers_from_a_burst_of_losses() -> None:
     link = Bottleneck([flow(TARGET_US)])
     run_for(link, 10)
