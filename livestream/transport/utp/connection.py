@@ -10,8 +10,11 @@ from typing import Final, NamedTuple
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
 from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionState, Transport
+from livestream.transport.ledbat import Ledbat
+from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
+from livestream.transport.utp.mtu import datagram_floor
 from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
 from livestream.transport.utp.receiving import EarlyBudget, Receiving
 from livestream.transport.utp.rows import check_rows, payload_of, rows_of
@@ -44,6 +47,7 @@ class Shared:
 
     budget: EarlyBudget
     delay_target_us: int
+    precedence: Precedence
     on_change: Callable[[UtpConnection], None]
     "Called whenever there may be something to send or report."
     scratch: bytearray
@@ -85,7 +89,8 @@ class UtpConnection:
         self._shared = shared
         self._intake = Intake(shared.budget, shared.allowance, shared.waiting)
         self._window_told = 0
-        self._sender = Sender(address, terms.first_seq, shared.delay_target_us, self._header, now)
+        ledbat = Ledbat(datagram_floor(), shared.delay_target_us, shared.precedence)
+        self._sender = Sender(address, terms.first_seq, ledbat, self._header, now)
         self._receiving = Receiving(terms.peer_seq or 0, shared.budget)
         self._our_delay = 0  # What we last measured of its packets' way, for it to know.
         self._rows_to_ack = 0

@@ -12,6 +12,7 @@ from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address, Machine, Train, earliest
 from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionEvent
+from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.timers import Timers
 from livestream.transport.utp.connection import Shared, Terms, UtpConnection
@@ -58,9 +59,13 @@ class UtpEndpoint(Machine):
     """
 
     def __init__(
-        self, config: TransportConfig, rng: Random, allowance: Allowance | None = None
+        self,
+        config: TransportConfig,
+        rng: Random,
+        allowance: Allowance | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
-        """Take the `allowance` that caps what streams are given; None: no cap."""
+        """Take what caps what streams are given (None: nothing), and whose flows go first."""
         self.stats = UtpStats()
         self._config = config
         self._rng = rng
@@ -72,6 +77,7 @@ class UtpEndpoint(Machine):
         self._shared = Shared(
             budget,
             config.delay_target_us,
+            precedence or Precedence(),
             self._mark,
             bytearray(SCRATCH_BYTES),
             allowance,

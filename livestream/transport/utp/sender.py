@@ -35,13 +35,13 @@ class Sender:
         self,
         address: Address,
         first_seq: int,
-        delay_target_us: int,
+        ledbat: Ledbat,
         header: Callable[[PacketType, int, int], bytes],
         now: int,
     ) -> None:
         """Take `header`, which makes one of a type, a number and the time, µs."""
         floor = datagram_floor()
-        self.ledbat = Ledbat(floor, delay_target_us)
+        self.ledbat = ledbat
         self.board = Scoreboard(first_seq)
         self.peer_window = floor  # Until it says.
         self.is_given_up = False
@@ -93,7 +93,7 @@ class Sender:
         queuing_us_max = rtt.longest_us + CLOCK_STEP_US
         delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
         if delay_us is not None:
-            self.ledbat.on_delay(delay_us, now, rtt.smoothed_us or rtt.timeout_us)
+            self.ledbat.on_delay(delay_us, now, rtt.latest_us or rtt.timeout_us)
 
     def _take_news(self, news: AckNews, now: int) -> None:
         if news.probed:
@@ -101,7 +101,7 @@ class Sender:
         if news.probe_lost:
             self._mtu.lost(news.probe_lost)
         if news.lost_bytes:
-            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0)
+            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0, news.lost_bytes)
 
     # What goes out
 
