@@ -181,7 +181,7 @@ class UtpConnection:
             return
         receiving = self._receiving
         before = receiving.next_seq
-        ready = receiving.take(packet.seq, packet.payload, self._window_whole())
+        ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
         if receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
@@ -278,13 +278,13 @@ class UtpConnection:
         return Packet(kind, self.send_id, *header, seq, self._receiving.next_seq - 1).to_bytes()
 
     def _window(self) -> int:
-        """How many bytes we take yet: less what waits for its turn or for the allowance."""
+        """How many bytes we take: less what waits for its turn or for the allowance."""
         kept = self._receiving.early_bytes + self._intake.held_bytes
-        return max(0, self._window_whole() - kept)
+        return max(0, self._intake.window_limit(self._rtt_us) - kept)
 
-    def _window_whole(self) -> int:
-        """How many bytes we take; it may shrink below what is kept."""
-        return self._intake.window_limit(self._sender.board.rtt.smoothed_us)
+    @property
+    def _rtt_us(self) -> int:
+        return self._sender.board.rtt.smoothed_us or 0
 
     def _has_room(self, size: int, now: int) -> bool:
         has_room = self._intake.has_room(size)
