@@ -42,6 +42,9 @@ NO_UTP: Final[lt.settings_pack] = {"enable_incoming_utp": False, "enable_outgoin
 TUNED: Final[lt.settings_pack] = {
     "recv_socket_buffer_size": 4 << 20,
     "send_socket_buffer_size": 4 << 20,
+    "utp_target_delay": 500,
+    "aio_threads": 2,
+    "hashing_threads": 1,
 }
 LIBTORRENT: Final[dict[str, lt.settings_pack]] = {
     "libtorrent-tcp": {**ALONE, **NO_UTP},

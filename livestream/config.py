@@ -8,7 +8,14 @@ from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Identity", "LiveConfig", "SwarmConfig", "Transport", "TransportConfig"]
+__all__ = [
+    "FILE_DELAY_TARGET_US",
+    "Identity",
+    "LiveConfig",
+    "SwarmConfig",
+    "Transport",
+    "TransportConfig",
+]
 
 LIVE_DELAY_TARGET_US: Final = (
     25 * MILLISECOND
@@ -23,6 +30,9 @@ class Transport(Enum):
     TCP = "tcp"
     HTTP = "http"
     "Of web seeds only: nobody can choose it."
+
+
+FILE_DELAY_TARGET_US: Final = 60 * MILLISECOND  # Nobody waits for the next second of a file.
 
 
 @dataclass(frozen=True, slots=True)

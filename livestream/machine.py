@@ -31,10 +31,11 @@ class Train:
     """
 
     address: Address
-    data: bytes | bytearray
+    data: bytes | bytearray | memoryview
+    "Good until the machine that was given it returns."
     datagram_size: int
     dont_fragment: bool = False
-    "A probe: routers are to drop it rather than to cut it up."
+    "Routers are to drop it rather than to cut it up: QUIC, and probes of what the path carries."
 
     def datagrams(self) -> list[bytes]:
         """Cut the train into its datagrams."""

@@ -217,6 +217,7 @@ class Transfer:
                 options.folder,
                 wanted=_select(metainfo, options.select, magnet),
                 is_sequential=options.is_sequential,
+                is_seeding=options.is_seeding,
                 peers=peers,
                 trackers=options.trackers,
                 is_trusted=not is_from_internet(self._source),

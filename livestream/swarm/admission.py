@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from livestream.config import SwarmConfig, Transport
@@ -24,21 +24,22 @@ class Admission:
 
     def __init__(
         self,
-        info_hash: bytes,
+        info_hashes: Sequence[bytes],
         peer_id: bytes,
         peers: Mapping[Connection, Peer],
         candidates: Candidates,
         config: SwarmConfig,
         *,
+        silent_us: int,
         bounds_callers: bool,
     ) -> None:
-        """Take the swarm's peers and candidates, to share them."""
-        self._info_hash = info_hash
+        """Share the swarm's names, peers and candidates; take what counts as silence."""
+        self._info_hashes = info_hashes
         self._peer_id = peer_id
         self._peers = peers
         self._candidates = candidates
         self._transport = config.transport
-        self._silent_us = config.silence_max_us // 2
+        self._silent_us = silent_us
         self._bounds_callers = bounds_callers
 
     def refuses(self, connection: Connection, public_key: bytes, now: int) -> bool:
@@ -60,7 +61,7 @@ class Admission:
 
     def check(self, peer: Peer, handshake: Handshake) -> None:
         """Learn from a handshake who a peer is. Raises ProtocolError if it cannot be one."""
-        if handshake.info_hash != self._info_hash:
+        if handshake.info_hash not in self._info_hashes:
             raise ProtocolError("another swarm's handshake")
         if handshake.peer_id == self._peer_id:
             self._candidates.forget(peer.address)

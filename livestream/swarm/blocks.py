@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import cast
+from typing import Final, cast
 
 from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
@@ -55,6 +55,8 @@ from livestream.wire.messages import (
 )
 
 __all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
+
+TAKEN_BACK_MAX: Final = 100  # Pieces, one by one: peers do not listen to more than a thousand.
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class BlockSwarm(Swarm):
     def exchange_peers(self) -> None:
         """Gossip with peers about peers (BEP 11): for torrents that are not private (BEP 27)."""
         if self._pex is None:
-            self._pex = PeerExchange(self._reachable)
+            self._pex = PeerExchange(self._reachable, self.candidates.add_seeds)
             self.speak(self._pex)
 
     @property
@@ -163,9 +165,24 @@ class BlockSwarm(Swarm):
         """A piece that peers wait for is in memory, or was lost after all."""
         self._uploads.on_loaded(index)
         if index not in self.store.held:
-            for peer in self.block_peers:
+            self.on_pieces_lost([index], now)
+
+    def on_pieces_lost(self, indexes: Sequence[int], now: int) -> None:
+        """Pieces that were held can be read no more: nobody is to ask us for them."""
+        for peer in self.block_peers:
+            if len(indexes) > TAKEN_BACK_MAX:
+                self.drop(peer, "so much is lost that we greet anew", now)
+                continue
+            for index in indexes:
                 self._dont_have.tell(peer, index)
                 self._slots.cancel_piece(peer, index)
+
+    def want_again(self, indexes: Sequence[int], now: int) -> None:
+        """Pieces that were held are lost: get them from others."""
+        self._requests.want_again(indexes)
+        for peer in self.block_peers:
+            self._downloads.tell_interest(peer)
+        self._downloads.fill_all(now)
 
     def set_urgent(self, indexes: Sequence[int], now: int, *, is_jump: bool = False) -> None:
         """Ask for these pieces first, in this order; after a jump, for nothing else before them."""
@@ -251,7 +268,7 @@ class BlockSwarm(Swarm):
         return BlockPeer(connection, public_key, now, len(self.store.held))
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
 
     def _greeting_fields(self) -> dict[bytes, Value]:
         fields: dict[bytes, Value] = {**super()._greeting_fields(), b"reqq": REQUESTS_TAKEN}

@@ -38,6 +38,7 @@ class _Candidate:
     transport: Transport | None = None
     "The one to begin with, until `better_at`."
     better_at: int = 0
+    name: int = 0
 
 
 class Candidates:
@@ -55,6 +56,8 @@ class Candidates:
         self._own: Address | None = None
         self.wants_seeds = True
         "Whether those who have everything are of use."
+        self.names = 1
+        "Info-hashes of the swarm; who hangs up on one may know it by the next."
 
     @property
     def own(self) -> Address | None:
@@ -83,6 +86,16 @@ class Candidates:
                 known.is_root = known.is_root or is_root
             elif is_root or len(self._known) < CANDIDATES_MAX:
                 self._known[address] = _Candidate(is_root, priority=self._priority(address))
+
+    def add_seeds(self, addresses: Iterable[Address]) -> None:
+        """Learn addresses of which it is said that they want nothing.
+
+        Of those that are known already that is not believed: anybody could hide a peer from us.
+        """
+        fresh = [address for address in addresses if address not in self._known]
+        self.add(fresh)
+        for address in fresh:
+            self.note_seed(address)
 
     def note_seed(self, address: Address) -> None:
         """Somebody there wants nothing more."""
@@ -128,6 +141,7 @@ class Candidates:
             priority = self._priority(address)
             known = self._known[address] = _Candidate(is_root=False, priority=priority)
         known.is_busy = True
+        known.is_seed = False  # It says itself what it is.
         known.failures = 0
 
     def on_lost(self, address: Address, now: int, *, was_ready: bool) -> None:
@@ -168,6 +182,17 @@ class Candidates:
         if known is not None and not known.is_busy and others:
             self.on_answered(address, others[0], now)
             known.next_attempt = now
+
+    def name_of(self, address: Address) -> int:
+        """Return the number of the info-hash to call somebody with."""
+        known = self._known.get(address)
+        return known.name if known is not None else 0
+
+    def rename(self, address: Address) -> None:
+        """Somebody hung up on the info-hash that it was called with: take the next."""
+        known = self._known.get(address)
+        if known is not None:
+            known.name = (known.name + 1) % self.names
 
     def forget(self, address: Address) -> None:
         """Drop an address that cannot be a peer: our own."""

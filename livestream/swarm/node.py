@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
@@ -13,6 +14,7 @@ from livestream.swarm.calls import Calls
 from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -56,7 +58,9 @@ class Node(Machine):
         *,
         transport: TransportConfig | None = None,
         swarm: SwarmConfig | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        """Take who we are, and what caps that which comes over µTP; None: no cap."""
         self.identity = identity
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
@@ -65,7 +69,7 @@ class Node(Machine):
         "What TCP carries; empty unless a driver moves its bytes."
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
-        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
         self._diallers: Mapping[Transport, Dialler] = {
             Transport.QUIC: self._endpoint.quic,
             Transport.UTP: self._endpoint.utp,
@@ -73,8 +77,12 @@ class Node(Machine):
         }
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
+        self._named: dict[bytes, Swarm] = {}
+        "The swarms by every name that callers may use."
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
+        self._last_events: deque[Event] = deque()
+        "Of swarms that were left."
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
         self._stream_bytes_paid = 0
@@ -88,6 +96,7 @@ class Node(Machine):
     def add_swarm(self, swarm: Swarm, now: int) -> None:
         """Take part in a swarm from now on."""
         self._swarms[swarm.info_hash] = swarm
+        self._named.update(dict.fromkeys(swarm.info_hashes, swarm))
         self._attempt_at = now
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
@@ -96,7 +105,12 @@ class Node(Machine):
         self._calls.drop(swarm, "leaving", now)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
-        self._swarms.pop(swarm.info_hash, None)
+        for name in swarm.info_hashes:
+            if self._named.get(name) is swarm:
+                del self._named[name]
+        if self._swarms.pop(swarm.info_hash, None) is not None:
+            while (event := swarm.next_event()) is not None:
+                self._last_events.append(event)
 
     def add_candidates(
         self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
@@ -120,6 +134,7 @@ class Node(Machine):
         for connection in list(self._strangers):
             connection.close(reason, now)
         self._swarms.clear()
+        self._named.clear()
         self._attempt_at = None
 
     # Queries
@@ -195,6 +210,8 @@ class Node(Machine):
 
     def next_event(self) -> Event | None:
         """Return the oldest event of any swarm that was not yet taken, or None."""
+        if self._last_events:
+            return self._last_events.popleft()
         for swarm in self._swarms.values():
             event = swarm.next_event()
             if event is not None:
@@ -254,7 +271,7 @@ class Node(Machine):
         except MessageDecodeError as error:
             connection.close(str(error), now)
             return
-        wanted = self._swarms.get(handshake.info_hash)
+        wanted = self._named.get(handshake.info_hash)
         if wanted is None:
             connection.close("not in this swarm", now)
             return

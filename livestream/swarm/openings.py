@@ -17,7 +17,7 @@ from livestream.swarm.suspects import Suspects
 __all__ = ["Openings"]
 
 WHOLE_PIECE_US: Final = 20 * SECOND  # A peer that gives a piece within this takes it whole.
-SPARE_MAX: Final = 16  # Buffers kept for the next pieces: fresh memory costs a page fault each.
+SPARE_BYTES_MAX: Final = 16 << 20  # Buffers kept for the next pieces: fresh memory costs faults.
 
 
 class Openings:
@@ -61,7 +61,7 @@ class Openings:
 
     def reuse(self, buffer: bytearray) -> None:
         """Take the buffer of a piece that is kept, for another one."""
-        if len(self._spare) < SPARE_MAX:
+        if (len(self._spare) + 1) * len(buffer) <= SPARE_BYTES_MAX:
             self._spare.append(buffer)
 
     def _urgent_of(self, peer: BlockPeer) -> Iterator[Assembly[BlockPeer]]:

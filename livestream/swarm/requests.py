@@ -292,6 +292,12 @@ class Requests:
         self._verifying.pop(index, None)
         self._picker.reopen(index)
 
+    def want_again(self, indexes: Sequence[int]) -> None:
+        """Pieces that were held are lost."""
+        for index in indexes:
+            if index not in self._begun and index not in self._verifying:
+                self._picker.reopen(index)
+
     # Helpers
 
     def _finish(self, assembly: Assembly[BlockPeer]) -> None:

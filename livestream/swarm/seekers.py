@@ -37,7 +37,7 @@ class SeekerSwarm(Swarm):
         return False
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
 
     def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
         super()._on_greeted(peer, handshake, now)

@@ -32,6 +32,7 @@ from livestream.wire.messages import Extended, Handshake, Message, Piece, Reques
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats", "transports_used"]
 
+DOUBT_AGAIN_US: Final = 10 * SECOND  # Who is only slow is not called beside each time.
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
 
 
@@ -45,6 +46,8 @@ class Swarm(ABC):
     "By what peers are called, the best first, unless the configuration names one."
     seeks_better: ClassVar[bool] = False
     "Whether peers are called by better transports now and then while a worse one carries them."
+    doubt_us: ClassVar[int | None] = None
+    "A peer that is silent for so long may be cut off: it is called by other transports, too."
     bounds_callers: ClassVar[bool] = False
     "Whether callers of one host are few, and do not keep us from calling others."
 
@@ -52,6 +55,8 @@ class Swarm(ABC):
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
     ) -> None:
         self.info_hash = info_hash
+        self.info_hashes = [info_hash]
+        "All names by which peers find it: a hybrid torrent has two (BEP 52)."
         self.peer_id = peer_id_of(public_key)
         self.node_id = node_id_of(self.peer_id)
         self.config = config
@@ -64,11 +69,12 @@ class Swarm(ABC):
         self.listen_port = 0
         "Where we take TCP calls; peers are told, so that they need not call twice."
         self._admission = Admission(
-            info_hash,
+            self.info_hashes,
             self.peer_id,
             self.peers,
             self.candidates,
             config,
+            silent_us=self._silent_us,
             bounds_callers=self.bounds_callers,
         )
         self._called: dict[Address, None] = {}
@@ -76,6 +82,14 @@ class Swarm(ABC):
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
+
+    @property
+    def _silent_us(self) -> int:
+        """After how long a session that says nothing makes way for another with that peer.
+
+        The other end, which heard us last at another time, must find so, too, when we call it.
+        """
+        return self.config.silence_max_us // 2 if self.doubt_us is None else self.doubt_us * 3 // 4
 
     @property
     def transports(self) -> tuple[Transport, ...]:
@@ -87,6 +101,12 @@ class Swarm(ABC):
     def speak(self, extension: Extension) -> None:
         """Offer an extension to every peer from now on."""
         self._extensions.append(extension)
+
+    def also_known_as(self, info_hash: bytes) -> None:
+        """Take part under another name, too. Call it before the node has the swarm."""
+        if info_hash not in self.info_hashes:
+            self.info_hashes.append(info_hash)
+            self.candidates.names = len(self.info_hashes)
 
     # Connections, for the node
 
@@ -101,6 +121,7 @@ class Swarm(ABC):
         )
         addresses = self.candidates.next_attempts(room, now) if room > 0 else []
         addresses += self._to_improve(now)
+        addresses += self._to_replace(now)
         self._called |= dict.fromkeys(addresses)
         return addresses
 
@@ -108,6 +129,10 @@ class Swarm(ABC):
         """Return by what an address is to be called, the first first."""
         for peer in self.peers.values():
             if peer.address == address and peer.connection.transport in self.transports:
+                if self._is_doubtful(peer, now):
+                    return [
+                        each for each in self.transports if each is not peer.connection.transport
+                    ]
                 return list(self.transports[: self.transports.index(peer.connection.transport)])
         return self.candidates.transports(address, self.transports, now)
 
@@ -115,7 +140,8 @@ class Swarm(ABC):
         """Say hello on a connection that we opened; None if the peer is not wanted."""
         if self._admission.refuses(connection, public_key, now):
             return None
-        peer = self._add(connection, public_key, now)
+        name = self.candidates.name_of(connection.address)
+        peer = self._add(connection, public_key, self.info_hashes[name], now)
         self._send_handshakes(peer)
         return peer
 
@@ -127,7 +153,7 @@ class Swarm(ABC):
             connection.address, now
         ):
             return None
-        peer = self._add(connection, public_key, now)
+        peer = self._add(connection, public_key, handshake.info_hash, now)
         self._send_handshakes(peer)
         if handshake.peer_id == self.peer_id:
             # We are both ends: by our answer the caller sees it, and forgets the address it called.
@@ -155,6 +181,8 @@ class Swarm(ABC):
         if self.peers.get(peer.connection) is not peer:
             return
         was_ready = peer in self.ready
+        if peer.state is PeerState.GREETING and peer.connection.is_outgoing:
+            self.candidates.rename(peer.address)  # It may know the swarm by the other name only.
         del self.peers[peer.connection]
         self.ready.pop(peer, None)
         self.source_peers.pop(peer, None)
@@ -273,8 +301,11 @@ class Swarm(ABC):
         return {b"p": self.listen_port} if self.listen_port else {}
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
         self._send_extension_handshake(peer)
+
+    def _send_handshake(self, peer: Peer) -> None:
+        peer.connection.send(Handshake(peer.info_hash, self.peer_id).to_bytes())
 
     def _send_extension_handshake(self, peer: Peer) -> None:
         names = [extension.name for extension in self._extensions]
@@ -339,6 +370,24 @@ class Swarm(ABC):
             peer.improved_at = now
         return [peer.address for peer in due]
 
+    def _to_replace(self, now: int) -> list[Address]:
+        """Return where another transport may get through by now; whichever speaks first stays."""
+        due = [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing
+            and len(self.transports) > 1
+            and self._is_doubtful(peer, now)
+            and (peer.doubted_at is None or now - peer.doubted_at >= DOUBT_AGAIN_US)
+            and peer.address not in self._called
+        ]
+        for peer in due:
+            peer.doubted_at = now
+        return [peer.address for peer in due]
+
+    def _is_doubtful(self, peer: Peer, now: int) -> bool:
+        return self.doubt_us is not None and now - peer.heard_at > self.doubt_us
+
     def _is_connected(self, address: Address) -> bool:
         return any(peer.address == address for peer in self.peers.values())
 
@@ -347,8 +396,9 @@ class Swarm(ABC):
             return False
         return len(self.peers) < self.config.peers_max or self._make_way(caller, now)
 
-    def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
+    def _add(self, connection: Connection, public_key: bytes, info_hash: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
+        peer.info_hash = info_hash
         self.peers[connection] = peer
         self._note_address(peer)
         if self._sweep_at is None:

@@ -86,6 +86,8 @@ class QuicEndpoint(Machine):
             trains += connection.trains_to_send(now)
             self._collect(connection)
             self._rearm(connection)
+        for train in trains:
+            train.dont_fragment = True  # RFC 9000 section 14.
         return trains
 
     def get_timer(self) -> int | None:

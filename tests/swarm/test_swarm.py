@@ -158,3 +158,29 @@ def test_a_session_that_is_silent_gives_way_to_a_new_one_by_another_transport() 
     assert ours.admit(caller(1), b"", greeting, silent_us)
     assert proven.state is not PeerState.READY
     assert len(ours.peers) == 1
+
+
+def test_a_peer_that_hangs_up_on_one_name_of_a_hybrid_is_called_by_the_other() -> None:
+    """Whoever came by a v2 magnet alone knows no other name (BEP 52)."""
+    ours = swarm()
+    ours.also_known_as(b"2" * 20)
+    ours.candidates.add([Address("192.0.2.7", 6881)])
+    now, said = 0, []
+    for _ in range(3):
+        now += 100 * SECOND
+        assert ours.next_attempts(now)
+        connection = QuietConnection(7)
+        peer = ours.greet(connection, b"", now)
+        assert peer is not None
+        said.append(Handshake.parse(connection.sent[0]).info_hash)
+        ours.on_disconnected(peer, "hung up", now)
+        ours.on_lost(peer.address, now)
+    assert said == [INFO_HASH, b"2" * 20, INFO_HASH]
+
+
+def test_a_caller_is_answered_by_the_name_that_it_knows() -> None:
+    ours = swarm()
+    ours.also_known_as(b"2" * 20)
+    connection = caller(1)
+    assert ours.admit(connection, b"", Handshake(b"2" * 20, b"-XX0000-somebody____"), 0)
+    assert Handshake.parse(connection.sent[0]).info_hash == b"2" * 20

@@ -9,7 +9,8 @@ from typing import Final
 
 from livestream.config import TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address, Machine, Train
+from livestream.machine import SECOND, Address, Machine, Train, earliest
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionEvent
 from livestream.transport.stream import Stream
 from livestream.transport.timers import Timers
@@ -27,6 +28,7 @@ __all__ = ["UtpEndpoint", "UtpStats"]
 EARLY_BYTES_MAX: Final = 64 << 20  # What came before its turn, of all connections together.
 RESETS_PER_SECOND: Final = 20  # Answers to packets of no connection; a flood gets no more.
 IDS_TRIES_MAX: Final = 16
+SCRATCH_BYTES: Final = 512 * 1024  # As long as a turn of the driver, and more.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
@@ -55,13 +57,26 @@ class UtpEndpoint(Machine):
     Invariant: a connection is in `_by_key` under its address and receiving id until it is over.
     """
 
-    def __init__(self, config: TransportConfig, rng: Random) -> None:
+    def __init__(
+        self, config: TransportConfig, rng: Random, allowance: Allowance | None = None
+    ) -> None:
+        """Take the `allowance` that caps what streams are given; None: no cap."""
         self.stats = UtpStats()
         self._config = config
         self._rng = rng
         self._secret = rng.randbytes(32)
         budget = EarlyBudget(EARLY_BYTES_MAX)
-        self._shared = Shared(budget, config.delay_target_us, self._mark)
+        self._allowance = allowance
+        self._waiting: dict[UtpConnection, None] = {}
+        self._hand_out_at: int | None = None
+        self._shared = Shared(
+            budget,
+            config.delay_target_us,
+            self._mark,
+            bytearray(SCRATCH_BYTES),
+            allowance,
+            self._waiting,
+        )
         self._by_key: dict[tuple[Address, int], UtpConnection] = {}
         self._dirty: dict[UtpConnection, None] = {}
         self._timers: Timers[UtpConnection] = Timers()
@@ -103,6 +118,7 @@ class UtpEndpoint(Machine):
         if connection is None or not connection.receive_run(train, now):
             return False
         self._mark(connection)
+        self._hand_out(now)
         return True
 
     def receive_train(self, train: Train, now: int) -> None:
@@ -113,6 +129,7 @@ class UtpEndpoint(Machine):
             if not self.receive_run(chunk, now):
                 for datagram in chunk.datagrams():
                     self._receive_one(datagram, train.address, now)
+        self._hand_out(now)
 
     def trains_to_send(self, now: int) -> list[Train]:
         """Return what must go out now."""
@@ -125,17 +142,20 @@ class UtpEndpoint(Machine):
                 self._forget(connection)
             else:
                 self._timers.set(connection, connection.get_timer())
+        if self._allowance is not None:
+            self._hand_out_at = self._allowance.next_tokens_at(now) if self._waiting else None
         return trains
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return self._timers.first()
+        return earliest(self._timers.first(), self._hand_out_at)
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
         while (connection := self._timers.pop_due(now)) is not None:
             connection.handle_timer(now)
             self._mark(connection)
+        self._hand_out(now)
 
     def next_event(self) -> ConnectionEvent | None:
         """Return the oldest event that was not yet taken, or None."""
@@ -145,6 +165,17 @@ class UtpEndpoint(Machine):
         return self._events.popleft() if self._events else None
 
     # Helpers
+
+    def _hand_out(self, now: int) -> None:
+        """Give each of those that wait a share, as far as the allowance goes."""
+        if self._allowance is None:
+            return
+        for connection in list(self._waiting):
+            if not self._allowance.has_tokens(now):
+                break
+            if connection in self._waiting:
+                connection.hand_out(now)
+                self._mark(connection)
 
     def _receive_one(self, datagram: bytes, address: Address, now: int) -> None:
         try:

@@ -24,7 +24,9 @@ def rows_of(size: int, datagram_size: int) -> int:
     return -(-size // datagram_size)
 
 
-def check_rows(data: bytes | bytearray, datagram_size: int, rows: int, first: int) -> bool:
+def check_rows(
+    data: bytes | bytearray | memoryview, datagram_size: int, rows: int, first: int
+) -> bool:
     """Whether all rows have the first one's type, extension and connection, and are in order.
 
     Args:
@@ -38,18 +40,28 @@ def check_rows(data: bytes | bytearray, datagram_size: int, rows: int, first: in
     numbers = np.ndarray((rows,), ">u2", data, _SEQ_AT, strides).tobytes()
     return (
         rows <= _ROWS_MAX
-        and words == data[:_WORD_BYTES] * rows
+        and words == bytes(data[:_WORD_BYTES]) * rows
         and numbers == _SEQUENCE_BYTES[2 * first : 2 * (first + rows)]
     )
 
 
-def payload_of(data: bytes | bytearray, datagram_size: int) -> bytes:
-    """Return what the rows of a train carry, in one piece."""
-    full = len(data) // datagram_size
+def payload_of(
+    data: bytes | bytearray | memoryview, datagram_size: int, scratch: bytearray
+) -> memoryview:
+    """Return what the rows of a train carry, in one piece: a view of `scratch`, if it fits there.
+
+    A buffer that is used again costs a third of a new one, whose pages come from the kernel.
+    """
+    full, rest = divmod(len(data), datagram_size)
     width = datagram_size - HEADER_BYTES
-    body = np.ndarray((full, width), np.uint8, data, HEADER_BYTES, (datagram_size, 1)).tobytes()
-    tail = data[full * datagram_size + HEADER_BYTES :]
-    return body + tail if tail else body
+    tail = max(0, rest - HEADER_BYTES)
+    size = full * width + tail
+    target = scratch if size <= len(scratch) else bytearray(size)
+    body = np.ndarray((full, width), np.uint8, data, HEADER_BYTES, (datagram_size, 1))
+    np.ndarray((full, width), np.uint8, target)[...] = body
+    if tail:
+        target[full * width : size] = data[len(data) - tail :]
+    return memoryview(target)[:size]
 
 
 def write_rows(

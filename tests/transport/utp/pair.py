@@ -6,6 +6,7 @@ from random import Random
 
 from livestream.config import TransportConfig
 from livestream.machine import SECOND, Address, Event
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import (
     BlocksReceived,
     Connected,
@@ -35,11 +36,13 @@ class Pair:
         *,
         censor: Censor | None = None,
         config: TransportConfig | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        """Take what caps the server's side."""
         self.world = Path(seed, link or Link(), censor)
         config = config or TransportConfig(delay_target_us=DELAY_TARGET_US)
         self.client_end = UtpEndpoint(config, Random(seed))
-        self.server_end = UtpEndpoint(config, Random(seed + 1))
+        self.server_end = UtpEndpoint(config, Random(seed + 1), allowance)
         self.world.add(HERE, self.client_end)
         self.world.add(THERE, self.server_end)
         self.events: dict[str, list[Event]] = {"client": [], "server": []}

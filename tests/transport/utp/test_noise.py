@@ -17,6 +17,7 @@ from livestream.transport.utp.endpoint import EARLY_BYTES_MAX, UtpEndpoint
 from livestream.transport.utp.packet import HEADER_BYTES, Packet, PacketType
 from tests.transport.identity import identity
 from tests.transport.utp.pair import GREETING, HERE
+from tests.transport.utp.test_allowance import Budget
 
 THERE = Address("192.0.2.2", 2000)
 CONNECTIONS_MAX = 12
@@ -43,7 +44,8 @@ class Target:
         self.now = SECOND
         self.rng = Random(seed)
         config = TransportConfig(connections_max=CONNECTIONS_MAX)
-        self.endpoint = Endpoint(identity(1), config, Random(seed))
+        allowance = Budget() if seed % 2 else None
+        self.endpoint = Endpoint(identity(1), config, Random(seed), allowance)
         self.peer = UtpEndpoint(TransportConfig(), Random(seed + 1))
         self.stream = self.peer.connect(THERE, self.now)
         self.stream.send(GREETING)

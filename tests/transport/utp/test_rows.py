@@ -49,9 +49,12 @@ def test_a_train_is_read_as_its_packets_would_be(
     rows = rows_of(len(train), size)
     packets = _cut(train, size)
     assert len(packets) == rows
-    for data in (train, bytes(train)):
+    payload = b"".join(buffers)
+    assert b"".join(bytes(packet.payload) for packet in packets) == payload
+    for data in (train, bytes(train), memoryview(train)):
         assert check_rows(data, size, rows, first)
-        assert payload_of(data, size) == b"".join(bytes(packet.payload) for packet in packets)
+        for scratch in (bytearray(b"x" * 2_000), bytearray(1)):
+            assert payload_of(data, size, scratch) == payload
 
 
 @given(SEQ, WIDTH, BUFFERS, st.data())
