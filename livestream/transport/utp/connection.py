@@ -15,7 +15,7 @@ from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
 from livestream.transport.utp.mtu import datagram_floor
-from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
+from livestream.transport.utp.packet import HEADER, HEADER_BYTES, VERSION, Packet, PacketType
 from livestream.transport.utp.receiving import EarlyBudget, Receiving
 from livestream.transport.utp.rows import check_rows, payload_of, rows_of
 from livestream.transport.utp.sender import Sender
@@ -26,6 +26,7 @@ ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
+DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
 LINGER_US: Final = 5 * SECOND  # For our last bytes and FIN to be acknowledged.
 
 
@@ -117,7 +118,7 @@ class UtpConnection:
         first, extension, *_, seq, _ = HEADER.unpack_from(data)
         receiving = self._receiving
         if (
-            first >> 4 != PacketType.DATA
+            first != DATA_FIRST
             or extension
             or receiving.early
             or receiving.end_seq is not None

@@ -219,12 +219,10 @@ class UtpEndpoint(Machine):
 
     def _first_seq(self, packet: Packet, address: Address) -> int | None:
         """Return the number that a stranger's data begins with; the first of it may be late."""
-        connection_id = (packet.connection_id - 1) & 0xFFFF
-        for behind in range(1, FIRST_ROWS_MAX + 1):
-            syn = (packet.seq - behind) & 0xFFFF
-            if packet.ack == (self._cookie(address, connection_id, syn) - 1) & 0xFFFF:
-                return (syn + 1) & 0xFFFF
-        return None
+        key = self._cookie(address, (packet.connection_id - 1) & 0xFFFF, 0)
+        syn = (packet.ack + 1 - key) & 0xFFFF
+        is_near = 1 <= (packet.seq - syn) & 0xFFFF <= FIRST_ROWS_MAX
+        return (syn + 1) & 0xFFFF if is_near else None
 
     def _accept(self, packet: Packet, address: Address, now: int) -> None:
         ours = (packet.ack + 1) & 0xFFFF
@@ -259,10 +257,13 @@ class UtpEndpoint(Machine):
             )
 
     def _cookie(self, address: Address, connection_id: int, syn: int) -> int:
-        """Return the number of our first packet to a caller: its proof that it hears us."""
-        about = f"{address} {connection_id} {syn}".encode()
+        """Return the number of our first packet to a caller: its proof that it hears us.
+
+        What it makes of the SYN's number can be undone, so that strangers cost one hash.
+        """
+        about = f"{address} {connection_id}".encode()
         digest = blake2b(about, key=self._secret, digest_size=2).digest()
-        return int.from_bytes(digest, "big")
+        return (int.from_bytes(digest, "big") + syn) & 0xFFFF
 
     def _is_full(self) -> bool:
         return len(self._by_key) >= self._config.connections_max * CALLERS_SHARE

@@ -218,6 +218,7 @@ class Sender:
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
+        self._mtu.heard_nothing()
         if not self._has_probed:
             self._has_probed = True
             self.board.give_up_last()
