@@ -15,7 +15,7 @@ from livestream.transport.connection import ConnectionEvent
 from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.timers import Timers
-from livestream.transport.utp.connection import Shared, Terms, UtpConnection
+from livestream.transport.utp.connection import UtpConnection
 from livestream.transport.utp.packet import (
     HEADER_BYTES,
     Packet,
@@ -23,6 +23,7 @@ from livestream.transport.utp.packet import (
     parse_packet,
 )
 from livestream.transport.utp.receiving import EarlyBudget
+from livestream.transport.utp.terms import Shared, Terms
 
 __all__ = ["UtpEndpoint", "UtpStats"]
 
