@@ -8,6 +8,7 @@ from livestream.config import Identity, TransportConfig
 from livestream.machine import Machine, Train, earliest
 from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionEvent
+from livestream.transport.precedence import Precedence
 from livestream.transport.quics import QuicEndpoint
 from livestream.transport.utp.endpoint import UtpEndpoint
 from livestream.transport.utp.packet import is_utp
@@ -29,8 +30,9 @@ class Endpoint(Machine):
         allowance: Allowance | None = None,
     ) -> None:
         """Take the `allowance` that caps what µTP's streams are given; None: no cap."""
-        self.quic = QuicEndpoint(identity, config, rng)
-        self.utp = UtpEndpoint(config, rng, allowance)
+        precedence = Precedence()
+        self.quic = QuicEndpoint(identity, config, rng, precedence)
+        self.utp = UtpEndpoint(config, rng, allowance, precedence)
 
     def receive_train(self, train: Train, now: int) -> None:
         """Take datagrams in."""

@@ -35,13 +35,13 @@ class Sender:
         self,
         address: Address,
         first_seq: int,
-        delay_target_us: int,
+        ledbat: Ledbat,
         header: Callable[[PacketType, int, int], bytes],
         now: int,
     ) -> None:
         """Take `header`, which makes one of a type, a number and the time, µs."""
         floor = datagram_floor()
-        self.ledbat = Ledbat(floor, delay_target_us)
+        self.ledbat = ledbat
         self.board = Scoreboard(first_seq)
         self.peer_window = floor  # Until it says.
         self.is_given_up = False
@@ -93,7 +93,7 @@ class Sender:
         queuing_us_max = rtt.longest_us + CLOCK_STEP_US
         delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
         if delay_us is not None:
-            self.ledbat.on_delay(delay_us, now, rtt.smoothed_us or rtt.timeout_us)
+            self.ledbat.on_delay(delay_us, now, rtt.latest_us or rtt.timeout_us)
 
     def _take_news(self, news: AckNews, now: int) -> None:
         if news.probed:
@@ -101,7 +101,7 @@ class Sender:
         if news.probe_lost:
             self._mtu.lost(news.probe_lost)
         if news.lost_bytes:
-            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0)
+            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0, news.lost_bytes)
 
     # What goes out
 
@@ -112,8 +112,8 @@ class Sender:
             self.board.rtt.smoothed_us,
             is_starting=self.ledbat.slow_start_threshold is None,
         )
-        trains = self.send_lost(now)
         self._paced_until = None
+        trains = self.send_lost(now)
         while stream.backlog_bytes:
             size, is_probe = self._mtu.size, False
             rows = self._rows_allowed(size, now)
@@ -135,6 +135,12 @@ class Sender:
         room -= board.in_flight
         if not board.in_flight:
             self._news_at = now
+        paced = self._pacer.room(now)
+        if paced is not None:
+            if not paced:
+                self._paced_until = self._pacer.next_at(now)
+                return []
+            room = min(room, max(paced, self._mtu.size))
         trains: list[Train] = []
         for flight, row, count in board.take_lost(room, now):
             data = flight.cut(row, count)
@@ -218,6 +224,7 @@ class Sender:
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
+        self._mtu.heard_nothing()
         if not self._has_probed:
             self._has_probed = True
             self.board.give_up_last()
