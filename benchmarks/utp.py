@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +27,27 @@ PAIRS: Final = (
     ("libtorrent-utp-stock", "libtorrent-utp-stock"),
 )
 LIMIT_S: Final = 600
+PIECE_LENGTH: Final = 256 * 1024  # Through the link.
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of one transfer."""
+
+    mb_per_s: float
+    stall_s: float
+    "The longest time in which nothing came, once something had."
+    is_same: bool
+
+    def __str__(self) -> str:
+        same = "identical" if self.is_same else "DIFFERENT"
+        return f"{self.mb_per_s:.1f} MB/s, {same}, stall {self.stall_s:.1f} s"
+
 
 Start = Callable[[Side, Sequence[str]], "subprocess.Popen[bytes]"]
 
 
-def run(seed: str, leecher: str, base: Path, start: Start, hosts: dict[Side, str]) -> str:
+def run(seed: str, leecher: str, base: Path, start: Start, hosts: dict[Side, str]) -> Told:
     """Transfer the torrent of a folder between two clients, and return what is to be told."""
     common = [sys.executable, "-m", "benchmarks.clients", "--torrent", str(base / "t.torrent")]
     giving = [*common, "--host", hosts[Side.LEFT], "--client", seed, "--seed"]
@@ -46,8 +63,7 @@ def run(seed: str, leecher: str, base: Path, start: Start, hosts: dict[Side, str
             process.communicate()  # The end of stdin is its sign.
         source = base / "seed" / "data.bin"
         is_same = filecmp.cmp(source, Path(out) / "data.bin", shallow=False)
-    rate = size / 1e6 / max(seconds, 0.001)
-    return f"{rate:.1f} MB/s, {'identical' if is_same else 'DIFFERENT'}, stall {stall_s:.1f} s"
+    return Told(size / 1e6 / max(seconds, 0.001), stall_s, is_same)
 
 
 def _start(side: Side, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -76,22 +92,25 @@ def on_loopback(mib: int, folder: Path | None) -> None:
             print(f"{mib} MiB on loopback, {seed} to {leecher}: {told}", flush=True)
 
 
+def through_link(seed: str, leecher: str, base: Path, rate_bps: int, loss: float) -> Told:
+    """Transfer the torrent of a folder through the bad link."""
+    with Lab(
+        rate_bps=rate_bps,
+        delay_us=20_000,
+        queue_us=100_000,
+        loss=loss,
+        jitter_us=2_000,
+        reordering=0.01,
+    ) as lab:
+        return run(seed, leecher, base, lab.spawn, {side: side.value for side in Side})
+
+
 def on_bad_link(mib: int, folder: Path | None, rate_bps: int, loss: float) -> None:
     """Measure each pair through the link."""
     with tempfile.TemporaryDirectory(dir=folder, prefix="livestream-bench-") as name:
-        make(Path(name), mib << 20, 256 * 1024)
+        make(Path(name), mib << 20, PIECE_LENGTH)
         for seed, leecher in PAIRS:
-            with Lab(
-                rate_bps=rate_bps,
-                delay_us=20_000,
-                queue_us=100_000,
-                loss=loss,
-                jitter_us=2_000,
-                reordering=0.01,
-            ) as lab:
-                told = run(
-                    seed, leecher, Path(name), lab.spawn, {side: side.value for side in Side}
-                )
+            told = through_link(seed, leecher, Path(name), rate_bps, loss)
             print(f"{mib} MiB through {loss:.0%} loss, {seed} to {leecher}: {told}", flush=True)
 
 

@@ -21,6 +21,9 @@ __all__ = ["UtpConnection", "UtpState"]
 
 ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
+HOLE_PATIENCE_US: Final = SECOND  # A hole that is older, and older than so many round trips, ...
+HOLE_ROUND_TRIPS: Final = 6  # ...is not being filled: see `_look_at_hole`.
+STUCK_ACK_WAIT_US: Final = 2 * SECOND  # Longer than others wait before they send all again.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
 DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
@@ -58,6 +61,8 @@ class UtpConnection:
         self._shared = shared
         self._intake = Intake(shared.budget, shared.allowance, shared.waiting)
         self._window_told = 0
+        self._hole_since = now
+        self._is_stuck = False
         ledbat = Ledbat(datagram_floor(), shared.delay_target_us, shared.precedence)
         self._sender = Sender(address, terms.first_seq, ledbat, self._header, now)
         self._receiving = Receiving(terms.peer_seq or 0, shared.budget)
@@ -149,13 +154,28 @@ class UtpConnection:
         if not self._has_room(len(packet.payload), now):
             return
         receiving = self._receiving
-        before = receiving.next_seq
+        before, had_early = receiving.next_seq, receiving.early
         ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
-        if receiving.early or receiving.next_seq == before:
+        self._look_at_hole(now, is_another=receiving.next_seq != before or not had_early)
+        if self._is_stuck:
+            self._ack_at = self._ack_at or now + STUCK_ACK_WAIT_US
+        elif receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
         if ready:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
+
+    def _look_at_hole(self, now: int, *, is_another: bool) -> None:
+        """Find out whether the sender has forgotten what is missing.
+
+        libtorrent sends again a second time only when it hears nothing for a while, and what comes
+        behind a hole is news to it, for seconds. Silence is what makes it think again.
+        """
+        if is_another:
+            self._hole_since = now
+        patience_us = max(HOLE_PATIENCE_US, HOLE_ROUND_TRIPS * self._rtt_us)
+        is_old = now - self._hole_since > patience_us
+        self._is_stuck = is_old and bool(self._receiving.early)
 
     def _deliver(self, payload: bytes | memoryview, now: int) -> None:
         if self._shared.allowance is None:
@@ -263,7 +283,7 @@ class UtpConnection:
 
     def _is_ack_due(self, now: int) -> bool:
         is_due = self._ack_at is not None and self._ack_at <= now
-        return is_due or self._rows_to_ack >= ACK_ROWS
+        return is_due or (self._rows_to_ack >= ACK_ROWS and not self._is_stuck)
 
     # Time
 

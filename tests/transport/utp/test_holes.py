@@ -1,0 +1,66 @@
+"""What a receiver says while something is missing: each packet, and nothing when that is no use."""
+
+from __future__ import annotations
+
+from livestream.machine import MILLISECOND, SECOND, Train
+from livestream.transport.utp.packet import Packet, PacketType, parse_packet
+from tests.transport.utp.pair import HERE, Pair
+
+MISSING = 3
+
+
+class Sender:
+    """Has sent everything but packet 3, and goes on every 10 ms as if that did not matter."""
+
+    def __init__(self) -> None:
+        self.endpoint = Pair().server_end
+        self.now = SECOND
+        self.send(Packet(PacketType.SYN, 7, 0, 0, 9, 1, 0))
+        self.ack = parse_packet(bytes(self.endpoint.trains_to_send(self.now)[0].data)).seq - 1
+        self.send_data(2)
+        self.next_seq = MISSING + 1
+
+    def send(self, packet: Packet) -> None:
+        data = packet.to_bytes()
+        self.endpoint.receive_train(Train(HERE, data, len(data)), self.now)
+
+    def send_data(self, seq: int) -> list[Packet]:
+        """Send one packet, and return what is answered at once."""
+        payload = bytes(100)
+        self.send(Packet(PacketType.DATA, 8, 0, 0, 1 << 20, seq, self.ack, payload=payload))
+        return self.answers()
+
+    def answers(self) -> list[Packet]:
+        """Return what the receiver says now."""
+        self.endpoint.handle_timer(self.now)
+        trains = self.endpoint.trains_to_send(self.now)
+        return [parse_packet(bytes(train.data)) for train in trains]
+
+    def run(self, duration_us: int) -> list[int]:
+        """Go on for so long; returns when something was answered, µs from now."""
+        began, times = self.now, []
+        while self.now < began + duration_us:
+            if self.send_data(self.next_seq):
+                times.append(self.now - began)
+            self.next_seq += 1
+            self.now += 10 * MILLISECOND
+        return times
+
+
+def test_what_comes_behind_a_hole_is_acknowledged_packet_by_packet() -> None:
+    assert len(Sender().run(SECOND // 2)) == 50
+
+
+def test_a_sender_that_forgets_a_hole_hears_nothing_until_it_thinks_of_it() -> None:
+    """libtorrent sends again a second time only after silence, and takes any answer for news."""
+    sender = Sender()
+    times = sender.run(3 * SECOND)
+    assert [at for at in times if at > SECOND + 10 * MILLISECOND] == []
+    answers = sender.send_data(MISSING)
+    assert [answer.ack for answer in answers] == [sender.next_seq - 1]
+
+
+def test_a_forgotten_hole_is_named_again_now_and_then() -> None:
+    sender = Sender()
+    sender.run(2 * SECOND)
+    assert 1 <= len(sender.run(4 * SECOND)) <= 3
