@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import socket
 import struct
@@ -32,14 +31,17 @@ from livestream.runtime.clock import Clock
 from livestream.runtime.keys import new_identity
 from livestream.runtime.loop import run_to_end
 from livestream.runtime.udp import UdpDriver
-from livestream.transport.connection import Connected, Connection
-from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.connection import Connected, Connection, ConnectionEvent
+from livestream.transport.dialler import Dialler
+from livestream.transport.endpoint import Endpoint
 from livestream.wire import bencode
+from livestream.wire.messages import Piece
 
 __all__ = ["TRANSPORTS"]
 
 ANY: Final = "0.0.0.0"  # noqa: S104 - in a namespace of its own.
-MESSAGE: Final = bytes(16_384)
+GREETING: Final = b"\x13BitTorrent protocol" + bytes(48)
+MESSAGE: Final = Piece(0, 0, bytes(16_384)).to_bytes()
 BACKLOG_BYTES: Final = 1 << 20  # So much is always there to send.
 TORRENT_BYTES: Final = 8 << 30  # More than any measurement moves; it is a sparse file.
 PIECE_LENGTH: Final = 1 << 20
@@ -48,8 +50,10 @@ PIECE_LENGTH: Final = 1 << 20
 class GreedySource:
     """Drives an endpoint; whoever it calls is sent as much as the transport takes."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+    def __init__(self, target_us: int, *, use_utp: bool) -> None:
+        config = TransportConfig(delay_target_us=target_us)
+        endpoint = Endpoint(new_identity(), config, Random(1))
+        self._caller: Dialler = endpoint.utp if use_utp else endpoint.quic
         self._clock = Clock()
         self._driver = UdpDriver(endpoint, self._clock, self._on_event, on_turn=self._fill)
         self._target: Connection | None = None
@@ -58,7 +62,7 @@ class GreedySource:
         """Serve until stdin ends."""
         await self._driver.open(listen)
         if target is not None:
-            self._endpoint.connect(target, self._clock.now())
+            self._caller.connect(target, self._clock.now())
             self._driver.drain()
         _tell("ready")
         await asyncio.to_thread(sys.stdin.read)
@@ -66,8 +70,11 @@ class GreedySource:
         return 0
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, ConnectionEvent) and isinstance(event.event, Connected):
-            self._target = event.connection if event.connection.is_outgoing else None
+        if not isinstance(event, ConnectionEvent) or not isinstance(event.event, Connected):
+            return
+        if event.connection.is_outgoing:
+            self._target = event.connection
+            self._target.send(GREETING)
 
     def _fill(self) -> None:
         if self._target is None:
@@ -80,10 +87,12 @@ class GreedySource:
 
 def quic(listen: Address, target: Address | None, target_us: int) -> None:
     """Our QUIC."""
-    logging.getLogger("quic").setLevel(logging.CRITICAL)
-    config = TransportConfig(delay_target_us=target_us)
-    endpoint = Endpoint(new_identity(), config, Random(1))
-    run_to_end(GreedySource(endpoint).run(listen, target))
+    run_to_end(GreedySource(target_us, use_utp=False).run(listen, target))
+
+
+def utp(listen: Address, target: Address | None, target_us: int) -> None:
+    """Our µTP."""
+    run_to_end(GreedySource(target_us, use_utp=True).run(listen, target))
 
 
 def tcp(listen: Address, target: Address | None, target_us: int) -> None:
@@ -142,6 +151,7 @@ def libtorrent(listen: Address, target: Address | None, target_us: int) -> None:
 
 TRANSPORTS: Final[dict[str, Callable[[Address, Address | None, int], None]]] = {
     "quic": quic,
+    "utp": utp,
     "tcp": tcp,
     "libtorrent": libtorrent,
 }

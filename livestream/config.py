@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Identity", "LiveConfig", "SwarmConfig", "TransportConfig"]
+__all__ = [
+    "FILE_DELAY_TARGET_US",
+    "Identity",
+    "LiveConfig",
+    "SwarmConfig",
+    "Transport",
+    "TransportConfig",
+]
 
 LIVE_DELAY_TARGET_US: Final = (
     25 * MILLISECOND
 )  # Live hops add up, so each may queue only this long.
+
+
+class Transport(Enum):
+    """What carries the messages of two peers."""
+
+    QUIC = "quic"
+    UTP = "utp"
+    TCP = "tcp"
+    HTTP = "http"
+    "Of web seeds only: nobody can choose it."
+
+
+FILE_DELAY_TARGET_US: Final = 60 * MILLISECOND  # Nobody waits for the next second of a file.
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +77,8 @@ class SwarmConfig:
     "A peer that says nothing for so long is gone; a live peer says something each second."
     upload_bps: int | None = None
     "Hard cap on what leaves this node, every wire byte counted; None: no cap."
+    transport: Transport | None = None
+    "The only one by which peers may be called and may call; None: what suits the swarm."
 
 
 @dataclass(frozen=True, slots=True)

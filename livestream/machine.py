@@ -31,15 +31,18 @@ class Train:
     """
 
     address: Address
-    data: bytes
+    data: bytes | bytearray | memoryview
+    "Good until the machine that was given it returns."
     datagram_size: int
+    dont_fragment: bool = False
+    "Routers are to drop it rather than to cut it up: QUIC, and probes of what the path carries."
 
     def datagrams(self) -> list[bytes]:
         """Cut the train into its datagrams."""
         size = self.datagram_size
         if len(self.data) <= size:
-            return [self.data]
-        return [self.data[at : at + size] for at in range(0, len(self.data), size)]
+            return [bytes(self.data)]
+        return [bytes(self.data[at : at + size]) for at in range(0, len(self.data), size)]
 
 
 class Event:

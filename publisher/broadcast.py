@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import LiveConfig, SwarmConfig
+from livestream.config import LiveConfig, SwarmConfig, Transport
 from livestream.discovery.link import ChannelLink
 from livestream.discovery.tracker import TrackerState
 from livestream.errors import NetworkError
@@ -24,9 +25,10 @@ from livestream.runtime.channels import ChannelStore, StoredChannel
 from livestream.runtime.clock import Clock
 from livestream.runtime.keys import new_identity
 from livestream.runtime.report import Report
+from livestream.runtime.sockets import NodeDriver, check_transport
 from livestream.runtime.tracker import HttpTracker
-from livestream.runtime.udp import UdpDriver
 from livestream.swarm.node import Node
+from livestream.swarm.swarm import transports_used
 from publisher.feed import Feed, FeedOptions, open_feed
 
 __all__ = ["BroadcastOptions", "run"]
@@ -37,7 +39,6 @@ LARGE_PIECE_BYTES: Final = 8 * 1024
 LARGE_FROM_BPS: Final = 1_500_000  # Below this, 8 KiB would take too long to fill.
 LINGER_S: Final = 4.0  # After the end: viewers fetch what they still miss.
 GOODBYE_S: Final = 1.0  # The same after Ctrl-C, when somebody waits for the prompt.
-PORT_TRIES: Final = 8  # A free UDP port whose TCP twin is taken: try another pair.
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class BroadcastOptions:
     listen: Address | None = None
     upload_bps: int | None = None
     trackers: tuple[str, ...] = ()
+    transport: Transport | None = None
+    "The only one to use; None: whichever gets through."
     stats_file: str | None = None
     is_quiet: bool = False
 
@@ -73,7 +76,7 @@ class Broadcast:
         self._chunker = Chunker(self._payload_bytes_max)
         self._head_at = 0
 
-    async def send(self, clock: Clock, driver: UdpDriver) -> None:
+    async def send(self, clock: Clock, driver: NodeDriver) -> None:
         """Send the source to its end, and say that it has ended."""
         self._tick(clock.now())
         ticking = asyncio.create_task(self._keep_ticking(clock, driver))
@@ -92,7 +95,7 @@ class Broadcast:
             self._sign_head(now, is_ended=True)
             driver.drain()
 
-    async def _keep_ticking(self, clock: Clock, driver: UdpDriver) -> None:
+    async def _keep_ticking(self, clock: Clock, driver: NodeDriver) -> None:
         while True:
             await asyncio.sleep(TICK_S)
             self._tick(clock.now())
@@ -147,7 +150,7 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
     clock = Clock()
     identity = new_identity()
     rng = SystemRandom()
-    swarm = SwarmConfig(upload_bps=options.upload_bps)
+    swarm = SwarmConfig(upload_bps=options.upload_bps, transport=options.transport)
     channel = Channel(
         stored.public_key,
         identity.public_key,
@@ -158,10 +161,13 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
         is_source=True,
     )
     node = Node(identity, rng, swarm=swarm)
+    check_transport(node, options.transport)
     node.add_swarm(channel.swarm, clock.now())
-    driver = UdpDriver(node, clock, _ignore)
     tracker = HttpTracker(TrackerState(rng), clock.now)
-    address = await _open_ports(driver, tracker, options.listen, stored)
+    driver = NodeDriver(node, clock, _ignore, tracker.adopt)
+    address = await _open_port(driver, options.listen, stored)
+    channel.swarm.listen_port = address.port
+    await tracker.start_without_port()
     store.save_port(stored, address.port)
     host = reachable_host(address.host)
     here = Address(host, address.port)
@@ -177,7 +183,7 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
         )
     epoch = store.next_epoch(stored, int(time.time()))
     broadcast = Broadcast(channel, Signer(stored.private_key), epoch, feed, options.name)
-    telling = asyncio.create_task(_tell(report, node, channel, feed, clock))
+    telling = asyncio.create_task(_tell(report, driver, channel, feed, clock))
     try:
         await _send_to_the_end(broadcast, clock, driver, report)
     finally:
@@ -189,7 +195,7 @@ async def _publish(feed: Feed, options: BroadcastOptions, report: Report) -> Non
 
 
 async def _send_to_the_end(
-    broadcast: Broadcast, clock: Clock, driver: UdpDriver, report: Report
+    broadcast: Broadcast, clock: Clock, driver: NodeDriver, report: Report
 ) -> None:
     """Send, say that it has ended, and stay for those who still fetch."""
     linger_s = LINGER_S
@@ -204,7 +210,7 @@ async def _send_to_the_end(
         await asyncio.sleep(linger_s if broadcast.channel.swarm.ready else 0)
 
 
-async def _until_failure(work: object, driver: UdpDriver) -> None:
+async def _until_failure(work: object, driver: NodeDriver) -> None:
     """Await the work, but fail at once if the node's driver fails."""
     working = asyncio.ensure_future(work)  # type: ignore[call-overload]
     failing = asyncio.ensure_future(driver.failed())
@@ -218,47 +224,26 @@ async def _until_failure(work: object, driver: UdpDriver) -> None:
         task.result()
 
 
-async def _open_ports(
-    driver: UdpDriver, tracker: HttpTracker, listen: Address | None, stored: StoredChannel
-) -> Address:
-    """Listen on one number for both: UDP for peers, TCP for the tracker.
-
-    A channel comes back on the ports that it had, so that its links stay good.
-    """
+async def _open_port(driver: NodeDriver, listen: Address | None, stored: StoredChannel) -> Address:
+    """Listen. A channel comes back on the port that it had, so that its links stay good."""
     if listen is not None and listen.port:
-        address = await driver.open(listen)
-        await tracker.start(address.host, address.port)
-        return address
+        return await driver.open(listen)
     host = listen.host if listen is not None else "0.0.0.0"  # noqa: S104 - viewers are elsewhere.
-    error = NetworkError("no port")
-    for port in [stored.port] if stored.port else []:
-        try:
-            address = await driver.open(Address(host, port))
-            await tracker.start(address.host, address.port)
-        except NetworkError as failure:
-            error = failure
-            driver.close()
-        else:
-            return address
-    for _ in range(PORT_TRIES):
-        address = await driver.open(Address(host, 0))
-        try:
-            await tracker.start(address.host, address.port)
-        except NetworkError as failure:
-            error = failure
-            driver.close()
-        else:
-            return address
-    raise error
+    if stored.port:
+        with suppress(NetworkError):
+            return await driver.open(Address(host, stored.port))
+    return await driver.open(Address(host, 0))
 
 
-async def _tell(report: Report, node: Node, channel: Channel, feed: Feed, clock: Clock) -> None:
+async def _tell(
+    report: Report, driver: NodeDriver, channel: Channel, feed: Feed, clock: Clock
+) -> None:
     bytes_before = 0
     while True:
         await asyncio.sleep(1)
         stats = channel.swarm.stats
-        up_bps = (node.wire_bytes_out - bytes_before) * 8
-        bytes_before = node.wire_bytes_out
+        up_bps = (driver.bytes_out - bytes_before) * 8
+        bytes_before = driver.bytes_out
         peers = len(channel.swarm.ready)
         report.second(
             {
@@ -272,9 +257,9 @@ async def _tell(report: Report, node: Node, channel: Channel, feed: Feed, clock:
                 "pieces_expired": channel.swarm.uploads.pieces_expired,
                 "pieces_rejected": stats.pieces_rejected,
                 "children": channel.choker.used_slots,
-                "wire_bytes_out": node.wire_bytes_out,
+                "wire_bytes_out": driver.bytes_out,
                 "control_bytes": channel.control_bytes,
-                "transport": "quic",
+                "transport": transports_used(channel.swarm.ready),
             },
             lambda up=up_bps, peers=peers: (  # type: ignore[misc]
                 f"LIVE  in {feed.rate_bps / 1e6:.2f}M  out {up / 1e6:.2f}M  peers {peers}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import LiveConfig, SwarmConfig
+from livestream.config import LiveConfig, SwarmConfig, Transport
 from livestream.discovery.link import ChannelLink
 from livestream.errors import NotFoundError
 from livestream.live.channel import Channel, ChannelEnded, EpochStarted, PieceVerified
@@ -16,8 +16,9 @@ from livestream.media.sample import Track
 from livestream.runtime.address import resolve
 from livestream.runtime.clock import Clock
 from livestream.runtime.keys import new_identity
-from livestream.runtime.udp import UdpDriver
+from livestream.runtime.sockets import NodeDriver, check_transport
 from livestream.swarm.node import Node
+from livestream.swarm.swarm import transports_used
 from viewer.outputs import Outputs
 from viewer.playout import Playout, PlayoutEnded, SamplesReleased
 
@@ -39,6 +40,8 @@ class SessionOptions:
     upload_bps: int | None = None
     peers: tuple[Address, ...] = ()
     timeout_s: float = 30.0
+    transport: Transport | None = None
+    "The only one to use; None: QUIC, and TCP where that does not get through."
 
 
 SessionStats = dict[str, float | int | str]
@@ -59,7 +62,7 @@ class Session:
         self.ended = asyncio.Event()
         identity = new_identity()
         rng = SystemRandom()
-        swarm = SwarmConfig(upload_bps=options.upload_bps)
+        swarm = SwarmConfig(upload_bps=options.upload_bps, transport=options.transport)
         self.channel = Channel(
             options.link.public_key,
             identity.public_key,
@@ -69,7 +72,8 @@ class Session:
             swarm=swarm,
         )
         self.node = Node(identity, rng, swarm=swarm)
-        self.driver = UdpDriver(self.node, self.clock, self._on_event)
+        check_transport(self.node, options.transport)
+        self.driver = NodeDriver(self.node, self.clock, self._on_event)
         self._playout: Playout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late_before = 0
@@ -83,7 +87,7 @@ class Session:
     async def open(self) -> None:
         """Go on the network."""
         listen = self.options.listen or Address("0.0.0.0", 0)  # noqa: S104 - peers are elsewhere.
-        await self.driver.open(listen)
+        self.channel.swarm.listen_port = (await self.driver.open(listen)).port
         now = self.clock.now()
         self.node.add_swarm(self.channel.swarm, now)
         roots = [resolve(address) for address in (*self.options.link.peers, *self.options.peers)]
@@ -166,7 +170,7 @@ class Session:
             "publisher_share": round(swarm.source_bytes / kept, 4),
             "control_bytes": self.channel.control_bytes,
             "payload_bytes": swarm.payload_bytes,
-            "transport": "quic",
+            "transport": transports_used(self.channel.swarm.ready),
         }
 
     def _lag_now_us(self, now: int) -> int:
@@ -191,7 +195,7 @@ class Session:
 
     def measure_rates(self) -> None:
         """Take the wire rates of the last second. Call once a second."""
-        down, up = self.node.wire_bytes_in, self.node.wire_bytes_out
+        down, up = self.driver.bytes_in, self.driver.bytes_out
         self.rates_bps = (8 * (down - self._wire_before[0]), 8 * (up - self._wire_before[1]))
         self._wire_before = (down, up)
 
@@ -211,6 +215,7 @@ class Session:
                 {
                     "address": str(peer.address),
                     "client": peer.client,
+                    "transport": peer.connection.transport.value,
                     "rtt_ms": round(peer.connection.rtt_us / 1000, 1),
                     "down_bps": int(8 * peer.down.bytes_per_second(now)),
                     "up_bps": int(8 * peer.up.bytes_per_second(now)),
@@ -281,7 +286,7 @@ class Session:
         if not self.channel.swarm.ready:
             return (
                 f"Nobody of this channel answered within {seconds:.0f} s. Is the publisher on the "
-                "air, is the link complete, and does UDP pass the firewall?"
+                "air, is the link complete, and does its port pass the firewalls, UDP or TCP?"
             )
         return (
             f"Peers answered, but no picture came within {seconds:.0f} s. "

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from livestream.config import Transport
 from livestream.errors import UsageError
 
 __all__ = [
@@ -19,10 +20,12 @@ __all__ = [
     "Quiet",
     "Stats",
     "Trackers",
+    "TransportName",
     "Verbose",
     "parse_duration",
     "parse_rate",
     "parse_size",
+    "parse_transport",
 ]
 
 Listen = Annotated[str | None, typer.Option(help="HOST:PORT to listen on (UDP; tracker: TCP)")]
@@ -33,6 +36,9 @@ MaxUp = Annotated[
 ]
 MaxDown = Annotated[
     str | None, typer.Option(help="download cap in bit/s, of peers and web seeds together")
+]
+TransportName = Annotated[
+    str, typer.Option("--transport", help="auto, quic, utp or tcp; torrents: auto, utp or tcp")
 ]
 Http = Annotated[str | None, typer.Option(help="HOST:PORT of the local page")]
 Stats = Annotated[str | None, typer.Option(help="append one JSON object a second; - for stderr")]
@@ -59,6 +65,22 @@ def parse_rate(text: str) -> int:
     if rate <= 0:
         raise UsageError(f"{text!r} is no rate. For example 300k or 2.5M, in bit/s.")
     return rate
+
+
+def parse_transport(text: str, *, is_live: bool) -> Transport | None:
+    """Parse the name of a transport; None stands for auto. Raises UsageError."""
+    names = {"quic": Transport.QUIC, "utp": Transport.UTP, "tcp": Transport.TCP}
+    if text == "auto":
+        return None
+    if text == "quic" and not is_live:
+        raise UsageError(
+            "--transport quic: torrents do not go over QUIC yet, only live channels. "
+            "Give auto, utp or tcp."
+        )
+    if text not in names:
+        choices = "auto, quic, utp or tcp" if is_live else "auto, utp or tcp"
+        raise UsageError(f"--transport {text[:60]}: there is no such transport. Give {choices}.")
+    return names[text]
 
 
 def parse_duration(text: str) -> float:

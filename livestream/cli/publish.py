@@ -27,6 +27,7 @@ def publish(  # noqa: PLR0917 - the signature is the interface.
     loop: Annotated[bool, typer.Option("--loop", help="start a file again when it ends")] = False,
     listen: options.Listen = None,
     tracker: options.Trackers = None,
+    transport: options.TransportName = "auto",
     max_up: options.MaxUp = None,
     stats: options.Stats = None,
     quiet: options.Quiet = False,
@@ -67,6 +68,7 @@ def publish(  # noqa: PLR0917 - the signature is the interface.
                 listen=parse_address(listen) if listen else None,
                 upload_bps=options.parse_rate(max_up) if max_up else None,
                 trackers=tuple(tracker or ()),
+                transport=options.parse_transport(transport, is_live=True),
                 stats_file=stats,
                 is_quiet=quiet,
             )

@@ -22,6 +22,7 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
     listen: options.Listen = None,
     peer: options.Peers = None,
     tracker: options.Trackers = None,
+    transport: options.TransportName = "auto",
     max_up: options.MaxUp = None,
     stats: options.Stats = None,
     quiet: options.Quiet = False,
@@ -48,6 +49,7 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
         upload_bps=options.parse_rate(max_up) if max_up else None,
         peers=tuple(parse_address(text) for text in peer or ()),
         timeout_s=options.parse_duration(timeout),
+        transport=options.parse_transport(transport, is_live=True),
     )
     code = run_to_end(
         run(

@@ -141,7 +141,7 @@ class Announcer:
         self._is_telling_completion = how_far.left == 0 and not self._was_complete
         if self._is_telling_completion:
             return AnnounceEvent.COMPLETED
-        return AnnounceEvent.NONE
+        return AnnounceEvent.PAUSED if how_far.is_paused else AnnounceEvent.NONE
 
     @property
     def is_completion_due(self) -> bool:

@@ -35,6 +35,8 @@ class AnnounceEvent(IntEnum):
     COMPLETED = 1
     STARTED = 2
     STOPPED = 3
+    PAUSED = 4
+    "Not all is here, and nothing more is wanted (BEP 21); libtorrent's number over UDP."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,8 @@ class _TrackedSwarm:
         peer_id, is_seed = announce.peer_id, announce.is_seed
         known = self.peers.get(peer_id)
         gap_us = 0 if known is None else known.gap_us
-        if known is not None and announce.event is AnnounceEvent.NONE:
+        is_regular = announce.event in (AnnounceEvent.NONE, AnnounceEvent.PAUSED)
+        if known is not None and is_regular:
             gap_us = max(gap_us, now - known.seen_at)
         if known is not None and known.is_seed == is_seed:
             known.address, known.seen_at, known.gap_us = announce.address, now, gap_us

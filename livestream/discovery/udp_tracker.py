@@ -57,6 +57,8 @@ class Progress:
     uploaded: int = 0
     downloaded: int = 0
     left: int = 1
+    is_paused: bool = False
+    "Nothing more is wanted, though not all is here (BEP 21)."
 
 
 @dataclass(frozen=True, slots=True)

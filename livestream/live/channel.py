@@ -124,7 +124,7 @@ class Channel(Extension):
         seams = Seams(self._verifier, self.window, self._picker, choker)
         self.swarm = WholePieceSwarm(info_hash_of(channel_key), node_key, seams, swarm_config, rng)
         self.feeders = Feeders(self.swarm.node_id, rng, self._send)
-        self._pex = PeerExchange(lambda: list(self.swarm.ready))
+        self._pex = PeerExchange(self._reachable)
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
         self._status_at: int | None = None
@@ -388,6 +388,9 @@ class Channel(Extension):
             peer.connection.reserve(self.head.rate_bps * fed // self.head.substreams)
 
     # Helpers
+
+    def _reachable(self) -> list[Peer]:
+        return [peer for peer in self.swarm.ready if peer.is_reachable]
 
     def _is_fed(self, number: int) -> bool:
         return self.feeders.is_fed(number)

@@ -22,7 +22,7 @@ from livestream.torrent.create import (
 )
 from livestream.torrent.magnet import Magnet
 from livestream.torrent.metainfo import Metainfo
-from livestream.torrent.webfiles import is_web_url
+from livestream.torrent.weburl import is_web_url
 
 __all__ = ["CreateOptions", "Created", "make"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from livestream.errors import DiskError
@@ -16,14 +17,14 @@ from livestream.pieces.pieceset import PieceSet
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
 from livestream.runtime.resume import ResumeRecord
-from livestream.torrent.hashing import HashVerifier
+from livestream.torrent.hashing import HashVerifier, leaf_hashes
 from livestream.torrent.metainfo import Metainfo
 from livestream.wire.image import PieceImage
 
 __all__ = ["DiskEvents", "DiskStore"]
 
-IN_FLIGHT_MAX: Final = 64 << 20  # Bytes on their way to the disk before no more are asked for.
-CACHE_MAX: Final = 48 << 20  # Bytes of pieces kept in memory for those who download from us.
+IN_FLIGHT_MAX: Final = 32 << 20  # Bytes on their way to the disk before no more are asked for.
+CACHE_MAX: Final = 32 << 20  # Bytes of pieces kept in memory for those who download from us.
 CHECK_AHEAD: Final = 2  # Runs of pieces a worker has waiting while a torrent is checked.
 CHECK_BYTES: Final = 4 << 20  # A run has as many: one hand-over between threads for them all.
 
@@ -36,6 +37,12 @@ class DiskEvents:
 
     def on_loaded(self, index: int) -> None:
         """A piece asked for is in memory, or is no longer held."""
+
+    def on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        """The blocks of a piece were hashed (BEP 52); None: it cannot be read."""
+
+    def on_lost(self, indexes: list[int]) -> None:
+        """Pieces that were held are no more: their file was deleted."""
 
     def on_disk_error(self, index: int, error: DiskError) -> None:
         """A submitted piece could not be kept."""
@@ -56,20 +63,37 @@ class DiskStore(BlockStore):
         record: ResumeRecord,
         wanted: frozenset[int] | None = None,
         is_read_only: bool = False,
+        is_seeding: bool = False,
+        verifier: HashVerifier | None = None,
     ) -> None:
-        """Take the numbers of the wanted files; None: all."""
+        """Take what there is, and where it is to be.
+
+        Args:
+            metainfo: The torrent.
+            folder: Where its files are.
+            record: What is known of them.
+            wanted: The numbers of the wanted files; None: all.
+            is_read_only: Nothing is made or written.
+            is_seeding: The files are the user's: what they have beyond their length stays.
+            verifier: Judges pieces, several at a time; None: by the torrent's hashes.
+        """
         everything = frozenset(range(len(metainfo.files)))
         self.metainfo = metainfo
         self.held = PieceSet(metainfo.piece_count)
         self.states: Sequence[tuple[int, int]] = ()
         "(size, mtime in ns) of every file when it was opened, the part file last."
         self.events = DiskEvents()
-        self._files = FileSet(metainfo, folder, everything if wanted is None else wanted)
+        self._wanted = everything if wanted is None else wanted
+        self._files = FileSet(metainfo, folder, self._wanted)
         self._record = record
-        self._verifier = HashVerifier(metainfo)
+        self._verifier = verifier or HashVerifier(metainfo)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="disk")
         self._is_read_only = is_read_only
+        self._cuts_files = not (is_read_only or is_seeding)
         self._in_flight = 0
+        self._unwritten: deque[tuple[int, bytearray]] = deque()
+        "Genuine pieces; whoever has the lock writes them."
+        self._writing = Lock()
         self._pending: dict[Future[None], None] = {}
         self._cache: OrderedDict[int, PieceImage] = OrderedDict()
         self._cached_bytes = 0
@@ -85,6 +109,9 @@ class DiskStore(BlockStore):
         trusted, doubtful = self._record.judge(self.metainfo, states)
         self.held.add_all(trusted)
         await self.check(doubtful, on_progress)
+        if self._cuts_files and (numbers := self._longer_files()):
+            await asyncio.to_thread(self._files.cut, numbers)
+            self.states = await asyncio.to_thread(self._files.states)
 
     async def check(
         self, indexes: list[int], on_progress: Callable[[int, int], None] | None = None
@@ -119,8 +146,8 @@ class DiskStore(BlockStore):
         """Record what is held, once it is on the disk. Raises DiskError."""
         # In this order: what is written from here on changes a file's time, so it is hashed again.
         states = await asyncio.to_thread(self._files.states)
-        bits = self.held.to_bytes()
-        await asyncio.to_thread(self._save, bits, states)
+        await asyncio.to_thread(self._save, self._recordable(states).to_bytes(), states)
+        self._drop_deleted()
 
     async def close(self, timeout_s: float) -> None:
         """Finish what is under way, within a time, and record it."""
@@ -156,6 +183,10 @@ class DiskStore(BlockStore):
         """Read a held piece into memory, in a thread."""
         self._start(self._load, index)
 
+    def hash_leaves(self, index: int) -> None:
+        """Hash the blocks of a held v2 piece, in a thread."""
+        self._start(self._hash_leaves, index)
+
     def image(self, index: int) -> PieceImage | None:
         """Return a held piece if it is in memory."""
         image = self._cache.get(index)
@@ -178,32 +209,93 @@ class DiskStore(BlockStore):
 
     def _keep(self, index: int, buffer: bytearray) -> None:
         try:
-            is_genuine = self._verifier.verify(index, buffer) is Verdict.GENUINE
-            if is_genuine:
-                self._files.write(index * self.metainfo.piece_length, buffer)
-        except DiskError as error:
-            self._report(self._on_error, index, len(buffer), error)
+            if self._verifier.verify(index, buffer) is not Verdict.GENUINE:
+                self._report(self._on_kept, index, len(buffer), False)
+                return
+        except Exception as error:
+            self._report_unkept(index, buffer, error)
             return
-        self._report(self._on_kept, index, len(buffer), is_genuine)
+        self._unwritten.append((index, buffer))
+        # One writer at a time, and the others go on hashing: a file system lets one thread write
+        # to a file, and burns the time of those who wait for it.
+        while self._unwritten and self._writing.acquire(blocking=False):
+            try:
+                while self._unwritten:
+                    self._write(*self._unwritten.popleft())
+            finally:
+                self._writing.release()
+
+    def _write(self, index: int, buffer: bytearray) -> None:
+        try:
+            self._files.write(index * self.metainfo.piece_length, buffer)
+        except Exception as error:
+            self._report_unkept(index, buffer, error)
+        else:
+            self._report(self._on_kept, index, len(buffer), True)
+
+    def _report_unkept(self, index: int, buffer: bytearray, error: Exception) -> None:
+        """Whatever it was, no memory, say: the piece must not be waited for for ever."""
+        if not isinstance(error, DiskError):
+            error = DiskError(f"{self.metainfo.name}: piece {index} cannot be kept ({error!r}).")
+        self._report(self._on_error, index, len(buffer), error)
 
     def _load(self, index: int) -> None:
+        try:
+            image = self._genuine_image(index)
+        except Exception:  # Whatever it is, nobody must wait for ever; what cannot be read is lost.
+            image = None
+        self._report(self._on_loaded, index, image)
+
+    def _genuine_image(self, index: int) -> PieceImage | None:
         image = PieceImage(index, self.metainfo.piece_size(index))
         start = index * self.metainfo.piece_length
+        is_there = self._files.read_into(start, image.places())
+        if is_there and self._files.has_changed(start, image.size, self.states):
+            # Somebody else wrote to the file: peers would ban us for what is in it now.
+            data = image.data(0, image.size)
+            is_there = self._verifier.verify(index, data) is Verdict.GENUINE
+        return image if is_there else None
+
+    def _hash_leaves(self, index: int) -> None:
+        leaves: list[bytes] | None = None
         try:
-            is_there = self._files.read_into(start, image.places())
-            if is_there and self._files.has_changed(start, image.size, self.states):
-                # Somebody else wrote to the file: peers would ban us for what is in it now.
-                data = image.data(0, image.size)
-                is_there = self._verifier.verify(index, data) is Verdict.GENUINE
-        except DiskError:
-            is_there = False
-        self._report(self._on_loaded, index, image if is_there else None)
+            data = self._read(index) if index in self.held else None
+            if data is not None and self._verifier.verify(index, data) is Verdict.GENUINE:
+                start = index * self.metainfo.piece_length
+                span = next(iter(self.metainfo.spans(start, len(data))))
+                leaves = leaf_hashes(memoryview(data)[: span.length])
+        except Exception:  # As with a piece to read: nobody must wait for ever.
+            leaves = None
+        self._report(self._on_leaves, index, leaves)
 
     def _save(self, bits: bytes, states: Sequence[tuple[int, int]]) -> None:
         self._files.sync()
         self._record.save(self.metainfo, bits, states)
 
     # On the loop
+
+    def _longer_files(self) -> list[int]:
+        """Return the wanted files that are right, and have something behind them.
+
+        What is not right may be another file: it is cut when the first piece is written to it.
+        """
+        metainfo = self.metainfo
+        return [
+            number
+            for number in self._wanted
+            if self.states[number][0] > (entry := metainfo.files[number]).length
+            and not entry.is_padding
+            and self.held.flags[metainfo.pieces_of(entry)].all()
+        ]
+
+    def _recordable(self, states: Sequence[tuple[int, int]]) -> PieceSet:
+        """Return what is held, but for what was in files that somebody has deleted since."""
+        found = PieceSet.from_bytes(self.held.to_bytes(), len(self.held))
+        for number in self._wanted:
+            is_gone = states[number][0] < 0 and not self.metainfo.files[number].is_padding
+            for index in self._files.pieces_in(number) if is_gone else ():
+                found.discard(index)
+        return found
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         future: Future[None] = self._pool.submit(work, *arguments)
@@ -216,6 +308,7 @@ class DiskStore(BlockStore):
 
     def _on_kept(self, index: int, size: int, is_genuine: bool) -> None:
         self._in_flight -= size
+        self._drop_deleted()  # First: this piece is in the file that is there now.
         if is_genuine:
             self.held.add(index)
         self.events.on_verified(index, is_genuine=is_genuine)
@@ -235,3 +328,16 @@ class DiskStore(BlockStore):
                 _, oldest = self._cache.popitem(last=False)
                 self._cached_bytes -= len(oldest)
         self.events.on_loaded(index)
+        self._drop_deleted()
+
+    def _on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        self.events.on_leaves(index, leaves)
+
+    def _drop_deleted(self) -> None:
+        """Hold nothing that was in files that are found to be deleted."""
+        for number in self._files.take_deleted():
+            lost = [index for index in self._files.pieces_in(number) if index in self.held]
+            for index in lost:
+                self.held.discard(index)
+            if lost:
+                self.events.on_lost(lost)

@@ -5,22 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from threading import Condition
 from typing import Final
 
 from livestream.errors import DiskError, DiskFullError
+from livestream.runtime.descriptors import Descriptors
+from livestream.runtime.writing import Writer
 from livestream.torrent.metainfo import Metainfo
 
 __all__ = ["FileSet", "disk_error"]
 
-OPEN_MAX: Final = 128  # Descriptors of one torrent; one of 100,000 files must work.
-FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-FILE_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC
-FILE_MODE: Final = 0o644
 VIEWS_MAX: Final = 512  # Places in one system call; Linux takes 1,024.
 PARTS: Final = -1  # The number of the part file among the files.
 
@@ -29,7 +25,7 @@ class FileSet:
     """Reads and writes the torrent's byte space. Safe to use from several threads.
 
     Bytes of files that nobody wants, but that share a piece with wanted ones, go to a part file
-    with holes. Invariant: at most OPEN_MAX descriptors are open, none of them closed while used.
+    with holes. Invariant: nothing is read or written but below the folder.
     """
 
     def __init__(self, metainfo: Metainfo, folder: Path, wanted: frozenset[int]) -> None:
@@ -39,19 +35,15 @@ class FileSet:
         self._paths = [entry.path for entry in metainfo.files]
         self._wanted = wanted
         self._parts_name = f".{metainfo.info_hash.hex()}.parts"
-        self._open: OrderedDict[int, int] = OrderedDict()
-        self._users: dict[int, int] = {}
-        self._free = Condition()
-        self._root: int | None = None
+        self._descriptors = Descriptors(folder, self._names_of)
+        self._writer = Writer()
         self.touched: dict[int, None] = {}
         "Files written since this was last emptied."
-        self._written: dict[int, None] = {}
-        "Files written at all: that they change means nothing."
 
     def open(self) -> None:
         """Open the folder, and find files that are there under other names. Raises DiskError."""
         try:
-            self._root = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._descriptors.open()
         except OSError as error:
             raise disk_error(error, self._folder) from error
         self._find_own_names()
@@ -64,19 +56,13 @@ class FileSet:
             for number in sorted(self._wanted):
                 entry = self._metainfo.files[number]
                 if not entry.length and not entry.is_padding:
-                    os.close(self._open_file(number, is_writing=True))
+                    self._descriptors.make(number)
         except OSError as error:
             raise disk_error(error, self._folder) from error
 
     def close(self) -> None:
         """Close every descriptor."""
-        with self._free:
-            for descriptor in self._open.values():
-                os.close(descriptor)
-            self._open.clear()
-            if self._root is not None:
-                os.close(self._root)
-                self._root = None
+        self._descriptors.close()
 
     def read(self, start: int, length: int) -> bytearray | None:
         """Return bytes of the torrent; None where a file is missing or too short.
@@ -105,7 +91,7 @@ class FileSet:
                 continue
             number, offset = self._place(span.file, span.start)
             try:
-                with self._using(number, is_writing=False) as descriptor:
+                with self._descriptors.using(number, is_writing=False) as descriptor:
                     while views:
                         count = os.preadv(descriptor, views[:VIEWS_MAX], offset)
                         if not count:
@@ -129,22 +115,32 @@ class FileSet:
                 continue
             number, offset = self._place(span.file, span.start)
             try:
-                with self._using(number, is_writing=True) as descriptor:
-                    while view:
-                        count = os.pwrite(descriptor, view, offset)
-                        view, offset = view[count:], offset + count
+                with self._descriptors.using(number, is_writing=True) as descriptor:
+                    if number not in self._descriptors.written:
+                        self._fit(number, descriptor)
+                    self._writer.write(descriptor, view, offset)
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
-            self.touched[number] = self._written[number] = None
+            self.touched[number] = self._descriptors.written[number] = None
+
+    def cut(self, numbers: Iterable[int]) -> None:
+        """Take away what files have beyond their length. Raises DiskError."""
+        for number in numbers:
+            try:
+                with self._descriptors.using(number, is_writing=True) as descriptor:
+                    self._fit(number, descriptor)
+            except OSError as error:
+                raise disk_error(error, self._path(number)) from error
 
     def sync(self) -> None:
         """Wait until all that was written is on the disk. Raises DiskError."""
-        with self._free:
-            touched, self.touched = self.touched, {}
-        for number in touched:
+        touched, self.touched = self.touched, {}
+        for number in list(touched):
             try:
-                with self._using(number, is_writing=True) as descriptor:
+                with self._descriptors.using(number, is_writing=False) as descriptor:
                     os.fdatasync(descriptor)
+            except FileNotFoundError:
+                continue  # Somebody has deleted it.
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
 
@@ -162,6 +158,21 @@ class FileSet:
                 found.append((-1, 0))
         return found
 
+    def take_deleted(self) -> list[int]:
+        """Return the files that were found to be deleted since the last call, PARTS among them."""
+        return self._descriptors.take_deleted()
+
+    def pieces_in(self, number: int) -> list[int]:
+        """Return the pieces that have bytes in a file; for PARTS, in one that nobody wants."""
+        files = self._metainfo.files
+        numbers = range(len(files)) if number == PARTS else (number,)
+        found: dict[int, None] = {}
+        for each in numbers:
+            if number != PARTS or (each not in self._wanted and not files[each].is_padding):
+                pieces = self._metainfo.pieces_of(files[each])
+                found.update(dict.fromkeys(range(pieces.start, pieces.stop)))
+        return list(found)
+
     def has_changed(self, start: int, length: int, states: Sequence[tuple[int, int]]) -> bool:
         """Whether a file that bytes of the torrent are in is not as it was when `states` was made.
 
@@ -172,10 +183,10 @@ class FileSet:
         """
         for span in self._metainfo.spans(start, length):
             number, _ = self._place(span.file, 0)
-            if self._metainfo.files[span.file].is_padding or number in self._written:
+            if self._metainfo.files[span.file].is_padding or number in self._descriptors.written:
                 continue
             try:
-                with self._using(number, is_writing=False) as descriptor:
+                with self._descriptors.using(number, is_writing=False) as descriptor:
                     status = os.fstat(descriptor)
             except OSError as error:
                 raise disk_error(error, self._path(number)) from error
@@ -219,68 +230,17 @@ class FileSet:
         return PARTS, self._metainfo.files[file].offset + start
 
     def _path(self, number: int) -> Path:
-        if number == PARTS:
-            return self._folder / self._parts_name
-        return self._folder.joinpath(*self._paths[number])
+        return self._folder.joinpath(*self._names_of(number))
 
-    @contextmanager
-    def _using(self, number: int, *, is_writing: bool) -> Iterator[int]:
-        descriptor = self._take(number, is_writing=is_writing)
-        try:
-            yield descriptor
-        finally:
-            with self._free:
-                self._users[number] -= 1
-                if not self._users[number]:
-                    del self._users[number]
-                    self._free.notify()
+    def _names_of(self, number: int) -> tuple[str, ...]:
+        return (self._parts_name,) if number == PARTS else self._paths[number]
 
-    def _take(self, number: int, *, is_writing: bool) -> int:
-        with self._free:
-            descriptor = self._open.get(number)
-            if descriptor is None:
-                self._evict()
-                descriptor = self._open_file(number, is_writing=is_writing)
-                self._open[number] = descriptor
-            self._open.move_to_end(number)
-            self._users[number] = self._users.get(number, 0) + 1
-            return descriptor
-
-    def _evict(self) -> None:
-        while len(self._open) >= OPEN_MAX:
-            idle = next((number for number in self._open if number not in self._users), None)
-            if idle is None:
-                self._free.wait()
-                continue
-            os.close(self._open.pop(idle))
-
-    def _open_file(self, number: int, *, is_writing: bool) -> int:
-        """Open for both if we may, step by step from the folder, following no link."""
-        if self._root is None:
-            raise FileNotFoundError(errno.ENOENT, "closed")
-        is_parts = number == PARTS
-        path = (self._parts_name,) if is_parts else self._paths[number]
-        folder = os.dup(self._root)
-        try:
-            for name in path[:-1]:
-                if is_writing:
-                    _make_folder(name, folder)
-                inner = os.open(name, FOLDER_FLAGS, dir_fd=folder)
-                os.close(folder)
-                folder = inner
-            try:
-                flags = FILE_FLAGS | os.O_RDWR | (os.O_CREAT if is_writing else 0)
-                descriptor = os.open(path[-1], flags, FILE_MODE, dir_fd=folder)
-            except OSError as error:
-                if is_writing or error.errno not in (errno.EACCES, errno.EROFS):
-                    raise
-                descriptor = os.open(path[-1], FILE_FLAGS | os.O_RDONLY, dir_fd=folder)
-        finally:
-            os.close(folder)
-        length = 0 if is_parts else self._metainfo.files[number].length
-        if is_writing and os.fstat(descriptor).st_size < length:
-            os.ftruncate(descriptor, length)  # Sparse: bytes come in any order.
-        return descriptor
+    def _fit(self, number: int, descriptor: int) -> None:
+        """Give a file its length: bytes come in any order, and none belong behind it."""
+        if number != PARTS:
+            length = self._metainfo.files[number].length
+            if os.fstat(descriptor).st_size != length:
+                os.ftruncate(descriptor, length)  # Sparse.
 
 
 def _take(queue: deque[memoryview], length: int) -> list[memoryview]:
@@ -298,13 +258,6 @@ def _take(queue: deque[memoryview], length: int) -> list[memoryview]:
 
 def _is_component(name: str) -> bool:
     return name not in ("", ".", "..") and "/" not in name and "\0" not in name
-
-
-def _make_folder(name: str, folder: int) -> None:
-    try:
-        os.mkdir(name, dir_fd=folder)
-    except FileExistsError:
-        return
 
 
 def disk_error(error: OSError, path: Path) -> DiskError:

@@ -44,6 +44,8 @@ class TrackerClient:
         self._on_peers = on_peers
         self._busy: dict[Tier, None] = {}
         "Tiers of which a tracker is being asked."
+        self._left: dict[Tier, None] = {}
+        "Tiers that were told already that we have stopped."
         self._settled = asyncio.Event()
         self._web = WebClient(Purpose.TRACKER, aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S))
 
@@ -63,7 +65,10 @@ class TrackerClient:
             await self._leave()
 
     async def ask_once(self, timeout_s: float) -> None:
-        """Announce until each tier has answered or failed, or the time is over; then leave."""
+        """Announce until each tier has answered or failed, or the time is over.
+
+        Whoever has answered is left at once: it tells others to call us until it hears that.
+        """
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(
@@ -93,6 +98,10 @@ class TrackerClient:
             if announcer is None:
                 return
             await self._ask(tier, announcer)
+        leaving = tier.to_leave()
+        if leaving is not None:
+            self._left[tier] = None
+            await self._announce(leaving, is_leaving=True)
 
     async def _ask(self, tier: Tier, announcer: Announcer) -> None:
         patience_us = RESERVE_PATIENCE_US if tier.has_reserve else None
@@ -108,6 +117,7 @@ class TrackerClient:
             leaving = [
                 self._say_goodbye(announcer)
                 for tier in self._tiers
+                if tier not in self._left
                 if (announcer := tier.to_leave()) is not None
             ]
             with suppress(TimeoutError):  # A tracker that hangs must not delay the end.

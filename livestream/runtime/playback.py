@@ -40,7 +40,7 @@ class Playback(PieceWatcher):
         """Yield bytes [start, stop) of the torrent, as they come.
 
         Raises:
-            DiskError: a piece was lost after it had been here.
+            DiskError: a piece was lost after it had been here, and is not fetched again.
         """
         length = self.torrent.metainfo.piece_length
         reader = Reader(start, stop)
@@ -80,10 +80,24 @@ class Playback(PieceWatcher):
             was_held = index in store.held
             if was_held:
                 store.load(index)
-            await news
+            try:
+                await news
+            finally:
+                self._leave(index, news)
             if was_held and index not in store.held:
+                if self.torrent.gets_again(index):
+                    self._tell_swarm()
+                    continue
                 raise DiskError(f"Piece {index} is gone from the disk.")
         return image
+
+    def _leave(self, index: int, news: asyncio.Future[None]) -> None:
+        """A reader waits no longer: it was told, or has gone."""
+        waiting = self._waiting.get(index, [])
+        if news in waiting:
+            waiting.remove(news)
+            if not waiting:
+                del self._waiting[index]
 
     def _wake(self, index: int) -> None:
         for news in self._waiting.pop(index, ()):

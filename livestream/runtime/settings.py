@@ -26,6 +26,7 @@ SHARED: Final = (
     "listen",
     "peer",
     "tracker",
+    "transport",
     "max-up",
     "max-down",
     "http",

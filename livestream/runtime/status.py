@@ -10,6 +10,7 @@ from livestream.runtime.magnets import tracker_failure
 from livestream.runtime.screen import Row
 from livestream.runtime.torrent import Torrent
 from livestream.swarm.blockpeer import BlockPeer
+from livestream.swarm.swarm import transports_used
 
 __all__ = ["eta_text", "rate_text", "row_of", "stats_of", "why_idle"]
 
@@ -33,7 +34,7 @@ def stats_of(torrents: Sequence[Torrent]) -> dict[str, float | int | str]:
         "pieces": sum(torrent.metainfo.piece_count for torrent in torrents),
         "payload_bytes": sum(each.stats.payload_bytes for each in swarms),
         "bytes_uploaded": sum(each.stats.stream_bytes_out for each in swarms),
-        "transport": "tcp",
+        "transport": transports_used(peer for each in swarms for peer in each.ready),
     }
 
 

@@ -7,11 +7,13 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from livestream.errors import NetworkError
-from livestream.machine import Address
+from livestream.machine import SECOND, Address
 from livestream.runtime.clock import Clock
+from livestream.runtime.sorter import CallerSorter
 from livestream.runtime.throttle import Throttle
 from livestream.transport.connection import ConnectionState
 from livestream.transport.stream import Stream
@@ -26,6 +28,7 @@ REST_BELOW: Final = 192 * 1024  # A wake-up that brings less than this is follow
 REST_S: Final = 0.001  # ...in which a gigabit link brings 125 kB.
 TCP_INFO_BYTES: Final = 104
 TCP_INFO_RTT: Final = 68  # Offset of tcpi_rtt (µs) in Linux's struct tcp_info.
+MEASURE_US: Final = SECOND  # How often the round trip of a socket is asked for.
 WRITES_MAX: Final = 8
 
 
@@ -42,7 +45,15 @@ class TcpDriver:
         clock: Clock,
         on_activity: Callable[[], None],
         throttle: Throttle | None = None,
+        *,
+        sorter: CallerSorter | None = None,
+        unsent_bytes_max: int | None = None,
     ) -> None:
+        """Take the streams; of what is optional, only if callers may be no peers, the `sorter`.
+
+        `unsent_bytes_max` is what the kernel may hold of a socket beside what is on its way; None:
+        as much as it likes, which is best for throughput.
+        """
         self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
         self.bytes_in = 0
         self.bytes_out = 0
@@ -54,6 +65,9 @@ class TcpDriver:
         self._dialling: dict[Stream, socket.socket] = {}
         self._blocked: dict[Stream, None] = {}
         self._throttle = throttle
+        self._sorter = sorter
+        self._unsent_bytes_max = unsent_bytes_max
+        self._measured_at: dict[Stream, int] = {}
         self._paused: dict[Stream, None] = {}
         "Streams that are not read until there are tokens, whose turn is next first."
         self._unpausing: asyncio.TimerHandle | None = None
@@ -119,12 +133,18 @@ class TcpDriver:
                 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
                     self._rest_from_callers(self._listener)
                 break  # Else the caller has gone already.
-            stream = self._streams.accept(_address(source), self._clock.now())
-            if stream is None:
-                sock.close()
-                continue
-            self._adopt(stream, sock)
+            if self._sorter is None:
+                self._accept(sock, source)
+            else:
+                self._sorter.hold(sock, partial(self._accept, sock, source))
         self._on_activity()
+
+    def _accept(self, sock: socket.socket, source: tuple[str, int, int, int]) -> None:
+        stream = self._streams.accept(_address(source), self._clock.now())
+        if stream is None:
+            sock.close()
+        else:
+            self._adopt(stream, sock)
 
     def _rest_from_callers(self, listener: socket.socket) -> None:
         """No more files can be opened: callers wait, and do not wake us in vain all the time."""
@@ -171,6 +191,8 @@ class TcpDriver:
     def _adopt(self, stream: Stream, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._unsent_bytes_max is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, self._unsent_bytes_max)
         self._sockets[stream] = sock
         read = self._on_readable
         if self._throttle is not None:
@@ -183,6 +205,7 @@ class TcpDriver:
         sock = self._sockets.pop(stream, None) or self._dialling.pop(stream, None)
         self._blocked.pop(stream, None)
         self._paused.pop(stream, None)
+        self._measured_at.pop(stream, None)
         if sock is not None:
             loop.remove_reader(sock.fileno())
             loop.remove_writer(sock.fileno())
@@ -239,7 +262,7 @@ class TcpDriver:
         if sock is None or throttle is None or stream.state is not ConnectionState.CONNECTED:
             return
         loop = asyncio.get_running_loop()
-        if not throttle.has_tokens():
+        if not throttle.has_tokens(self._clock.now()):
             self._paused[stream] = None
             loop.remove_reader(sock.fileno())
             if self._unpausing is None:
@@ -255,18 +278,19 @@ class TcpDriver:
         if not data:
             self._lose(stream, "hung up")
             return
-        throttle.take(len(data))
+        now = self._clock.now()
+        throttle.take(len(data), now)
         self.bytes_in += len(data)
-        stream.receive_data(data, self._clock.now())
+        stream.receive_data(data, now)
         self._on_activity()
         stream.rewind()
 
     def _unpause(self) -> None:
         """Read from those who have waited longest, as far as the tokens go."""
         self._unpausing = None
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), self._clock.now()
         for stream in list(self._paused):
-            if self._throttle is not None and not self._throttle.has_tokens():
+            if self._throttle is not None and not self._throttle.has_tokens(now):
                 self._unpausing = loop.call_later(self._throttle.wait_s(), self._unpause)
                 return
             sock = self._sockets.get(stream)
@@ -293,7 +317,11 @@ class TcpDriver:
                 self._lose(stream, error.strerror or str(error))
                 return
             self.bytes_out += count
-            stream.sent(count, self._clock.now())
+            now = self._clock.now()
+            stream.sent(count, now)
+            if now - self._measured_at.get(stream, -MEASURE_US) >= MEASURE_US:
+                self._measured_at[stream] = now
+                self._measure(stream, sock)
         self._set_blocked(stream, sock, is_blocked=True)
 
     def _set_blocked(self, stream: Stream, sock: socket.socket, *, is_blocked: bool) -> None:
@@ -307,13 +335,9 @@ class TcpDriver:
 
     def _on_writable(self, stream: Stream) -> None:
         self._write(stream)
-        self._measure(stream)
         self._on_activity()
 
-    def _measure(self, stream: Stream) -> None:
-        sock = self._sockets.get(stream)
-        if sock is None:
-            return
+    def _measure(self, stream: Stream, sock: socket.socket) -> None:
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
         if len(info) >= TCP_INFO_RTT + 4:
             stream.rtt_measured_us = struct.unpack_from("I", info, TCP_INFO_RTT)[0]

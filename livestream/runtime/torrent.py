@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ __all__ = ["PieceWatcher", "Torrent", "TorrentHost", "TorrentOptions"]
 
 SAVE_INTERVAL_S: Final = 10.0
 CLOSE_TIMEOUT_S: Final = 5.0
+LOSSES_MAX: Final = 3  # Of one piece that was written and could not be read back.
 PIECES_FREE: Final = 2  # On a disk that was full; with room for one it would be full again at once.
 
 
@@ -41,6 +43,8 @@ class TorrentOptions:
     piece: int | None = None
     "Only this piece is wanted, whatever files it is of."
     is_sequential: bool = False
+    is_seeding: bool = False
+    "The data is the user's: what is lost of it is not fetched again."
     peers: tuple[Address, ...] = ()
     trackers: tuple[str, ...] = ()
     "Named by the user."
@@ -114,6 +118,8 @@ class Torrent(DiskEvents):
         "Why the record could not be written the last time."
         self.watchers: list[PieceWatcher] = []
         self.tiers: list[Tier] = []
+        self._losses: dict[int, int] = {}
+        "How often a piece was lost."
         self._host = host
         self._room = Room(options.folder, self._resume)
         self._tasks: list[asyncio.Task[None]] = []
@@ -121,10 +127,10 @@ class Torrent(DiskEvents):
         if swarm.is_complete:
             self.completed.set()
 
-    def start(self, tiers: list[Tier]) -> None:
-        """Announce, and keep the record."""
+    def start(self, tiers: list[Tier], other_tiers: Sequence[Tier] = ()) -> None:
+        """Announce, to the same trackers under a second name if it has one; keep the record."""
         self.tiers = tiers
-        client = TrackerClient(tiers, self._host.clock, self.learn_peers)
+        client = TrackerClient([*tiers, *other_tiers], self._host.clock, self.learn_peers)
         self._tasks = [asyncio.create_task(client.run()), asyncio.create_task(self._keep_saving())]
 
     async def stop(self) -> None:
@@ -154,9 +160,8 @@ class Torrent(DiskEvents):
         stats = self.swarm.stats
         held, length = self.store.held, self.metainfo.length
         left = max(length - held.held * self.metainfo.piece_length, 0)
-        if self.swarm.is_complete and self.options.piece is None:
-            left = 0
-        return Progress(stats.stream_bytes_out, stats.kept_bytes, left)
+        is_paused = self.swarm.is_complete and not held.is_full
+        return Progress(stats.stream_bytes_out, stats.kept_bytes, left, is_paused)
 
     @cached_property
     def wanted_bytes(self) -> int:
@@ -173,6 +178,11 @@ class Torrent(DiskEvents):
         wanted = self.options.wanted
         is_chosen = wanted is None or number in wanted
         return is_chosen and not self.metainfo.files[number].is_padding
+
+    def gets_again(self, index: int) -> bool:
+        """Whether a piece that was lost is fetched once more."""
+        is_hopeless = self._losses.get(index, 0) > LOSSES_MAX
+        return not (self.options.is_seeding or is_hopeless) and bool(self._wanted_pieces[index])
 
     @cached_property
     def _wanted_pieces(self) -> NDArray[np.bool_]:
@@ -211,10 +221,24 @@ class Torrent(DiskEvents):
         self._host.pump()
 
     def on_loaded(self, index: int) -> None:
-        """A piece that peers wait for is in memory."""
+        """A piece that peers wait for is in memory, or can be read no more."""
         self.swarm.on_loaded(index, self._host.clock.now())
+        if index not in self.store.held:
+            self._get_again([index])
         for watcher in self.watchers:
             watcher.on_loaded(index)
+        self._host.pump()
+
+    def on_leaves(self, index: int, leaves: list[bytes] | None) -> None:
+        """The blocks of a piece were hashed for a peer."""
+        if self.swarm.hashes.leaves is not None:
+            self.swarm.hashes.leaves.on_leaves(index, leaves)
+            self._host.pump()
+
+    def on_lost(self, indexes: list[int]) -> None:
+        """Somebody deleted a file: what was in it is taken back."""
+        self.swarm.on_pieces_lost(indexes, self._host.clock.now())
+        self._get_again(indexes)
         self._host.pump()
 
     def on_disk_error(self, index: int, error: DiskError) -> None:
@@ -228,6 +252,19 @@ class Torrent(DiskEvents):
             self.failed.exception()  # Whoever does not wait for it reads `error`.
 
     # Helpers
+
+    def _get_again(self, indexes: list[int]) -> None:
+        """Ask for pieces whose file was deleted, or that the disk does not give back."""
+        for index in indexes:
+            self._losses[index] = self._losses.get(index, 0) + 1
+        again = [index for index in indexes if self.gets_again(index)]
+        if again:
+            self.completed.clear()
+            self.swarm.want_again(again, self._host.clock.now())
+        hopeless = [index for index in indexes if self._losses[index] > LOSSES_MAX]
+        if hopeless:
+            reason = f"piece {hopeless[0]} was written, and cannot be read. Check the disk."
+            self.on_disk_error(hopeless[0], DiskError(f"{self.metainfo.name}: {reason}"))
 
     def _resume(self) -> None:
         self.error = None

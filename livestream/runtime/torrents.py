@@ -8,18 +8,20 @@ from contextlib import suppress
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import SwarmConfig
+from livestream.config import FILE_DELAY_TARGET_US, SwarmConfig, Transport, TransportConfig
 from livestream.discovery.announce import TORRENT, Announcer
 from livestream.discovery.tiers import Tier, make_tiers
 from livestream.discovery.udp_tracker import Progress
 from livestream.errors import DiskError, NetworkError, UsageError
 from livestream.machine import SECOND, Address, Event
+from livestream.pieces.merkle import LEAF_BYTES
 from livestream.runtime.address import is_address, resolve
 from livestream.runtime.clock import Clock
 from livestream.runtime.disk import DiskStore
 from livestream.runtime.keys import new_identity
 from livestream.runtime.magnets import MagnetFetch
 from livestream.runtime.resume import ResumeRecord
+from livestream.runtime.sockets import check_transport
 from livestream.runtime.tcp import TcpDriver
 from livestream.runtime.throttle import Throttle
 from livestream.runtime.torrent import PieceWatcher, Torrent, TorrentHost, TorrentOptions
@@ -27,6 +29,7 @@ from livestream.runtime.udp import UdpDriver
 from livestream.runtime.webseeds import WebSeedDriver
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashServe
+from livestream.swarm.leafhashes import LeafFile, LeafServe
 from livestream.swarm.metadata import MetadataServe
 from livestream.swarm.node import Node
 from livestream.swarm.seekers import SeekerSwarm
@@ -56,9 +59,14 @@ class TorrentSession(TorrentHost):
         *,
         upload_bps: int | None = None,
         download_bps: int | None = None,
+        transport: Transport | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
-        """Take the caps, in bit/s, and who is told what swarms report."""
+        """Take the caps, in bit/s, the only transport to use, and who is told what swarms report.
+
+        Raises:
+            UsageError: there is no such transport here.
+        """
         self.clock = Clock()
         self.torrents: list[Torrent] = []
         self._taken: dict[bytes, None] = {}
@@ -73,9 +81,17 @@ class TorrentSession(TorrentHost):
             attempts_max=30,
             silence_max_us=SILENCE_MAX_US,
             upload_bps=upload_bps,
+            transport=transport,
         )
-        self.node = Node(self._identity, self._rng, swarm=self._config)
         throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
+        self.node = Node(
+            self._identity,
+            self._rng,
+            transport=TransportConfig(delay_target_us=FILE_DELAY_TARGET_US),
+            swarm=self._config,
+            allowance=throttle,
+        )
+        check_transport(self.node, transport)
         self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes, throttle)
         self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes, throttle)
@@ -85,8 +101,13 @@ class TorrentSession(TorrentHost):
 
     @property
     def bytes_in(self) -> int:
-        """Bytes that came by TCP, from peers and web seeds."""
-        return self.tcp.bytes_in + self.web.bytes_in
+        """Bytes that came, from peers and web seeds, without the headers of IP, UDP and TCP."""
+        return self.udp.stats.bytes_in + self.tcp.bytes_in + self.web.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that went to peers, without the headers of IP, UDP and TCP."""
+        return self.udp.stats.bytes_out + self.tcp.bytes_out
 
     async def open(self, listen: Address) -> Address:
         """Listen for TCP and UDP on one port. Raises NetworkError."""
@@ -114,15 +135,20 @@ class TorrentSession(TorrentHost):
             DiskError: it cannot be looked.
             UsageError: this torrent is under way already.
         """
-        if metainfo.info_hash in self._taken:
-            raise UsageError(f"{metainfo.name} is under way already: give each torrent once.")
-        self._taken[metainfo.info_hash] = None
+        self._refuse_twice(metainfo.name, metainfo.info_hashes)
+        self._taken.update(dict.fromkeys(metainfo.info_hashes))
         record = ResumeRecord(options.record)
-        store = DiskStore(metainfo, options.folder, record=record, wanted=options.wanted)
+        store = DiskStore(
+            metainfo,
+            options.folder,
+            record=record,
+            wanted=options.wanted,
+            is_seeding=options.is_seeding,
+        )
         try:
             await store.open(on_progress)
         except DiskError:
-            del self._taken[metainfo.info_hash]
+            self._free(metainfo.info_hashes)
             raise
         picker = RarestFirst(metainfo.piece_count, self._rng, is_sequential=options.is_sequential)
         picker.close_all(store.held.flags | ~options.wanted_pieces(metainfo))
@@ -133,20 +159,29 @@ class TorrentSession(TorrentHost):
             self._config,
             self._rng,
         )
+        for name in metainfo.info_hashes:
+            swarm.also_known_as(name)
         swarm.metadata_size = len(metainfo.info)
         swarm.listen_port = self.tcp.address.port
         swarm.speak(MetadataServe(metainfo.info))
         if not metainfo.is_private:
             swarm.exchange_peers()
-        swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base)
+        cap = self._config.upload_bps
+        swarm.hashes = HashServe(metainfo.layers, metainfo.layer_base, upload_bps=cap)
+        if metainfo.has_v2:
+            files, base = _leaf_files(metainfo), metainfo.layer_base
+            swarm.hashes.leaves = LeafServe(files, base, store.hash_leaves)
         torrent = Torrent(metainfo, options, store, swarm, self)
         self.torrents.append(torrent)
         self.node.add_swarm(swarm, self.clock.now())
         if not swarm.is_complete:
             self.node.add_web_seeds(web_sources(metainfo), self.clock.now())
         self.add_candidates(swarm, list(options.peers))
-        tiers = self._tiers(swarm, metainfo.trackers, options, torrent.progress)
-        torrent.start(tiers)
+        tiers, *others = (
+            self._tiers(swarm, name, metainfo.trackers, options, torrent.progress)
+            for name in swarm.info_hashes
+        )
+        torrent.start(tiers, [tier for each in others for tier in each])
         return torrent
 
     async def remove(self, torrent: Torrent) -> None:
@@ -155,7 +190,7 @@ class TorrentSession(TorrentHost):
             self.node.remove_swarm(torrent.swarm, self.clock.now())
             self.pump()
             await torrent.stop()
-            self._taken.pop(torrent.metainfo.info_hash, None)
+            self._free(torrent.metainfo.info_hashes)
             self.torrents.remove(torrent)  # Not before: `close` stops what this was kept from.
 
     async def fetch(self, magnet: Magnet, options: TorrentOptions, timeout_s: float) -> Metainfo:
@@ -164,11 +199,18 @@ class TorrentSession(TorrentHost):
         Raises:
             NotFoundError: nobody gave it within the time.
             MetainfoError: it is genuine, and cannot be used.
+            UsageError: this torrent is under way already.
         """
+        self._refuse_twice(magnet.name or magnet.info_hash.hex(), magnet.info_hashes)
         swarm = SeekerSwarm(magnet.info_hash, self._identity.public_key, self._config, self._rng)
+        for name in magnet.info_hashes:
+            swarm.also_known_as(name)
         self.node.add_swarm(swarm, self.clock.now())
         self.add_candidates(swarm, [*magnet.peers, *options.peers])
-        tiers = self._tiers(swarm, [(url,) for url in magnet.trackers], options)
+        urls = [(url,) for url in magnet.trackers]
+        tiers = [
+            tier for name in swarm.info_hashes for tier in self._tiers(swarm, name, urls, options)
+        ]
         fetch = self.fetches[swarm.info_hash] = MagnetFetch(magnet, swarm, tiers, self)
         try:
             return await fetch.run(timeout_s)
@@ -177,9 +219,18 @@ class TorrentSession(TorrentHost):
             self.node.remove_swarm(swarm, self.clock.now())
             self.pump()
 
+    def _refuse_twice(self, name: str, info_hashes: Sequence[bytes]) -> None:
+        if any(each in self._taken for each in info_hashes):
+            raise UsageError(f"{name} is under way already: give each torrent once.")
+
+    def _free(self, info_hashes: Sequence[bytes]) -> None:
+        for each in info_hashes:
+            self._taken.pop(each, None)
+
     def _tiers(
         self,
         swarm: Swarm,
+        info_hash: bytes,
         listed: Sequence[Sequence[str]],
         options: TorrentOptions,
         progress: Callable[[], Progress] = Progress,
@@ -189,13 +240,13 @@ class TorrentSession(TorrentHost):
         def make(url: str) -> Announcer:
             return Announcer(
                 url,
-                swarm.info_hash,
+                info_hash,
                 swarm.peer_id,
                 self.tcp.address.port,
                 progress,
                 pace=TORRENT,
                 is_trusted=options.is_trusted or url in options.trackers,
-                is_hungry=lambda: not swarm.ready and progress().left > 0,
+                is_hungry=lambda: not swarm.ready and _wants_more(progress()),
             )
 
         return make_tiers([*((url,) for url in options.trackers), *listed], make, self._rng)
@@ -265,3 +316,16 @@ class TorrentSession(TorrentHost):
     def _on_bytes(self) -> None:
         self.node.handle_streams(self.clock.now())
         self.pump()
+
+
+def _wants_more(how_far: Progress) -> bool:
+    return how_far.left > 0 and not how_far.is_paused
+
+
+def _leaf_files(metainfo: Metainfo) -> dict[bytes, LeafFile]:
+    """Return the files of a v2 torrent whose blocks can be proved, by their roots."""
+    return {
+        entry.root: LeafFile(entry.offset // metainfo.piece_length, -(-entry.length // LEAF_BYTES))
+        for entry in metainfo.files
+        if entry.root and not entry.is_padding
+    }

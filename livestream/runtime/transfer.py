@@ -13,6 +13,7 @@ from typing import Final
 
 import platformdirs
 
+from livestream.config import Transport
 from livestream.errors import UsageError, UserError
 from livestream.machine import Address
 from livestream.runtime.hook import content_path, run_hook
@@ -53,6 +54,8 @@ class TransferOptions:
     listen: Address | None = None
     peers: tuple[Address, ...] = ()
     trackers: tuple[str, ...] = ()
+    transport: Transport | None = None
+    "The only one to use; None: whichever gets through."
     upload_bps: int | None = None
     download_bps: int | None = None
     stats_file: str | None = None
@@ -214,6 +217,7 @@ class Transfer:
                 options.folder,
                 wanted=_select(metainfo, options.select, magnet),
                 is_sequential=options.is_sequential,
+                is_seeding=options.is_seeding,
                 peers=peers,
                 trackers=options.trackers,
                 is_trusted=not is_from_internet(self._source),

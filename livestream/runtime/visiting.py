@@ -21,7 +21,9 @@ __all__ = ["VISITS_MAX", "find_peers", "new_peer_id", "visit_peers"]
 
 VISITS_MAX: Final = 50
 FIND_TIMEOUT_S: Final = 15.0
-PORT: Final = 9  # We listen nowhere, and announces need a port: that of the discard service.
+# We listen nowhere, and trackers refuse announces without a port, or answer no peers to who says
+# that it has stopped. Others are told of this port, which discards, for as long as an answer takes.
+PORT: Final = 9
 READ_BYTES: Final = 65_536
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final, cast
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, earliest
-from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.piecepicker import PiecePicker
-from livestream.pieces.pieceset import PieceSet
+from livestream.swarm.blockdownloads import BlockDownloads
 from livestream.swarm.blockevents import PieceVerified, StoreFailed, SwarmCompleted
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.blockuploads import BlockUploads
@@ -53,13 +52,11 @@ from livestream.wire.messages import (
     Reject,
     Request,
     Unchoke,
-    requests_to_bytes,
 )
 
 __all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
 
-ALLOWED_FAST_MAX: Final = 64
-WASTED_MAX: Final = 1_000  # Blocks of no use beyond the useful ones: twice what may be under way.
+TAKEN_BACK_MAX: Final = 100  # Pieces, one by one: peers do not listen to more than a thousand.
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,8 @@ class BlockSwarm(Swarm):
     Invariant: every piece announced or served is in `store.held`, so it was verified.
     """
 
-    uses_streams = True
+    preferred = (Transport.UTP, Transport.TCP)
+    bounds_callers = True
 
     def __init__(
         self,
@@ -89,8 +87,6 @@ class BlockSwarm(Swarm):
     ) -> None:
         super().__init__(info_hash, public_key, config, rng)
         self.store = seams.store
-        self.is_paused = False
-        "No requests go out: the disk is full, or the user wants it so."
         self.upload_bps: int | None = config.upload_bps
         self.metadata_size = 0
         "Bytes of the info dictionary, where it is offered to peers."
@@ -98,6 +94,7 @@ class BlockSwarm(Swarm):
         "The piece layers of a v2 torrent, for peers that came by its magnet."
         self._slots = Slots(info_hash, seams.store, seams.choker)
         self._requests = Requests(seams.store, seams.picker, self.ban)
+        self._downloads = BlockDownloads(self._requests, self.ready, self.stats)
         self._order = ServingOrder(seams.picker)
         self._uploads = BlockUploads(seams.store, self._slots.turn, self._order)
         self._swept_at: int | None = None
@@ -112,7 +109,7 @@ class BlockSwarm(Swarm):
     def exchange_peers(self) -> None:
         """Gossip with peers about peers (BEP 11): for torrents that are not private (BEP 27)."""
         if self._pex is None:
-            self._pex = PeerExchange(self._reachable)
+            self._pex = PeerExchange(self._reachable, self.candidates.add_seeds)
             self.speak(self._pex)
 
     @property
@@ -126,6 +123,11 @@ class BlockSwarm(Swarm):
         return self._requests.is_complete
 
     @property
+    def is_paused(self) -> bool:
+        """Whether no requests go out: the store could not keep a piece."""
+        return self._downloads.is_paused
+
+    @property
     def requests(self) -> Requests:
         """What is under way."""
         return self._requests
@@ -137,7 +139,7 @@ class BlockSwarm(Swarm):
         if not is_genuine:
             self.stats.pieces_rejected += 1
             self._requests.on_forged(index, now)
-            self._fill_all(now)
+            self._downloads.fill_all(now)
             return
         self.stats.pieces_received += 1
         self.stats.kept_bytes += self.store.piece_size(index)
@@ -149,36 +151,47 @@ class BlockSwarm(Swarm):
         if self._requests.is_complete:
             self.emit(SwarmCompleted())
             for peer in self.block_peers:
-                self._tell_interest(peer)
+                self._downloads.tell_interest(peer)
         else:
-            self._fill_all(now)
+            self._downloads.fill_all(now)
 
     def on_store_failed(self, index: int, reason: str, now: int) -> None:
         """The store could not keep a piece: stop asking until `resume`."""
         self._requests.on_given_up(index)
-        self.is_paused = True
+        self._downloads.is_paused = True
         self.emit(StoreFailed(reason))
 
     def on_loaded(self, index: int, now: int) -> None:
         """A piece that peers wait for is in memory, or was lost after all."""
         self._uploads.on_loaded(index)
         if index not in self.store.held:
-            for peer in self.block_peers:
+            self.on_pieces_lost([index], now)
+
+    def on_pieces_lost(self, indexes: Sequence[int], now: int) -> None:
+        """Pieces that were held can be read no more: nobody is to ask us for them."""
+        for peer in self.block_peers:
+            if len(indexes) > TAKEN_BACK_MAX:
+                self.drop(peer, "so much is lost that we greet anew", now)
+                continue
+            for index in indexes:
                 self._dont_have.tell(peer, index)
                 self._slots.cancel_piece(peer, index)
 
+    def want_again(self, indexes: Sequence[int], now: int) -> None:
+        """Pieces that were held are lost: get them from others."""
+        self._requests.want_again(indexes)
+        for peer in self.block_peers:
+            self._downloads.tell_interest(peer)
+        self._downloads.fill_all(now)
+
     def set_urgent(self, indexes: Sequence[int], now: int, *, is_jump: bool = False) -> None:
         """Ask for these pieces first, in this order; after a jump, for nothing else before them."""
-        self._requests.set_urgent(indexes)
-        if is_jump:
-            self._requests.preempt()
-            self._send_cancels()
-        self._fill_all(now)
+        self._downloads.set_urgent(indexes, now, is_jump=is_jump)
 
     def resume(self, now: int) -> None:
         """Ask again."""
-        self.is_paused = False
-        self._fill_all(now)
+        self._downloads.is_paused = False
+        self._downloads.fill_all(now)
 
     # Driving, for the node
 
@@ -197,33 +210,8 @@ class BlockSwarm(Swarm):
                 self.stats.message_errors += 1
                 self.drop(peer, str(error), now)
             return
-        if isinstance(run, BlocksPlaced):
-            before = peer.bytes_in
-            extra = self._requests.receive_placed(peer, run.blocks)
-            self.stats.payload_bytes += peer.bytes_in - before
-        else:
-            extra = self._receive_blocks(peer, run.blocks)
-        for other, block in extra:
-            other.send(Cancel(*block))
-        if peer.blocks_wasted > WASTED_MAX + peer.bytes_in // BLOCK_BYTES:
+        if not self._downloads.receive(peer, run, now):
             self.drop(peer, "sends what nobody asked for", now)
-            return
-        peer.on_blocks(len(run.blocks), now)
-        if len(peer.owed) <= peer.depth * 3 // 4:
-            self._fill(peer, now)
-
-    def _receive_blocks(
-        self, peer: BlockPeer, blocks: Sequence[tuple[int, int, memoryview]]
-    ) -> list[tuple[BlockPeer, tuple[int, int, int]]]:
-        extra = []
-        for index, begin, data in blocks:
-            self.stats.payload_bytes += len(data)
-            others = self._requests.receive(peer, index, begin, data)
-            if others is None:
-                self.stats.pieces_duplicate += 1
-            else:
-                extra += [(other, (index, begin, len(data))) for other in others]
-        return extra
 
     def next_upload(self, now: int) -> bool:
         """Hand a batch of blocks to the next peer in turn; False when nobody can take any."""
@@ -251,12 +239,7 @@ class BlockSwarm(Swarm):
     def _sweep(self, now: int) -> None:
         elapsed_us = now - self._swept_at if self._swept_at is not None else SECOND
         self._swept_at = now
-        for peer in self.block_peers:
-            peer.measure(elapsed_us)
-            self._requests.look_after(peer, now)
-        for peer in self.block_peers:
-            if not peer.is_snubbed:  # First: others would take again what they are relieved of.
-                self._fill(peer, now)
+        self._downloads.look_around(elapsed_us, now)
         self.candidates.wants_seeds = not self.is_complete
         if self._pex is not None:
             self.candidates.add(self._pex.take_learned())
@@ -276,8 +259,8 @@ class BlockSwarm(Swarm):
             if not self._upload_only.tell(peer, is_upload_only=self.is_complete):
                 self._send_extension_handshake(peer)
             self.hashes.serve(peer, now)
-            self._tell_interest(peer)
-            self._fill(peer, now)
+            self._downloads.tell_interest(peer)
+            self._downloads.fill(peer, now)
 
     # Peers
 
@@ -285,12 +268,10 @@ class BlockSwarm(Swarm):
         return BlockPeer(connection, public_key, now, len(self.store.held))
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
 
     def _greeting_fields(self) -> dict[bytes, Value]:
-        fields: dict[bytes, Value] = {b"reqq": REQUESTS_TAKEN}
-        if self.listen_port:
-            fields[b"p"] = self.listen_port
+        fields: dict[bytes, Value] = {**super()._greeting_fields(), b"reqq": REQUESTS_TAKEN}
         if self.metadata_size:
             fields[b"metadata_size"] = self.metadata_size
         fields[b"upload_only"] = int(self.is_complete)
@@ -324,7 +305,7 @@ class BlockSwarm(Swarm):
             self._upload_only.forget(peer)
             self.hashes.on_gone(peer)
             if self._requests.drop_peer(peer):
-                self._fill_all(now)
+                self._downloads.fill_all(now)
 
     # Messages
 
@@ -336,12 +317,12 @@ class BlockSwarm(Swarm):
         elif isinstance(message, Request):
             self._slots.on_request(peer, message.index, message.begin, message.length)
         elif isinstance(message, (Choke, Unchoke, AllowedFast, Reject)):
-            self._on_permission(peer, message, now)
+            self._downloads.on_permission(peer, message, now)
         elif isinstance(message, (Interested, NotInterested)):
             peer.says_interested = isinstance(message, Interested)
             self._slots.on_interest(peer, now)
         elif isinstance(message, (Bitfield, HaveAll, HaveNone)):
-            self._on_pieces(peer, message, now)
+            self._downloads.on_pieces(peer, message, now)
         elif isinstance(message, Cancel):
             self._slots.cancel(peer, (message.index, message.begin, message.length))
         elif isinstance(message, HashRequest):
@@ -351,44 +332,7 @@ class BlockSwarm(Swarm):
         if index >= len(peer.pieces):
             raise ProtocolError(f"have of piece {index}")
         self._order.on_have(peer, index)
-        if self._requests.on_have(peer, index):
-            self._tell_interest(peer)
-            self._fill(peer, now)
-
-    def _on_pieces(self, peer: BlockPeer, message: Message, now: int) -> None:
-        # BEP 6: only right after the handshake; a byte must not cost us a pass over all pieces each
-        # time. Bitfields cost their sender as much, and aria2 sends them instead of many haves.
-        if peer.has_told_pieces and not isinstance(message, Bitfield):
-            raise ProtocolError("said twice what it has")
-        peer.has_told_pieces = True
-        count = len(peer.pieces)
-        pieces = PieceSet(count)
-        if isinstance(message, Bitfield):
-            pieces = PieceSet.from_bytes(message.bits, count)
-        elif isinstance(message, HaveAll):
-            pieces.fill()
-        self._requests.replace_pieces(peer, pieces)
-        self._tell_interest(peer)
-        self._fill(peer, now)
-
-    def _on_permission(self, peer: BlockPeer, message: Message, now: int) -> None:
-        if isinstance(message, Choke):
-            peer.chokes_us = True
-            if not peer.has_fast_extension:
-                self._requests.void(peer)
-                self._fill_all(now)
-            elif self._requests.on_choked(peer):  # What it owes, rejects follow for (BEP 6).
-                self._fill_all(now)
-        elif isinstance(message, Unchoke):
-            peer.chokes_us = False
-            peer.gave_at = now
-            self._fill(peer, now)
-        elif isinstance(message, AllowedFast):
-            if message.index < len(peer.pieces) and len(peer.fast) < ALLOWED_FAST_MAX:
-                peer.fast[message.index] = None
-                self._fill(peer, now)
-        elif isinstance(message, Reject):
-            self._requests.on_reject(peer, message.index, message.begin)
+        self._downloads.on_have(peer, index, now)
 
     def _on_extended(self, peer: Peer, message: Extended, now: int) -> None:
         super()._on_extended(peer, message, now)
@@ -406,13 +350,8 @@ class BlockSwarm(Swarm):
             self._slots.on_interest(peer, now)
 
     def _on_lost(self, peer: Peer, index: int, now: int) -> None:
-        if not isinstance(peer, BlockPeer):
-            return
-        if index >= len(peer.pieces):
-            raise ProtocolError(f"takes back piece {index}")
-        if self._requests.on_lost(peer, index):
-            self._tell_interest(peer)
-            self._fill_all(now)
+        if isinstance(peer, BlockPeer):
+            self._downloads.on_lost(peer, index, now)
 
     # Membership
 
@@ -430,35 +369,4 @@ class BlockSwarm(Swarm):
 
     def _reachable(self) -> list[Peer]:
         """Return the peers of whom it is known where they take calls."""
-        return [
-            peer
-            for peer in self.ready
-            if peer.connection.is_outgoing or peer.listen_port is not None
-        ]
-
-    # Asking
-
-    def _tell_interest(self, peer: BlockPeer) -> None:
-        is_wanted = self._requests.wants_of(peer)
-        if is_wanted != peer.is_wanted:
-            peer.is_wanted = is_wanted
-            peer.send(Interested() if is_wanted else NotInterested())
-
-    def _fill(self, peer: BlockPeer, now: int) -> None:
-        if self.is_paused or peer not in self.ready:
-            return
-        blocks = self._requests.next_blocks(peer, now)
-        if self._requests.cancels:
-            self._send_cancels()
-        if blocks:
-            peer.connection.expect(self._requests.places(peer, blocks))
-            peer.connection.send_many(requests_to_bytes(blocks))
-
-    def _send_cancels(self) -> None:
-        cancels, self._requests.cancels = self._requests.cancels, []
-        for peer, block in cancels:
-            peer.send(Cancel(*block))
-
-    def _fill_all(self, now: int) -> None:
-        for peer in self.block_peers:
-            self._fill(peer, now)
+        return [peer for peer in self.ready if peer.is_reachable]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Final
 
+from livestream.config import Transport
 from livestream.discovery.reach import Zone, zone_of
 from livestream.machine import SECOND, Address
 from livestream.swarm.priority import peer_priority
 
-__all__ = ["HOST_CONNECTIONS_MAX", "Candidates"]
+__all__ = ["BETTER_AFTER_US", "HOST_CONNECTIONS_MAX", "Candidates"]
 
 CANDIDATES_MAX: Final = 3_000  # As libtorrent keeps; bounds what gossip can make us remember.
 RETRY_FIRST_US: Final = 1 * SECOND
@@ -23,6 +24,7 @@ BAN_US: Final = 3_600 * SECOND
 HOST_BANS_MAX: Final = 3  # So many bad identities behind one host ban the host.
 BANS_MAX: Final = 10_000
 HOST_CONNECTIONS_MAX: Final = 4  # Several may share an address; a host's ports are no swarm.
+BETTER_AFTER_US: Final = 60 * SECOND  # Networks change: the better transport is tried again then.
 
 
 @dataclass(slots=True)
@@ -33,6 +35,10 @@ class _Candidate:
     is_busy: bool = False
     is_seed: bool = False
     priority: int = 0
+    transport: Transport | None = None
+    "The one to begin with, until `better_at`."
+    better_at: int = 0
+    name: int = 0
 
 
 class Candidates:
@@ -50,6 +56,8 @@ class Candidates:
         self._own: Address | None = None
         self.wants_seeds = True
         "Whether those who have everything are of use."
+        self.names = 1
+        "Info-hashes of the swarm; who hangs up on one may know it by the next."
 
     @property
     def own(self) -> Address | None:
@@ -78,6 +86,16 @@ class Candidates:
                 known.is_root = known.is_root or is_root
             elif is_root or len(self._known) < CANDIDATES_MAX:
                 self._known[address] = _Candidate(is_root, priority=self._priority(address))
+
+    def add_seeds(self, addresses: Iterable[Address]) -> None:
+        """Learn addresses of which it is said that they want nothing.
+
+        Of those that are known already that is not believed: anybody could hide a peer from us.
+        """
+        fresh = [address for address in addresses if address not in self._known]
+        self.add(fresh)
+        for address in fresh:
+            self.note_seed(address)
 
     def note_seed(self, address: Address) -> None:
         """Somebody there wants nothing more."""
@@ -123,6 +141,7 @@ class Candidates:
             priority = self._priority(address)
             known = self._known[address] = _Candidate(is_root=False, priority=priority)
         known.is_busy = True
+        known.is_seed = False  # It says itself what it is.
         known.failures = 0
 
     def on_lost(self, address: Address, now: int, *, was_ready: bool) -> None:
@@ -138,6 +157,42 @@ class Candidates:
         longest = ROOT_RETRY_MAX_US if known.is_root else RETRY_MAX_US
         wait = min(longest, RETRY_FIRST_US << min(known.failures - 1, 10))
         known.next_attempt = now + int(wait * (0.75 + 0.5 * self._rng.random()))
+
+    def transports(
+        self, address: Address, preferred: Sequence[Transport], now: int
+    ) -> list[Transport]:
+        """Return by what to call: what worked there goes first for a while, then what is best."""
+        known = self._known.get(address)
+        first = known.transport if known is not None and now < known.better_at else None
+        return sorted(preferred, key=lambda transport: transport is not first)
+
+    def on_answered(self, address: Address, transport: Transport, now: int) -> None:
+        """A call was answered over this transport: begin with it if it is to be called again."""
+        known = self._known.get(address)
+        if known is not None:
+            known.transport = transport
+            known.better_at = now + BETTER_AFTER_US
+
+    def on_silent(
+        self, address: Address, transport: Transport, preferred: Sequence[Transport], now: int
+    ) -> None:
+        """A connection went dead without a word: its transport may be blocked. Try another now."""
+        others = [other for other in preferred if other is not transport]
+        known = self._known.get(address)
+        if known is not None and not known.is_busy and others:
+            self.on_answered(address, others[0], now)
+            known.next_attempt = now
+
+    def name_of(self, address: Address) -> int:
+        """Return the number of the info-hash to call somebody with."""
+        known = self._known.get(address)
+        return known.name if known is not None else 0
+
+    def rename(self, address: Address) -> None:
+        """Somebody hung up on the info-hash that it was called with: take the next."""
+        known = self._known.get(address)
+        if known is not None:
+            known.name = (known.name + 1) % self.names
 
     def forget(self, address: Address) -> None:
         """Drop an address that cannot be a peer: our own."""

@@ -10,6 +10,7 @@ from typing import Final
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND
 from livestream.pieces.merkle import HashLayer, root_of_proof, width_of
+from livestream.swarm.leafhashes import LeafServe
 from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 from livestream.wire.hashes import HASH_SIZE, Hashes, HashReject, HashRequest
@@ -43,8 +44,19 @@ class HashServe:
     Invariant: every request gets one answer, hashes or a reject, unless its peer leaves first.
     """
 
-    def __init__(self, layers: Mapping[bytes, bytes], base: int) -> None:
-        """Take the piece layers by root, and how many layers above the leaves they are."""
+    def __init__(
+        self, layers: Mapping[bytes, bytes], base: int, *, upload_bps: int | None = None
+    ) -> None:
+        """Take the piece layers by root, and how many layers above the leaves they are.
+
+        `upload_bps` caps all answers together.
+        """
+        self.leaves: LeafServe | None = None
+        "Answers for the layer below, if anybody does."
+        self._total: TokenBucket | None = None
+        if upload_bps is not None:
+            hashes_per_second = upload_bps / 8 / HASH_SIZE
+            self._total = TokenBucket(hashes_per_second, hashes_per_second)
         self._layers = layers
         self._base = base
         self._trees: dict[bytes, HashLayer] = {}
@@ -69,31 +81,46 @@ class HashServe:
         while (
             client.waiting
             and client.bucket.has_tokens(now)
+            and (self._total is None or self._total.has_tokens(now))
             and peer.connection.backlog_bytes < BACKLOG_MAX
         ):
             request = client.waiting.popleft()
+            if self._is_for_leaves(peer, request, now):
+                client.bucket.take(ANSWER_COST + request.length, now)
+                continue
             hashes = self._find(request)
-            client.bucket.take(ANSWER_COST + len(hashes) // HASH_SIZE, now)
+            cost = ANSWER_COST + len(hashes) // HASH_SIZE
+            client.bucket.take(cost, now)
+            if self._total is not None:
+                self._total.take(cost, now)
             peer.send(Hashes(request, hashes) if hashes else request.rejection)
 
     def on_gone(self, peer: Peer) -> None:
         """Forget it."""
         self._clients.pop(peer, None)
 
+    def _is_for_leaves(self, peer: Peer, request: HashRequest, now: int) -> bool:
+        if self.leaves is None or request.base or not self._base:
+            return False
+        return self.leaves.ask(peer, request, self._tree(request.root), now)
+
+    def _tree(self, root: bytes) -> HashLayer | None:
+        tree, layer = self._trees.get(root), self._layers.get(root)
+        if tree is None and layer is not None:
+            tree = self._trees[root] = HashLayer(layer, self._base)
+        return tree
+
     def _find(self, request: HashRequest) -> bytes:
         """Return the hashes and their uncles; nothing if we do not have them."""
-        known = self._layers.get(request.root)
+        tree = self._tree(request.root)
         width = width_of(request.length)
         if (
-            known is None
+            tree is None
             or request.base != self._base
             or not 0 < request.length <= PART_LENGTH
             or request.index % width
         ):
             return b""
-        tree = self._trees.get(request.root)
-        if tree is None:
-            tree = self._trees[request.root] = HashLayer(known, self._base)
         # The root has no uncle, and nothing lies above it.
         if request.index + width > 1 << tree.levels or request.proof_layers >= tree.levels:
             return b""

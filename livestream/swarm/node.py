@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Mapping
 from random import Random
 from typing import Final
 
-from livestream.config import Identity, SwarmConfig, TransportConfig
+from livestream.config import Identity, SwarmConfig, Transport, TransportConfig
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address, Event, Machine, Train, earliest
-from livestream.swarm.peer import Peer
+from livestream.swarm.calls import Calls
+from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
     Connected,
     Connection,
+    ConnectionEvent,
     Disconnected,
     KeepAliveReceived,
     MessageReceived,
     RequestsReceived,
 )
-from livestream.transport.endpoint import ConnectionEvent, Endpoint
+from livestream.transport.dialler import Dialler
+from livestream.transport.endpoint import Endpoint
 from livestream.transport.streams import StreamEndpoint
 from livestream.transport.webseed import WebSource
 from livestream.transport.webseeds import WebSeedEndpoint
@@ -35,12 +40,14 @@ BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
 STRANGERS_MAX: Final = 100  # Callers that have not said which swarm they want.
 STRANGER_TIMEOUT_US: Final = 5 * SECOND
+SEGMENT_BYTES: Final = 1448  # What a full TCP segment carries on Ethernet...
+SEGMENT_OVERHEAD: Final = 52  # ...behind IPv4 and TCP headers, with timestamps.
 
 
 class Node(Machine):
     """Bytes and time in; bytes, a timer and events out, for everything that this process shares.
 
-    Invariant: every open connection is either a call that we make (`_calls`), a stranger that
+    Invariant: every open connection is either of a call that we make (`_calls`), a stranger that
     has not said hello yet (`_strangers`), or belongs to one peer of one swarm (`_peers`).
     """
 
@@ -51,7 +58,9 @@ class Node(Machine):
         *,
         transport: TransportConfig | None = None,
         swarm: SwarmConfig | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
+        """Take who we are, and what caps that which comes over µTP; None: no cap."""
         self.identity = identity
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
@@ -60,13 +69,23 @@ class Node(Machine):
         "What TCP carries; empty unless a driver moves its bytes."
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
-        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
+        self._diallers: Mapping[Transport, Dialler] = {
+            Transport.QUIC: self._endpoint.quic,
+            Transport.UTP: self._endpoint.utp,
+            Transport.TCP: self.streams,
+        }
         self._swarms: dict[bytes, Swarm] = {}
-        self._calls: dict[Connection, Swarm] = {}
+        self._calls = Calls(self._diallers)
+        self._named: dict[bytes, Swarm] = {}
+        "The swarms by every name that callers may use."
         self._strangers: dict[Connection, tuple[bytes, int]] = {}
         self._peers: dict[Connection, tuple[Swarm, Peer]] = {}
+        self._last_events: deque[Event] = deque()
+        "Of swarms that were left."
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
+        self._stream_bytes_paid = 0
         self._budget: TokenBucket | None = None
         if self._config.upload_bps is not None:
             rate = self._config.upload_bps / 8
@@ -77,14 +96,21 @@ class Node(Machine):
     def add_swarm(self, swarm: Swarm, now: int) -> None:
         """Take part in a swarm from now on."""
         self._swarms[swarm.info_hash] = swarm
+        self._named.update(dict.fromkeys(swarm.info_hashes, swarm))
         self._attempt_at = now
 
     def remove_swarm(self, swarm: Swarm, now: int) -> None:
         """Leave a swarm."""
         self.web_seeds.remove(swarm.info_hash)
+        self._calls.drop(swarm, "leaving", now)
         for peer in list(swarm.peers.values()):
             swarm.drop(peer, "leaving", now)
-        self._swarms.pop(swarm.info_hash, None)
+        for name in swarm.info_hashes:
+            if self._named.get(name) is swarm:
+                del self._named[name]
+        if self._swarms.pop(swarm.info_hash, None) is not None:
+            while (event := swarm.next_event()) is not None:
+                self._last_events.append(event)
 
     def add_candidates(
         self, info_hash: bytes, addresses: Iterable[Address], now: int, *, is_root: bool = False
@@ -104,17 +130,24 @@ class Node(Machine):
         """Say goodbye to everyone; drain once more, then stop."""
         for swarm, peer in list(self._peers.values()):
             swarm.drop(peer, reason, now)
-        for connection in [*self._calls, *self._strangers]:
+        self._calls.drop(None, reason, now)
+        for connection in list(self._strangers):
             connection.close(reason, now)
         self._swarms.clear()
+        self._named.clear()
         self._attempt_at = None
 
     # Queries
 
     @property
+    def transports(self) -> list[Transport]:
+        """By what this node can call."""
+        return list(self._diallers)
+
+    @property
     def connection_count(self) -> int:
         """QUIC connections that cost memory now."""
-        return self._endpoint.connection_count
+        return self._endpoint.quic.connection_count
 
     @property
     def stranger_count(self) -> int:
@@ -146,9 +179,9 @@ class Node(Machine):
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         return earliest(
-            self._endpoint.get_timer(),
-            self.streams.get_timer(),
+            *(dialler.get_timer() for dialler in self._diallers.values()),
             self.web_seeds.get_timer(),
+            self._calls.get_timer(),
             self._attempt_at,
             self._blocked_until,
             *(swarm.get_timer() for swarm in self._swarms.values()),
@@ -156,9 +189,12 @@ class Node(Machine):
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
-        self._endpoint.handle_timer(now)
-        self.streams.handle_timer(now)
+        for dialler in self._diallers.values():
+            dialler.handle_timer(now)
         self.web_seeds.handle_timer(now)
+        self._handle_connections(now)
+        self._calls.handle_timer(now)
+        self._greet(now)
         self._handle_connections(now)
         if self._blocked_until is not None and self._blocked_until <= now:
             self._blocked_until = None
@@ -174,6 +210,8 @@ class Node(Machine):
 
     def next_event(self) -> Event | None:
         """Return the oldest event of any swarm that was not yet taken, or None."""
+        if self._last_events:
+            return self._last_events.popleft()
         for swarm in self._swarms.values():
             event = swarm.next_event()
             if event is not None:
@@ -187,7 +225,7 @@ class Node(Machine):
         self._handle_connections(now)
 
     def _handle_connections(self, now: int) -> None:
-        for endpoint in (self._endpoint, self.streams, self.web_seeds):
+        for endpoint in (*self._diallers.values(), self.web_seeds):
             while (report := endpoint.next_event()) is not None:
                 self._handle_report(report, now)
 
@@ -206,12 +244,12 @@ class Node(Machine):
         elif isinstance(event, Connected):
             self._on_connected(connection, event.public_key, now)
         elif isinstance(event, Disconnected):
-            self._on_disconnected(connection, event.reason, now)
+            self._on_disconnected(connection, event, now)
 
     def _on_connected(self, connection: Connection, public_key: bytes, now: int) -> None:
-        swarm = self._calls.pop(connection, None)
-        if swarm is not None:
-            self._adopt(swarm, connection, swarm.greet(connection, public_key, now), now)
+        if connection in self._calls:
+            self._calls.on_connected(connection, public_key, now)
+            self._greet(now)
         elif len(self._strangers) < STRANGERS_MAX:
             self._strangers[connection] = public_key, now
         else:
@@ -222,6 +260,8 @@ class Node(Machine):
         if known is not None:
             swarm, peer = known
             swarm.receive_message(peer, data, now)
+            if peer.state is PeerState.READY and connection in self._calls:
+                self._calls.on_greeted(connection, now)
             return
         stranger = self._strangers.pop(connection, None)
         if stranger is None:
@@ -231,7 +271,7 @@ class Node(Machine):
         except MessageDecodeError as error:
             connection.close(str(error), now)
             return
-        wanted = self._swarms.get(handshake.info_hash)
+        wanted = self._named.get(handshake.info_hash)
         if wanted is None:
             connection.close("not in this swarm", now)
             return
@@ -243,27 +283,32 @@ class Node(Machine):
         else:
             self._peers[connection] = swarm, peer
 
-    def _on_disconnected(self, connection: Connection, reason: str, now: int) -> None:
+    def _on_disconnected(self, connection: Connection, event: Disconnected, now: int) -> None:
         self._strangers.pop(connection, None)
-        swarm = self._calls.pop(connection, None)
-        if swarm is not None:
-            swarm.on_lost(connection.address, now)
         known = self._peers.pop(connection, None)
         if known is not None:
             swarm, peer = known
-            swarm.on_disconnected(peer, reason, now)
+            swarm.on_disconnected(peer, event.reason, now)
+        if connection in self._calls:
+            self._calls.on_disconnected(connection, now, is_local=event.is_local)
+            self._greet(now)
+
+    def _greet(self, now: int) -> None:
+        while (greeting := self._calls.next_greeting()) is not None:
+            swarm, connection = greeting.swarm, greeting.connection
+            peer = swarm.greet(connection, greeting.public_key, now)
+            self._adopt(swarm, connection, peer, now)
 
     def _call(self, now: int) -> None:
         for swarm in self._swarms.values():
             for address in swarm.next_attempts(now):
-                endpoint = self.streams if swarm.uses_streams else self._endpoint
-                self._calls[endpoint.connect(address, now)] = swarm
+                self._calls.call(swarm, address, swarm.transports_to(address, now), now)
         for address, info_hash in self.web_seeds.next_attempts(now):
             wanting = self._swarms.get(info_hash)
             if wanting is None or wanting.candidates.bans(address, b"", now):
                 self.web_seeds.forget(address)
             else:
-                self._calls[self.web_seeds.connect(address, now)] = wanting
+                self._calls.add(wanting, self.web_seeds.connect(address, now))
 
     def _drop_strangers(self, now: int) -> None:
         for connection, (_, since) in list(self._strangers.items()):
@@ -278,18 +323,24 @@ class Node(Machine):
         Under a cap it is one at a time, so that each is paid for before the next.
         """
         started = False
+        self._pay_for_streams(now)
         for swarm in self._swarms.values():
             while True:
                 if self._budget is not None and (started or not self._budget.has_tokens(now)):
                     self._blocked_until = self._budget.next_tokens_at(now)
                     return started
-                bytes_before = swarm.stats.stream_bytes_out
                 if not swarm.next_upload(now):
                     break
                 started = True
-                if self._budget is not None:
-                    self._budget.take(swarm.stats.stream_bytes_out - bytes_before, now)
+                self._pay_for_streams(now)
         return started
+
+    def _pay_for_streams(self, now: int) -> None:
+        """Take from the budget what byte streams have accepted, and the headers around it."""
+        size = self.streams.bytes_taken - self._stream_bytes_paid
+        self._stream_bytes_paid += size
+        if self._budget is not None and size:
+            self._budget.take(size + size * SEGMENT_OVERHEAD // SEGMENT_BYTES, now)
 
 
 def _wire_size(train: Train) -> int:

@@ -7,6 +7,7 @@ from enum import Enum
 from hashlib import sha256
 from typing import Final
 
+from livestream.config import Transport
 from livestream.errors import StateError
 from livestream.machine import MILLISECOND, Address
 from livestream.pieces.bitfield import SlidingBitfield
@@ -16,7 +17,15 @@ from livestream.swarm.rates import RateMeter
 from livestream.transport.connection import Connection
 from livestream.wire.messages import Extended, Message
 
-__all__ = ["CLIENT_PREFIX", "SERVICE_US", "Peer", "PeerState", "PeerStats", "node_id", "peer_id_of"]
+__all__ = [
+    "CLIENT_PREFIX",
+    "SERVICE_US",
+    "Peer",
+    "PeerState",
+    "PeerStats",
+    "node_id_of",
+    "peer_id_of",
+]
 
 CLIENT_PREFIX: Final = b"-LS0100-"  # BEP 20: LiveStream 0.1.0.0
 NODE_ID_SIZE: Final = 4
@@ -24,13 +33,16 @@ SERVICE_US: Final = 5 * MILLISECOND  # What one more queued request costs, for l
 
 
 def peer_id_of(public_key: bytes) -> bytes:
-    """Return the 20-byte peer id that a node with this key must use: it cannot be borrowed."""
+    """Return the 20-byte peer id of a node with this key.
+
+    Where a transport proves the key, it cannot be borrowed; over a byte stream anyone can say it.
+    """
     return CLIENT_PREFIX + sha256(public_key).digest()[:12]
 
 
-def node_id(public_key: bytes) -> bytes:
+def node_id_of(peer_id: bytes) -> bytes:
     """Return the four bytes by which paths name a node."""
-    return sha256(public_key).digest()[12 : 12 + NODE_ID_SIZE]
+    return peer_id[-NODE_ID_SIZE:]
 
 
 class PeerState(Enum):
@@ -67,12 +79,18 @@ class Peer(Holder):
     def __init__(self, connection: Connection, public_key: bytes, now: int) -> None:
         self.connection = connection
         self.public_key = public_key
-        self.peer_id = peer_id_of(public_key)
-        self.node_id = node_id(public_key)
+        self.peer_id = peer_id_of(public_key) if public_key else b""
+        "Without a key: empty, until its handshake says it."
         self.state = PeerState.GREETING
         self.joined_at = now
+        self.improved_at = now
+        "When a better transport to it was tried last."
         self.heard_at = now
+        self.doubted_at: int | None = None
+        "When it was called beside this session because it was silent."
         self.is_banned = False
+        self.info_hash = b""
+        "The name of the swarm that is used with it: a hybrid torrent has two (BEP 52)."
         self.listen_port: int | None = None
         "Where it takes calls, if that is not where it called from."
         self.client = ""
@@ -95,6 +113,17 @@ class Peer(Holder):
         """Where the peer can be called; most listen on the socket that they call from."""
         address = self.connection.address
         return address if self.listen_port is None else Address(address.host, self.listen_port)
+
+    @property
+    def node_id(self) -> bytes:
+        """How paths name it."""
+        return node_id_of(self.peer_id)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether it is known where it takes calls: not where a caller's TCP comes from."""
+        calls_from_there = self.connection.transport is not Transport.TCP
+        return self.connection.is_outgoing or calls_from_there or self.listen_port is not None
 
     @property
     def is_seed(self) -> bool:

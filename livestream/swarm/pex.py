@@ -12,7 +12,7 @@ from livestream.machine import SECOND, Address
 from livestream.swarm.extension import Extension
 from livestream.swarm.peer import Peer
 from livestream.wire import bencode
-from livestream.wire.compact import decode_peers, encode_peers
+from livestream.wire.compact import V4_SIZE, V6_SIZE, encode_peers, pair_flags
 
 __all__ = ["PeerExchange"]
 
@@ -45,11 +45,19 @@ class PeerExchange(Extension):
 
     name = "ut_pex"
 
-    def __init__(self, peers: Callable[[], Sequence[Peer]]) -> None:
-        """Take how to ask for the ready peers of whom it is known where they take calls."""
+    def __init__(
+        self,
+        peers: Callable[[], Sequence[Peer]],
+        on_seeds: Callable[[list[Address]], None] | None = None,
+    ) -> None:
+        """Take how to ask for the ready peers of whom it is known where they take calls.
+
+        `on_seeds` is told of those who are said to want nothing; None: they are as all others.
+        """
         self.learned: list[Address] = []
         "Addresses heard of and not yet taken."
         self._peers = peers
+        self._on_seeds = on_seeds
         self._told: dict[Peer, _Told] = {}
 
     def take_learned(self) -> list[Address]:
@@ -78,11 +86,15 @@ class PeerExchange(Extension):
         if not isinstance(v4, bytes) or not isinstance(v6, bytes):
             raise MessageDecodeError("peer exchange: no compact peers")
         depth = _DEPTHS.get(zone_of(peer.address.host), 0)
-        self.learned += [
-            address
-            for address in decode_peers(v4, v6)[:PEERS_MAX]
-            if _DEPTHS.get(zone_of(address.host), 3) <= depth
-        ]
+        flagged = pair_flags(v4, _flags_of(fields, b"added.f"), V4_SIZE)
+        flagged += pair_flags(v6, _flags_of(fields, b"added6.f"), V6_SIZE)
+        seeds: list[Address] = []
+        for address, flags in flagged[:PEERS_MAX]:
+            if _DEPTHS.get(zone_of(address.host), 3) <= depth:
+                is_seed = bool(flags & SEED_FLAG) and self._on_seeds is not None
+                (seeds if is_seed else self.learned).append(address)
+        if seeds and self._on_seeds is not None:
+            self._on_seeds(seeds)
 
     def on_gone(self, peer: Peer, now: int) -> None:
         """Forget what a peer was told."""
@@ -114,6 +126,12 @@ class PeerExchange(Extension):
             told.next_at = now + INTERVAL_US
             news = {address: addresses[address] for address in added}
             peer.send_extended(self.name, _serialise(news, dropped[:ADDED_MAX]))
+
+
+def _flags_of(fields: Mapping[bytes, bencode.Value], key: bytes) -> bytes:
+    """Return what is said of each added peer; nothing if it is malformed: it is only a hint."""
+    flags = fields.get(key)
+    return flags if isinstance(flags, bytes) else b""
 
 
 def _flags(peer: Peer) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.swarm.hashes import HashFetch
 from livestream.swarm.peer import Peer
 from livestream.swarm.swarm import Swarm
@@ -17,7 +17,8 @@ __all__ = ["SeekerSwarm"]
 class SeekerSwarm(Swarm):
     """Greets peers and speaks extensions with them; pieces mean nothing to it yet."""
 
-    uses_streams = True
+    preferred = (Transport.UTP, Transport.TCP)
+    bounds_callers = True
 
     def __init__(
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
@@ -36,7 +37,7 @@ class SeekerSwarm(Swarm):
         return False
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
 
     def _on_greeted(self, peer: Peer, handshake: Handshake, now: int) -> None:
         super()._on_greeted(peer, handshake, now)

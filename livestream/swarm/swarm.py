@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import ClassVar, Final
 
-from livestream.config import SwarmConfig
-from livestream.discovery.reach import Zone, zone_of
+from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
 from livestream.machine import SECOND, Address, Event, earliest
-from livestream.swarm.candidates import HOST_CONNECTIONS_MAX, Candidates
+from livestream.swarm.admission import Admission
+from livestream.swarm.candidates import BETTER_AFTER_US, Candidates
 from livestream.swarm.extension import Extension
 from livestream.swarm.greeting import extension_handshake, read_extension_handshake
-from livestream.swarm.peer import Peer, PeerState, node_id, peer_id_of
+from livestream.swarm.peer import Peer, PeerState, node_id_of, peer_id_of
+from livestream.swarm.swarmevents import PeerBanned, PeerJoined, PeerLeft, SwarmStats
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -30,53 +30,10 @@ from livestream.transport.connection import (
 from livestream.wire import bencode, messages
 from livestream.wire.messages import Extended, Handshake, Message, Piece, Request
 
-__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats"]
+__all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats", "transports_used"]
 
-SETTLED_US: Final = 5 * SECOND  # A connection this old is known to both ends as the older one.
+DOUBT_AGAIN_US: Final = 10 * SECOND  # Who is only slow is not called beside each time.
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
-
-
-@dataclass(frozen=True, slots=True)
-class PeerJoined(Event):
-    """The peer's greeting is in: it can be talked to."""
-
-    peer: Peer
-
-
-@dataclass(frozen=True, slots=True)
-class PeerLeft(Event):
-    """A peer that had joined is gone."""
-
-    peer: Peer
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class PeerBanned(Event):
-    """A peer sent what no honest peer can send."""
-
-    peer: Peer
-    reason: str
-
-
-@dataclass(slots=True)
-class SwarmStats:
-    """Counters of a swarm; they only grow."""
-
-    pieces_received: int = 0
-    "Verified and kept."
-    pieces_duplicate: int = 0
-    pieces_rejected: int = 0
-    "Forged: their senders are banned."
-    pieces_strange: int = 0
-    payload_bytes: int = 0
-    "Of all pieces received, kept or not."
-    source_bytes: int = 0
-    "Of the kept ones, what came straight from the publisher."
-    kept_bytes: int = 0
-    stream_bytes_out: int = 0
-    "Blocks handed to byte streams."
-    message_errors: int = 0
 
 
 class Swarm(ABC):
@@ -85,15 +42,23 @@ class Swarm(ABC):
     Invariant: a peer is in `peers` from its greeting to its end; only READY peers are `ready`.
     """
 
-    uses_streams: ClassVar[bool] = False
-    "Whether its peers are called over byte streams (TCP) rather than over QUIC."
+    preferred: ClassVar[tuple[Transport, ...]] = (Transport.QUIC, Transport.TCP)
+    "By what peers are called, the best first, unless the configuration names one."
+    seeks_better: ClassVar[bool] = False
+    "Whether peers are called by better transports now and then while a worse one carries them."
+    doubt_us: ClassVar[int | None] = None
+    "A peer that is silent for so long may be cut off: it is called by other transports, too."
+    bounds_callers: ClassVar[bool] = False
+    "Whether callers of one host are few, and do not keep us from calling others."
 
     def __init__(
         self, info_hash: bytes, public_key: bytes, config: SwarmConfig, rng: Random
     ) -> None:
         self.info_hash = info_hash
+        self.info_hashes = [info_hash]
+        "All names by which peers find it: a hybrid torrent has two (BEP 52)."
         self.peer_id = peer_id_of(public_key)
-        self.node_id = node_id(public_key)
+        self.node_id = node_id_of(self.peer_id)
         self.config = config
         self.stats = SwarmStats()
         self.candidates = Candidates(rng)
@@ -103,9 +68,33 @@ class Swarm(ABC):
         "Peers known to be the origin of the pieces; for the books only."
         self.listen_port = 0
         "Where we take TCP calls; peers are told, so that they need not call twice."
+        self._admission = Admission(
+            self.info_hashes,
+            self.peer_id,
+            self.peers,
+            self.candidates,
+            config,
+            silent_us=self._silent_us,
+            bounds_callers=self.bounds_callers,
+        )
+        self._called: dict[Address, None] = {}
+        "Addresses with a call under way, by whatever transport."
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
+
+    @property
+    def _silent_us(self) -> int:
+        """After how long a session that says nothing makes way for another with that peer.
+
+        The other end, which heard us last at another time, must find so, too, when we call it.
+        """
+        return self.config.silence_max_us // 2 if self.doubt_us is None else self.doubt_us * 3 // 4
+
+    @property
+    def transports(self) -> tuple[Transport, ...]:
+        """By what peers may be called, the best first."""
+        return self.preferred if self.config.transport is None else (self.config.transport,)
 
     # Set-up
 
@@ -113,24 +102,46 @@ class Swarm(ABC):
         """Offer an extension to every peer from now on."""
         self._extensions.append(extension)
 
+    def also_known_as(self, info_hash: bytes) -> None:
+        """Take part under another name, too. Call it before the node has the swarm."""
+        if info_hash not in self.info_hashes:
+            self.info_hashes.append(info_hash)
+            self.candidates.names = len(self.info_hashes)
+
     # Connections, for the node
 
     def next_attempts(self, now: int) -> list[Address]:
-        """Return the addresses to connect to now; each must end in `greet` or `on_lost`."""
+        """Return the addresses to connect to now; each must end in `on_answered` or `on_lost`."""
         called = [peer for peer in self.peers.values() if peer.connection.is_outgoing]
         greeting = sum(peer.state is PeerState.GREETING for peer in called)
-        # Anyone can call over TCP, and sit there: that must not keep us from calling.
-        counted = called if self.uses_streams else self.peers
+        # Anyone can call, and sit there: that must not keep us from calling.
+        counted = called if self.bounds_callers else self.peers
         room = min(
             self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
-        return self.candidates.next_attempts(room, now) if room > 0 else []
+        addresses = self.candidates.next_attempts(room, now) if room > 0 else []
+        addresses += self._to_improve(now)
+        addresses += self._to_replace(now)
+        self._called |= dict.fromkeys(addresses)
+        return addresses
+
+    def transports_to(self, address: Address, now: int) -> list[Transport]:
+        """Return by what an address is to be called, the first first."""
+        for peer in self.peers.values():
+            if peer.address == address and peer.connection.transport in self.transports:
+                if self._is_doubtful(peer, now):
+                    return [
+                        each for each in self.transports if each is not peer.connection.transport
+                    ]
+                return list(self.transports[: self.transports.index(peer.connection.transport)])
+        return self.candidates.transports(address, self.transports, now)
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:
         """Say hello on a connection that we opened; None if the peer is not wanted."""
-        if self._refusal(connection, public_key, now):
+        if self._admission.refuses(connection, public_key, now):
             return None
-        peer = self._add(connection, public_key, now)
+        name = self.candidates.name_of(connection.address)
+        peer = self._add(connection, public_key, self.info_hashes[name], now)
         self._send_handshakes(peer)
         return peer
 
@@ -138,9 +149,11 @@ class Swarm(ABC):
         self, connection: Connection, public_key: bytes, handshake: Handshake, now: int
     ) -> Peer | None:
         """Answer a peer that called us and said hello; None if it is not wanted."""
-        if self._refusal(connection, public_key, now) or not self._has_room(connection, now):
+        if self._admission.refuses(connection, public_key, now) or not self._has_room(
+            connection.address, now
+        ):
             return None
-        peer = self._add(connection, public_key, now)
+        peer = self._add(connection, public_key, handshake.info_hash, now)
         self._send_handshakes(peer)
         if handshake.peer_id == self.peer_id:
             # We are both ends: by our answer the caller sees it, and forgets the address it called.
@@ -153,20 +166,29 @@ class Swarm(ABC):
         return peer if peer.state is not PeerState.CLOSED else None
 
     def on_lost(self, address: Address, now: int) -> None:
-        """A connection attempt came to nothing."""
-        self.candidates.on_lost(address, now, was_ready=False)
+        """A call came to nothing, by any transport."""
+        self._called.pop(address, None)
+        if not self._is_connected(address):
+            self.candidates.on_lost(address, now, was_ready=False)
+
+    def on_answered(self, address: Address, transport: Transport, now: int) -> None:
+        """Whom we called has said hello, over this transport."""
+        self._called.pop(address, None)
+        self.candidates.on_answered(address, transport, now)
 
     def on_disconnected(self, peer: Peer, reason: str, now: int) -> None:
         """The connection of a peer has ended, whoever ended it."""
         if self.peers.get(peer.connection) is not peer:
             return
         was_ready = peer in self.ready
+        if peer.state is PeerState.GREETING and peer.connection.is_outgoing:
+            self.candidates.rename(peer.address)  # It may know the swarm by the other name only.
         del self.peers[peer.connection]
         self.ready.pop(peer, None)
         self.source_peers.pop(peer, None)
         if peer.state is not PeerState.CLOSED:
             peer.move(PeerState.CLOSED)
-        if not any(other.address == peer.address for other in self.peers.values()):
+        if peer.address not in self._called and not self._is_connected(peer.address):
             self.candidates.on_lost(peer.address, now, was_ready=was_ready)
         self._on_gone(peer, now)
         if was_ready:
@@ -276,11 +298,14 @@ class Swarm(ABC):
 
     def _greeting_fields(self) -> Mapping[bytes, bencode.Value]:
         """What our extension handshake says beside the extensions."""
-        return {}
+        return {b"p": self.listen_port} if self.listen_port else {}
 
     def _send_handshakes(self, peer: Peer) -> None:
-        peer.connection.send(Handshake(self.info_hash, self.peer_id).to_bytes())
+        self._send_handshake(peer)
         self._send_extension_handshake(peer)
+
+    def _send_handshake(self, peer: Peer) -> None:
+        peer.connection.send(Handshake(peer.info_hash, self.peer_id).to_bytes())
 
     def _send_extension_handshake(self, peer: Peer) -> None:
         names = [extension.name for extension in self._extensions]
@@ -295,21 +320,11 @@ class Swarm(ABC):
     # Messages
 
     def _on_handshake(self, peer: Peer, handshake: Handshake, now: int) -> None:
-        if handshake.info_hash != self.info_hash:
-            raise ProtocolError("another swarm's handshake")
-        if handshake.peer_id == self.peer_id:
-            self.candidates.forget(peer.address)
-            raise ProtocolError("a connection to ourselves")
-        if not peer.public_key:
-            peer.peer_id = handshake.peer_id
-        elif handshake.peer_id != peer.peer_id:
-            raise ProtocolError("a peer id that is not its key's")
-        for other in list(self.peers.values()):
-            if other is not peer and _are_one(peer, other):
-                loser = self._worse_of(peer, other)
-                self.drop(loser, "connected twice", now)
-                if loser is peer:
-                    return
+        self._admission.check(peer, handshake)
+        for loser in self._admission.superfluous(peer, now):
+            self.drop(loser, "connected twice", now)
+            if loser is peer:
+                return
         peer.move(PeerState.READY)
         self._note_address(peer)
         self._on_greeted(peer, handshake, now)
@@ -322,7 +337,7 @@ class Swarm(ABC):
             peer.client, peer.extensions = greeting.client, greeting.extensions
             if peer not in self.ready:
                 self._join(peer)
-            if self.uses_streams and not peer.connection.is_outgoing and peer.listen_port is None:
+            if not peer.is_reachable:
                 self._learn_address(peer, greeting.listen_port)
             # BEP 10: a later handshake may take an extension back, or add one.
             speaks = self._spoken_by(peer)
@@ -339,23 +354,51 @@ class Swarm(ABC):
 
     # Helpers
 
-    def _refusal(self, connection: Connection, public_key: bytes, now: int) -> bool:
-        if public_key and peer_id_of(public_key) == self.peer_id:
-            self.candidates.forget(connection.address)
-            return True
-        return self.candidates.bans(connection.address, public_key, now)
+    def _to_improve(self, now: int) -> list[Address]:
+        """Return where a better transport may get through by now; it takes over if it does."""
+        if not self.seeks_better:
+            return []
+        due = [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing
+            and peer.connection.transport is not self.transports[0]
+            and now - peer.improved_at >= BETTER_AFTER_US
+            and peer.address not in self._called
+        ]
+        for peer in due:
+            peer.improved_at = now
+        return [peer.address for peer in due]
 
-    def _has_room(self, connection: Connection, now: int) -> bool:
-        host = connection.address.host
-        if self.uses_streams and zone_of(host) is not Zone.LOOPBACK:
-            of_host = sum(peer.address.host == host for peer in self.peers.values())
-            if of_host >= HOST_CONNECTIONS_MAX:
-                return False
-        has_place = len(self.peers) < self.config.peers_max
-        return has_place or self._make_way(connection.address, now)
+    def _to_replace(self, now: int) -> list[Address]:
+        """Return where another transport may get through by now; whichever speaks first stays."""
+        due = [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing
+            and len(self.transports) > 1
+            and self._is_doubtful(peer, now)
+            and (peer.doubted_at is None or now - peer.doubted_at >= DOUBT_AGAIN_US)
+            and peer.address not in self._called
+        ]
+        for peer in due:
+            peer.doubted_at = now
+        return [peer.address for peer in due]
 
-    def _add(self, connection: Connection, public_key: bytes, now: int) -> Peer:
+    def _is_doubtful(self, peer: Peer, now: int) -> bool:
+        return self.doubt_us is not None and now - peer.heard_at > self.doubt_us
+
+    def _is_connected(self, address: Address) -> bool:
+        return any(peer.address == address for peer in self.peers.values())
+
+    def _has_room(self, caller: Address, now: int) -> bool:
+        if not self._admission.has_room_for(caller.host):
+            return False
+        return len(self.peers) < self.config.peers_max or self._make_way(caller, now)
+
+    def _add(self, connection: Connection, public_key: bytes, info_hash: bytes, now: int) -> Peer:
         peer = self._make_peer(connection, public_key, now)
+        peer.info_hash = info_hash
         self.peers[connection] = peer
         self._note_address(peer)
         if self._sweep_at is None:
@@ -370,20 +413,8 @@ class Swarm(ABC):
 
     def _note_address(self, peer: Peer) -> None:
         """A caller's TCP port is not the one that it listens on: there is nothing to call there."""
-        if peer.connection.is_outgoing or not self.uses_streams:
+        if peer.is_reachable:
             self.candidates.on_connected(peer.address)
-
-    def _worse_of(self, new: Peer, old: Peer) -> Peer:
-        """Both ends must drop the same one: the later one, where it is clear which that is.
-
-        Else keep what the smaller peer id opened, or the new one of two of one direction.
-        """
-        if self.uses_streams and new.joined_at - old.joined_at > SETTLED_US:
-            return new
-        if new.connection.is_outgoing == old.connection.is_outgoing:
-            return old
-        keeps_outgoing = self.peer_id < new.peer_id
-        return old if new.connection.is_outgoing == keeps_outgoing else new
 
     def _spoken_by(self, peer: Peer) -> Sequence[Extension]:
         return [extension for extension in self._extensions if extension.name in peer.extensions]
@@ -395,15 +426,13 @@ class Swarm(ABC):
                 self.drop(peer, "no greeting", now)
             elif now - peer.heard_at > self.config.silence_max_us:
                 self.drop(peer, "silent", now)
+                transport = peer.connection.transport
+                self.candidates.on_silent(peer.address, transport, self.transports, now)
             else:
                 self._sweep_peer(peer, now)
 
 
-def _are_one(peer: Peer, other: Peer) -> bool:
-    """Whether two sessions are with the same node.
-
-    A peer id that no key vouches for can be borrowed, to have its owner hung up on: it counts for
-    callers of the same host only.
-    """
-    is_vouched = bool(peer.public_key)
-    return peer.peer_id == other.peer_id and (is_vouched or peer.address.host == other.address.host)
+def transports_used(peers: Iterable[Peer]) -> str:
+    """Return what carries their messages, as `--stats` has it: `quic`, `quic+tcp`, or nothing."""
+    used = {peer.connection.transport for peer in peers}
+    return "+".join(each.value for each in Transport if each in used)

@@ -45,6 +45,12 @@ class Magnet:
         """The 20 bytes by which peers and trackers know it."""
         return self.info_hash_v1 or self.info_hash_v2[:20]
 
+    @property
+    def info_hashes(self) -> tuple[bytes, ...]:
+        """All such names that the magnet gives."""
+        given = (self.info_hash_v1, self.info_hash_v2[:20])
+        return tuple(each for each in given if each)
+
     def is_of(self, metainfo: Metainfo) -> bool:
         """Whether this metainfo is what the magnet names."""
         if self.info_hash_v1 and metainfo.info_hash_v1 != self.info_hash_v1:

@@ -101,6 +101,12 @@ class Metainfo:
         return self.info_hash_v1 if self.has_v1 or not self.has_v2 else self.info_hash_v2[:20]
 
     @property
+    def info_hashes(self) -> tuple[bytes, ...]:
+        """All such names: a hybrid has one in either swarm (BEP 52)."""
+        other = self.info_hash_v2[:20]
+        return (self.info_hash, other) if self.has_v1 and self.has_v2 else (self.info_hash,)
+
+    @property
     def piece_count(self) -> int:
         """How many pieces."""
         return -(-self.length // self.piece_length)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from livestream.torrent.metainfo import FileEntry, Metainfo
+from livestream.torrent.weburl import is_web_url
 from livestream.transport.fetch import FileRun
 from livestream.transport.webseed import WebSource
 
-__all__ = ["TorrentFiles", "is_web_url", "web_sources"]
+__all__ = ["TorrentFiles", "web_sources"]
 
 
 class TorrentFiles(WebSource):
@@ -47,13 +48,3 @@ def web_sources(metainfo: Metainfo) -> list[TorrentFiles]:
     """Return the web seeds of a torrent that can be used, each once."""
     urls = dict.fromkeys(metainfo.web_seeds)
     return [TorrentFiles(metainfo, url) for url in urls if is_web_url(url)]
-
-
-def is_web_url(url: str) -> bool:
-    """Whether this is an HTTP or HTTPS URL with a host."""
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # Raises if it is none.
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)

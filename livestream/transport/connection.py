@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from livestream.config import Transport
 from livestream.machine import Address, Event, Machine
 from livestream.wire.image import BLOCK_BYTES, PieceImage
 from livestream.wire.messages import Piece
@@ -16,11 +17,13 @@ __all__ = [
     "BlocksReceived",
     "Connected",
     "Connection",
+    "ConnectionEvent",
     "ConnectionState",
     "Disconnected",
     "KeepAliveReceived",
     "MessageReceived",
     "RequestsReceived",
+    "Transport",
 ]
 
 
@@ -37,7 +40,7 @@ class Connected(Event):
     """The handshake is done: the other side has proved `public_key`."""
 
     public_key: bytes
-    "The other side's raw Ed25519 public key, 32 bytes."
+    "The other side's raw Ed25519 public key, 32 bytes; empty where a transport proves none."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,7 @@ class Connection(Machine):
     datagram delays one of them only. A transport that cannot do that sends them in order.
     """
 
+    transport: Transport
     address: Address
     is_outgoing: bool
     state: ConnectionState
@@ -148,3 +152,11 @@ class Connection(Machine):
     @abstractmethod
     def rtt_us(self) -> int:
         """Smoothed round-trip time; an assumption until measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionEvent(Event):
+    """Something that a connection reports, as an endpoint passes it on."""
+
+    connection: Connection
+    event: Event

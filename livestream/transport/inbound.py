@@ -16,7 +16,13 @@ from livestream.transport.connection import (
     MessageReceived,
     RequestsReceived,
 )
-from livestream.wire.image import BLOCK_HEADER, BLOCK_HEADER_BYTES, LENGTH_OVERHEAD, PIECE_ID
+from livestream.wire.image import (
+    BLOCK_BYTES,
+    BLOCK_HEADER,
+    BLOCK_HEADER_BYTES,
+    LENGTH_OVERHEAD,
+    PIECE_ID,
+)
 from livestream.wire.messages import HANDSHAKE_SIZE, MESSAGE_BYTES_MAX
 
 __all__ = ["Inbound"]
@@ -88,11 +94,11 @@ class Inbound:
 
     # Bytes
 
-    def spaces(self) -> list[memoryview]:
-        """Return where the next bytes go, in order; never nothing."""
+    def spaces(self, wanted: int = BUFFER_BYTES * PLACES_MAX) -> list[memoryview]:
+        """Return where the next bytes go, in order; never nothing, nor much more than wanted."""
         self._offered = []
         if self._start == self._end and self._expected:
-            return self._places()
+            return self._places(min(PLACES_MAX, 2 + wanted // BLOCK_BYTES))
         if self._end == len(self._buffer):
             self._make_space(1)
         return [memoryview(self._buffer)[self._end :]]
@@ -127,8 +133,8 @@ class Inbound:
 
     # Straight to the pieces
 
-    def _places(self) -> list[memoryview]:
-        self._offered = list(islice(self._expected.items(), PLACES_MAX))
+    def _places(self, count: int) -> list[memoryview]:
+        self._offered = list(islice(self._expected.items(), count))
         spaces: list[memoryview] = []
         for slot, (_, place) in zip(self._slots, self._offered, strict=False):
             spaces.append(slot)

@@ -31,6 +31,7 @@ from livestream.transport.connection import (
     ConnectionState,
     Disconnected,
     MessageReceived,
+    Transport,
 )
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.precedence import Precedence
@@ -205,6 +206,8 @@ class Quic(Connection):
     Invariant: the first event is `Connected` unless it never came to that; the last, exactly
     once, is `Disconnected`.
     """
+
+    transport = Transport.QUIC
 
     def __init__(
         self,

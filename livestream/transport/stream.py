@@ -12,6 +12,7 @@ from livestream.transport.connection import (
     Connection,
     ConnectionState,
     Disconnected,
+    Transport,
 )
 from livestream.transport.inbound import Inbound
 from livestream.wire.image import BLOCK_HEADER, LENGTH_OVERHEAD, PIECE_ID, PieceImage
@@ -35,8 +36,11 @@ class Stream(Connection):
     A `BlocksReceived` event refers to the read buffer, so events are taken before the next read.
 
     Invariant: the first thing each way is a handshake, which has no length prefix; `_backlog`
-    counts the bytes in `_out`.
+    counts the bytes in `_out`; `_perishable` has the messages with a deadline of which no byte
+    was sent, in the order of `_out`.
     """
+
+    transport = Transport.TCP
 
     def __init__(
         self, address: Address, on_change: Callable[[Stream], None], now: int, *, is_outgoing: bool
@@ -48,7 +52,10 @@ class Stream(Connection):
         "For the driver to set, from what the kernel says."
         self._on_change = on_change
         self._inbound = Inbound()
+        self.bytes_uncounted = 0
+        "Accepted for sending since the endpoint last counted."
         self._out: deque[bytes | bytearray | memoryview] = deque()
+        self._perishable: deque[tuple[bytes, int]] = deque()
         self._tail: bytearray | None = None
         self._backlog = 0
         self._sent_handshake = False
@@ -87,10 +94,11 @@ class Stream(Connection):
         return self._inbound.expected_count > MUCH
 
     def rewind(self) -> None:
-        """Make room for more; call when all events were taken."""
-        self._inbound.rewind()
+        """Make room for more, unless events that were not taken yet refer to what is there."""
+        if not self._events:
+            self._inbound.rewind()
 
-    def receive_data(self, data: bytes | memoryview, now: int) -> None:
+    def receive_data(self, data: bytes | bytearray | memoryview, now: int) -> None:
         """Take bytes from wherever they are; for drivers that have them already."""
         view = memoryview(data)
         while view and self.state is ConnectionState.CONNECTED:
@@ -98,11 +106,13 @@ class Stream(Connection):
 
     def receive_some(self, view: memoryview, now: int) -> int:
         """Take as many bytes as one read would; returns how many."""
-        count = 0
-        for space in self.spaces():
+        count, size = 0, len(view)
+        for space in self._inbound.spaces(size):
             part = view[count : count + len(space)]
             space[: len(part)] = part
             count += len(part)
+            if count == size:
+                break
         self.filled(count, now)
         return count
 
@@ -125,6 +135,8 @@ class Stream(Connection):
         out = self._out
         while count:
             size = len(out[0])
+            if self._perishable and self._perishable[0][0] is out[0]:
+                self._perishable.popleft()  # What was begun must be ended.
             if count < size:
                 out[0] = memoryview(out[0])[count:]
                 return
@@ -147,8 +159,15 @@ class Stream(Connection):
             self._append(b"".join([len(each).to_bytes(4, "big") + each for each in messages]))
 
     def send_independent(self, message: bytes, deadline: int) -> None:
-        """Queue a message, in order: a stream knows no other way."""
-        self.send(message)
+        """Queue a message, in order; unless it has begun to go by `deadline`, it does not."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        data = len(message).to_bytes(4, "big") + message
+        self._perishable.append((data, deadline))
+        self._out.append(data)
+        self._tail = None
+        self._count(len(data))
+        self._on_change(self)
 
     def send_block(self, index: int, begin: int, data: memoryview) -> None:
         """Queue a piece message without copying the block."""
@@ -160,7 +179,8 @@ class Stream(Connection):
             return  # That was too much.
         self._out.append(data)
         self._tail = None
-        self._backlog += size
+        self._count(size)
+        self._on_change(self)
 
     def send_blocks(self, image: PieceImage, first: int, count: int) -> None:
         """Queue a run of piece messages as one slice of the piece's image."""
@@ -169,7 +189,7 @@ class Stream(Connection):
         messages = image.messages(first, count)
         self._out.append(messages)
         self._tail = None
-        self._backlog += len(messages)
+        self._count(len(messages))
         self._on_change(self)
 
     def expect(self, blocks: Sequence[tuple[int, int, memoryview]]) -> None:
@@ -217,10 +237,11 @@ class Stream(Connection):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(self._timer)
+        return earliest(self._timer, *(deadline for _, deadline in self._perishable))
 
     def handle_timer(self, now: int) -> None:
-        """Give up connecting, or keep the connection alive."""
+        """Give up connecting, keep the connection alive, drop what is late."""
+        self._drop_late(now)
         if self._timer is None or now < self._timer:
             return
         if self.state is ConnectionState.CONNECTING:
@@ -236,8 +257,21 @@ class Stream(Connection):
 
     # Helpers
 
+    def _count(self, size: int) -> None:
+        self._backlog += size
+        self.bytes_uncounted += size
+
+    def _drop_late(self, now: int) -> None:
+        late = {id(data): len(data) for data, deadline in self._perishable if deadline <= now}
+        if not late:
+            return
+        self._perishable = deque(each for each in self._perishable if each[1] > now)
+        self._out = deque(data for data in self._out if id(data) not in late)
+        self._count(-sum(late.values()))
+        self._on_change(self)
+
     def _append(self, data: bytes) -> None:
-        self._backlog += len(data)
+        self._count(len(data))
         tail = self._tail
         if tail is not None and len(tail) < TAIL_BYTES_MAX:
             tail += data
@@ -258,7 +292,8 @@ class Stream(Connection):
         self.state = ConnectionState.CLOSED
         self._timer = None
         self._out.clear()
+        self._perishable.clear()
         self._tail = None
-        self._backlog = 0
+        self._count(-self._backlog)  # It will not go: the budget has it back.
         self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

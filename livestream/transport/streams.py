@@ -7,8 +7,7 @@ from heapq import heappop, heappush
 from typing import Final
 
 from livestream.machine import Address
-from livestream.transport.connection import ConnectionState
-from livestream.transport.endpoint import ConnectionEvent
+from livestream.transport.connection import ConnectionEvent, ConnectionState
 from livestream.transport.stream import Stream
 
 __all__ = ["StreamEndpoint"]
@@ -34,6 +33,8 @@ class StreamEndpoint:
         self._timer_of: dict[Stream, int] = {}
         self._order = 0
         self._events: deque[ConnectionEvent] = deque()
+        self.bytes_taken = 0
+        "Accepted for sending, on all streams together, but for what was dropped as too late."
 
     # For the node
 
@@ -102,6 +103,8 @@ class StreamEndpoint:
         return stream
 
     def _mark(self, stream: Stream) -> None:
+        self.bytes_taken += stream.bytes_uncounted
+        stream.bytes_uncounted = 0
         self._changed[stream] = None
         self._unsent[stream] = None
 

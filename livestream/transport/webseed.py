@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Final
 from urllib.parse import urlsplit
 
+from livestream.config import Transport
 from livestream.errors import MessageDecodeError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
 from livestream.transport.connection import (
@@ -71,6 +72,8 @@ class WebSeed(Connection):
     Invariant: a block is in `_blocks` from its request until it is reported, rejected or
     cancelled; the parts of it that no fetch is for yet are in `_queue`, `_queued` bytes in all.
     """
+
+    transport = Transport.HTTP
 
     def __init__(
         self, address: Address, source: WebSource, on_change: Callable[[WebSeed], None], now: int

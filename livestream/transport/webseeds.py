@@ -9,8 +9,7 @@ from random import Random
 from typing import Final
 
 from livestream.machine import SECOND, Address, earliest
-from livestream.transport.connection import ConnectionState
-from livestream.transport.endpoint import ConnectionEvent
+from livestream.transport.connection import ConnectionEvent, ConnectionState
 from livestream.transport.fetch import Fetch
 from livestream.transport.webseed import WebSeed, WebSource
 

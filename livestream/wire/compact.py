@@ -9,7 +9,7 @@ from typing import Final
 from livestream.errors import MessageDecodeError
 from livestream.machine import Address
 
-__all__ = ["decode_peers", "encode_peers"]
+__all__ = ["V4_SIZE", "V6_SIZE", "decode_peers", "encode_peers", "pair_flags"]
 
 V4_SIZE: Final = 6
 V6_SIZE: Final = 18
@@ -41,3 +41,18 @@ def decode_peers(v4: bytes, v6: bytes) -> list[Address]:
         port = int.from_bytes(v6[at + 16 : at + 18], "big")
         peers.append(Address(str(IPv6Address(v6[at : at + 16])), port))
     return [peer for peer in peers if peer.port]
+
+
+def pair_flags(peers: bytes, flags: bytes, size: int) -> list[tuple[Address, int]]:
+    """Return the peers of one list, `size` bytes each, with their flags (BEP 11); 0: none given.
+
+    Raises:
+        MessageDecodeError: a length that no list of peers has.
+    """
+    found = []
+    for number, at in enumerate(range(0, len(peers), size)):
+        part = peers[at : at + size]
+        decoded = decode_peers(part, b"") if size == V4_SIZE else decode_peers(b"", part)
+        flag = flags[number] if number < len(flags) else 0
+        found += [(address, flag) for address in decoded]
+    return found

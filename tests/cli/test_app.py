@@ -166,6 +166,24 @@ def test_channels_are_made_listed_and_shown(capsys: pytest.CaptureFixture[str]) 
     assert json.loads(capsys.readouterr().out)["name"] == "garden"
 
 
+@pytest.mark.parametrize(
+    ("words", "choices"),
+    [
+        (["publish", "test", "--transport", "udp"], "auto, quic, utp or tcp"),
+        (["watch", "ab" * 32, "--transport", "http"], "auto, quic, utp or tcp"),
+        (["download", "none.torrent", "--transport", "Tcp"], "auto, utp or tcp"),
+        (["seed", "none.torrent", "--transport", "quic"], "auto, utp or tcp"),
+    ],
+)
+def test_an_unknown_transport_is_exit_code_2_and_the_choices_are_named(
+    words: list[str], choices: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(words) == 2
+    told = capsys.readouterr().err
+    assert f"--transport {words[-1]}" in told
+    assert f"Give {choices}." in told
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_command_in_order(number: signal.Signals, code: int) -> None:
     words = [sys.executable, "-m", "livestream", "tracker", "--listen", "127.0.0.1:0"]

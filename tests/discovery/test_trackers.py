@@ -141,6 +141,39 @@ def test_an_announcer_tells_started_completed_once_and_stopped() -> None:
     assert "event=stopped" in announcer.query(0, is_leaving=True)
 
 
+def test_a_partial_seed_says_so_in_every_announce_after_the_first() -> None:
+    """BEP 21: left alone would have it counted as a downloader, and given seeds."""
+    is_paused = [False]
+    announcer = Announcer(
+        "http://t/announce", HASH, peer_id(1), 5, lambda: Progress(0, 10, 5, is_paused[0])
+    )
+    answer = bencode.encode({b"interval": 60, b"peers": b""})
+    assert "event=started" in announcer.query(0)
+    announcer.receive(answer, 0)
+    is_paused[0] = True
+    for _ in range(2):
+        said = announcer.query(0)
+        assert "left=5" in said
+        assert "event=paused" in said
+        announcer.receive(answer, 0)
+    assert "event=stopped" in announcer.query(0, is_leaving=True)
+
+
+def test_a_partial_seed_is_taken_over_udp_and_http_and_is_no_seed() -> None:
+    state = TrackerState(Random(1))
+    assert ask(state, 1, left=5, event="paused") == []
+    counts = state.counts(HASH, 0)
+    assert (counts.seeds, counts.leechers, counts.completed) == (0, 1, 0)
+    server = UdpTrackerServer(state, Random(2))
+    words = UdpWords(HASH, peer_id(2), 6002, Progress(left=5, is_paused=True), Event.PAUSED)
+    machine = UdpAnnounce(words, Random(3))
+    while (data := machine.datagram(0)) is not None:
+        answer = server.receive(data, SOURCE, 0)
+        assert answer is not None
+        machine.receive(answer, 0, is_v6=False)
+    assert machine.peers == [Address("192.0.2.1", 6001)]
+
+
 def test_an_announcer_backs_off_from_a_tracker_that_fails() -> None:
     announcer = Announcer("http://t/", HASH, peer_id(1), 5)
     waits = []

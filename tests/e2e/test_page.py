@@ -169,6 +169,7 @@ def test_the_page_says_why_it_stalls_and_shows_strangers_words_as_text(theatre: 
         assert await page.page.inner_text("#why") == "No peers: nobody of this channel answers."
         assert await page.page.inner_text("#name") == "<b>garden</b>"
         assert "<script>alert(1)</script>" in await page.page.inner_text("#peers")
+        assert ", TCP" in await page.page.inner_text("#peers")
         assert page.complaints == []
 
     theatre.script(work)

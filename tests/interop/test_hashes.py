@@ -77,3 +77,12 @@ def test_the_v2_hash_alone_gets_a_hybrid_with_its_layers(tmp_path: Path) -> None
         found = asyncio.run(download(link, tmp_path / "out", seed.address))
     assert found.layers == metainfo.layers
     assert contents(tmp_path / "out" / "sizes") == contents(shared)
+
+
+def test_who_knows_a_hybrid_by_its_v2_hash_alone_gets_it_from_us(tmp_path: Path) -> None:
+    """It greets us by that hash: to it the torrent's v1 hash means nothing yet."""
+    shared = make_files(tmp_path / "seed", 2 * LEAF)
+    torrent = make_torrent(shared, Version.HYBRID, 2 * LEAF)
+    link = str(Magnet(info_hash_v2=Metainfo.parse(torrent).info_hash_v2))
+    asyncio.run(seed_until(torrent, shared.parent, tmp_path / "out", link))
+    assert contents(shared).items() <= contents(tmp_path / "out" / "sizes").items()

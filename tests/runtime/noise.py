@@ -10,7 +10,7 @@ from random import Random
 
 from livestream.config import TransportConfig
 from livestream.machine import Address
-from livestream.transport.endpoint import Endpoint
+from livestream.transport.quics import QuicEndpoint
 from livestream.wire.messages import PROTOCOL
 from tests.transport.identity import identity
 
@@ -54,7 +54,7 @@ class Noise:
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._udp.setblocking(False)
         self._calls: list[socket.socket] = []
-        endpoint = Endpoint(identity(9), TransportConfig(), self._rng)
+        endpoint = QuicEndpoint(identity(9), TransportConfig(), self._rng)
         endpoint.connect(target, 0)
         self._initials = [bytes(train.data) for train in endpoint.trains_to_send(0)]
 

@@ -264,3 +264,33 @@ def test_raw_bytes_in_a_query_get_an_answer() -> None:
         await http.stop()
 
     asyncio.run(run())
+
+
+def test_who_only_asks_once_is_forgotten_while_another_tracker_is_still_silent() -> None:
+    """It listens nowhere: until it has left, the tracker tells others to call it."""
+
+    async def run() -> None:
+        async def hang(request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(60)
+            return web.Response()
+
+        state = TrackerState(Random(1))
+        quick = HttpTracker(state, Clock().now)
+        slow, slow_url = await serve(hang)
+        url = f"http://{await quick.start('127.0.0.1', 0)}/announce"
+        other = TrackerClient([Tier([announcer(url, 1)], Random(1))], Clock(), lambda _: None)
+        staying = asyncio.create_task(other.run())
+        await until(lambda: state.counts(HASH, 0).leechers == 1)
+        found: list[Address] = []
+        tiers = [Tier([announcer(each, 2)], Random(1)) for each in (slow_url, url)]
+        asking = asyncio.create_task(TrackerClient(tiers, Clock(), found.extend).ask_once(30))
+        await until(lambda: bool(found))
+        await until(lambda: state.counts(HASH, 0).leechers == 1)
+        assert not asking.done(), "the other tracker has not answered"
+        for task in (asking, staying):
+            task.cancel()
+        await asyncio.gather(asking, staying, return_exceptions=True)
+        await quick.stop()
+        await slow.cleanup()
+
+    asyncio.run(run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livestream.config import Transport
 from livestream.machine import Address, Event, Train
 from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
@@ -46,7 +47,8 @@ class MemoryStore(BlockStore):
 class QuietConnection(Connection):
     """Remembers what was sent."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, transport: Transport = Transport.TCP) -> None:
+        self.transport = transport
         self.address = Address(f"192.0.2.{number}", 6881)
         self.is_outgoing = True
         self.state = ConnectionState.CONNECTED

@@ -12,7 +12,7 @@ from hashlib import sha1
 from heapq import heappop, heappush
 from random import Random
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
@@ -158,6 +158,7 @@ class Network:
         """Add a host that holds these pieces; `upload_bps` is its own cap, as by `--max-up`."""
         number = len(self.hosts) + 1
         config = config or SwarmConfig(
+            transport=Transport.TCP,
             neighbours_wanted=80,
             peers_max=200,
             attempts_max=30,

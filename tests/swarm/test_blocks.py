@@ -458,3 +458,17 @@ def test_gossip_does_not_lead_from_outside_to_inside() -> None:
         exchange.on_ready(peer, 0)
         exchange.on_message(peer, bencode.encode({b"added": packed}), 0)
         assert [address.host for address in exchange.take_learned()] == list(expected)
+
+
+def test_a_seed_does_not_call_those_who_are_said_to_be_seeds() -> None:
+    stage = Stage()
+    stage.swarm.exchange_peers()
+    talker = stage.meet(1, HaveNone(), host="8.8.8.8")
+    stage.greet(talker)
+    hosts = ("1.1.1.1", "1.1.1.2", "1.1.1.3")
+    packed = b"".join(bytes(map(int, host.split("."))) + b"\x1a\xe1" for host in hosts)
+    news = bencode.encode({b"added": packed, b"added.f": b"\x02\x10", b"added6.f": 7})
+    stage.extend(talker, "ut_pex", news)
+    stage.wait(1)
+    called = stage.swarm.next_attempts(stage.now)
+    assert sorted(address.host for address in called) == ["1.1.1.2", "1.1.1.3"]

@@ -100,3 +100,18 @@ def test_seeds_are_not_called_while_nothing_is_wanted() -> None:
     assert candidates.next_attempts(5, 0) == []
     candidates.wants_seeds = True
     assert candidates.next_attempts(5, 0) == [HERE]
+
+
+def test_who_is_said_to_be_a_seed_is_called_only_while_seeds_are_of_use() -> None:
+    candidates = Candidates(Random(1))
+    known, fresh = Address("192.0.2.1", 6881), Address("192.0.2.2", 6881)
+    candidates.add([known])
+    candidates.add_seeds([known, fresh])
+    candidates.wants_seeds = False
+    assert candidates.next_attempts(5, 0) == [known], "hearsay hides nobody who is known"
+    candidates.wants_seeds = True
+    assert candidates.next_attempts(5, 0) == [fresh]
+    candidates.on_connected(fresh)
+    candidates.on_lost(fresh, 0, was_ready=True)
+    candidates.wants_seeds = False
+    assert candidates.next_attempts(5, 100 * SECOND) == [fresh], "it has not said so itself"

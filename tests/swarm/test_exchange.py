@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from livestream.machine import SECOND
+from livestream.swarm.swarm import PeerLeft
 from tests.swarm.network import Contents, Host, Link, Network
 
 MB = 1_000_000
@@ -116,3 +117,14 @@ def test_a_jump_gets_a_far_piece_first() -> None:
     assert net.run(10, lambda: far in leecher.store.held)
     assert net.now - jumped_at < SECOND // 2
     assert len(leecher.kept) - before <= 4, "only what was on its way comes before it"
+
+
+def test_who_drives_a_node_hears_of_the_peers_of_a_swarm_that_was_left() -> None:
+    net = Network(Contents(4))
+    net.add_seed(link=Link(upload_bps=MB))
+    leecher = net.add()
+    net.introduce_all()
+    assert net.run(10, lambda: bool(leecher.kept))
+    leecher.events.clear()
+    net.at(leecher, lambda now: leecher.node.remove_swarm(leecher.swarm, now))
+    assert [type(event) for event in leecher.events] == [PeerLeft]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.machine import SECOND
 from livestream.swarm.swarm import PeerLeft
 from tests.swarm.network import Contents, Network
@@ -103,6 +103,37 @@ def test_a_lost_piece_is_taken_back_and_asked_of_others() -> None:
     assert leecher.store.data == contents.data
 
 
+def test_a_piece_that_is_lost_after_all_was_here_is_had_from_others_again() -> None:
+    contents = Contents(8)
+    net = Network(contents)
+    seed, loser = net.add_seed(), net.add()
+    net.introduce(loser, seed)
+    net.run_until_complete(10, loser)
+    net.run(5)
+    assert loser.neighbours == [], "seeds hang up on each other"
+    loser.store.lose(5)
+    loser.store.held.discard(5)
+    net.at(loser, lambda now: loser.swarm.want_again([5], now))
+    assert not loser.swarm.is_complete
+    net.run_until_complete(90, loser)
+    assert loser.store.data == contents.data
+
+
+def test_whoever_loses_more_than_peers_listen_to_greets_them_anew() -> None:
+    net = Network(Contents(200))
+    loser, leecher = net.add_seed(upload_bps=MB), net.add()
+    net.introduce(leecher, loser)
+    assert net.run(10, lambda: bool(leecher.kept))
+    lost = range(20, 150)
+    for index in lost:
+        loser.store.lose(index)
+        loser.store.held.discard(index)
+    net.at(loser, lambda now: loser.swarm.on_pieces_lost(lost, now))
+    net.run(10)
+    (peer,) = leecher.swarm.block_peers
+    assert peer.pieces.held == 70
+
+
 def test_peers_with_nothing_to_say_keep_each_other_by_empty_messages() -> None:
     net = Network(Contents(4))
     one, other = net.add(), net.add()
@@ -141,7 +172,11 @@ def test_a_full_swarm_replaces_who_gives_least() -> None:
     contents = Contents(64)
     net = Network(contents)
     config = SwarmConfig(
-        neighbours_wanted=4, peers_max=4, attempts_max=4, silence_max_us=180 * SECOND
+        transport=Transport.TCP,
+        neighbours_wanted=4,
+        peers_max=4,
+        attempts_max=4,
+        silence_max_us=180 * SECOND,
     )
     leecher = net.add(config=config)
     idle = [net.add(wanted=[]) for _ in range(4)]

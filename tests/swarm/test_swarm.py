@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.machine import SECOND, Address
 from livestream.swarm.greeting import extension_handshake
 from livestream.swarm.peer import Peer, PeerState, peer_id_of
@@ -19,18 +19,12 @@ OUR_KEY = b"o" * 32
 THEIR_KEY = b"t" * 32
 
 
-class QuicSwarm(SeekerSwarm):
-    """A swarm whose callers are called back where they call from."""
-
-    uses_streams = False
+def swarm(transport: Transport | None = None) -> SeekerSwarm:
+    return SeekerSwarm(INFO_HASH, OUR_KEY, SwarmConfig(transport=transport), Random(1))
 
 
-def swarm(kind: type[SeekerSwarm] = SeekerSwarm) -> SeekerSwarm:
-    return kind(INFO_HASH, OUR_KEY, SwarmConfig(), Random(1))
-
-
-def caller(number: int) -> QuietConnection:
-    connection = QuietConnection(number)
+def caller(number: int, transport: Transport = Transport.TCP) -> QuietConnection:
+    connection = QuietConnection(number, transport)
     connection.is_outgoing = False
     return connection
 
@@ -74,12 +68,12 @@ def test_a_ban_over_tcp_bans_that_address_and_nobody_else() -> None:
 
 
 def test_a_ban_over_quic_bans_the_key_wherever_it_calls_from() -> None:
-    ours = swarm(QuicSwarm)
+    ours = swarm()
     greeting = Handshake(INFO_HASH, peer_id_of(THEIR_KEY))
-    bad = ours.admit(caller(1), THEIR_KEY, greeting, 0)
+    bad = ours.admit(caller(1, Transport.QUIC), THEIR_KEY, greeting, 0)
     assert bad is not None
     ours.ban(bad, "forged", 0)
-    assert ours.admit(caller(2), THEIR_KEY, greeting, 0) is None
+    assert ours.admit(caller(2, Transport.QUIC), THEIR_KEY, greeting, 0) is None
 
 
 def test_a_borrowed_peer_id_does_not_hang_up_on_its_owner() -> None:
@@ -97,9 +91,9 @@ def test_callers_over_tcp_are_not_called_back() -> None:
     for number in range(1, 20):
         admitted(ours, number, b"%020d" % number)
     assert len(ours.candidates) == 0
-    quic = swarm(QuicSwarm)
-    admitted(quic)
-    assert len(quic.candidates) == 1, "over QUIC nodes listen where they call from"
+    greeting = Handshake(INFO_HASH, peer_id_of(THEIR_KEY))
+    assert ours.admit(caller(30, Transport.QUIC), THEIR_KEY, greeting, 0)
+    assert len(ours.candidates) == 1, "over QUIC nodes listen where they call from"
 
 
 def test_callers_that_have_not_greeted_do_not_use_up_our_calls() -> None:
@@ -135,3 +129,58 @@ def test_a_greeting_that_offers_nothing_first_and_something_later_is_heard() -> 
     say(ours, peer, "ut_pex")
     ours.receive_message(peer, Extended(1, b"de").to_bytes(), 0)
     assert peer in ours.ready
+
+
+def test_whoever_comes_by_another_transport_than_the_one_we_were_told_is_refused() -> None:
+    ours = swarm(Transport.TCP)
+    greeting = Handshake(INFO_HASH, peer_id_of(THEIR_KEY))
+    assert ours.admit(caller(1, Transport.QUIC), THEIR_KEY, greeting, 0) is None
+    assert ours.admit(caller(2), b"", greeting, 0)
+    assert ours.transports_to(Address("198.51.100.1", 6881), 0) == [Transport.TCP]
+
+
+def test_a_session_whose_name_is_proven_stays_whoever_borrows_that_name() -> None:
+    ours = swarm()
+    greeting = Handshake(INFO_HASH, peer_id_of(THEIR_KEY))
+    proven = ours.admit(caller(1, Transport.QUIC), THEIR_KEY, greeting, 0)
+    assert proven is not None
+    assert ours.admit(caller(1), b"", greeting, 0) is None
+    assert proven.state is PeerState.READY
+
+
+def test_a_session_that_is_silent_gives_way_to_a_new_one_by_another_transport() -> None:
+    """UDP is blocked midway: whoever calls again over TCP is not to wait until we notice."""
+    ours = swarm()
+    greeting = Handshake(INFO_HASH, peer_id_of(THEIR_KEY))
+    proven = ours.admit(caller(1, Transport.QUIC), THEIR_KEY, greeting, 0)
+    assert proven is not None
+    silent_us = SwarmConfig().silence_max_us // 2 + 1
+    assert ours.admit(caller(1), b"", greeting, silent_us)
+    assert proven.state is not PeerState.READY
+    assert len(ours.peers) == 1
+
+
+def test_a_peer_that_hangs_up_on_one_name_of_a_hybrid_is_called_by_the_other() -> None:
+    """Whoever came by a v2 magnet alone knows no other name (BEP 52)."""
+    ours = swarm()
+    ours.also_known_as(b"2" * 20)
+    ours.candidates.add([Address("192.0.2.7", 6881)])
+    now, said = 0, []
+    for _ in range(3):
+        now += 100 * SECOND
+        assert ours.next_attempts(now)
+        connection = QuietConnection(7)
+        peer = ours.greet(connection, b"", now)
+        assert peer is not None
+        said.append(Handshake.parse(connection.sent[0]).info_hash)
+        ours.on_disconnected(peer, "hung up", now)
+        ours.on_lost(peer.address, now)
+    assert said == [INFO_HASH, b"2" * 20, INFO_HASH]
+
+
+def test_a_caller_is_answered_by_the_name_that_it_knows() -> None:
+    ours = swarm()
+    ours.also_known_as(b"2" * 20)
+    connection = caller(1)
+    assert ours.admit(connection, b"", Handshake(b"2" * 20, b"-XX0000-somebody____"), 0)
+    assert Handshake.parse(connection.sent[0]).info_hash == b"2" * 20

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from livestream.torrent.metainfo import Metainfo
-from livestream.torrent.webfiles import is_web_url, web_sources
+from livestream.torrent.webfiles import web_sources
+from livestream.torrent.weburl import is_web_url
 from livestream.transport.fetch import FileRun
 from livestream.wire import bencode
 from livestream.wire.bencode import Value

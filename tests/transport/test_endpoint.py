@@ -15,7 +15,7 @@ from livestream.transport.connection import (
     Disconnected,
     MessageReceived,
 )
-from livestream.transport.endpoint import Endpoint
+from livestream.transport.quics import QuicEndpoint
 from tests.transport.identity import identity
 from tests.world import Link, World
 
@@ -29,8 +29,8 @@ class Pair:
     def __init__(self, seed: int = 1, link: Link | None = None) -> None:
         self.world = World(seed, link or Link())
         config = TransportConfig()
-        self.client_end = Endpoint(identity(1), config, Random(seed))
-        self.server_end = Endpoint(identity(2), config, Random(seed))
+        self.client_end = QuicEndpoint(identity(1), config, Random(seed))
+        self.server_end = QuicEndpoint(identity(2), config, Random(seed))
         self.world.add(HERE, self.client_end)
         self.world.add(THERE, self.server_end)
         self.events: dict[str, list[Event]] = {"client": [], "server": []}
@@ -143,7 +143,7 @@ def test_a_peer_that_vanishes_is_noticed() -> None:
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.binary(max_size=1300), max_size=5))
 def test_garbage_never_raises_and_opens_nothing(datagrams: list[bytes]) -> None:
-    endpoint = Endpoint(identity(2), TransportConfig(), Random(1))
+    endpoint = QuicEndpoint(identity(2), TransportConfig(), Random(1))
     for data in datagrams:
         endpoint.receive_train(Train(HERE, data, max(1, len(data))), 0)
         endpoint.receive_train(Train(HERE, b"\xc0\x00\x00\x00\x01\x08" + data, 1400), 0)
@@ -153,12 +153,12 @@ def test_garbage_never_raises_and_opens_nothing(datagrams: list[bytes]) -> None:
 
 def test_a_flood_of_callers_must_prove_their_addresses_first() -> None:
     config = TransportConfig(retry_threshold=10)
-    endpoint = Endpoint(identity(2), config, Random(1))
+    endpoint = QuicEndpoint(identity(2), config, Random(1))
     answers: list[Train] = []
     sent = 0
     for number in range(100):
         source = Address("192.0.2.9", 1024 + number)
-        caller = Endpoint(identity(1), TransportConfig(), Random(number))
+        caller = QuicEndpoint(identity(1), TransportConfig(), Random(number))
         caller.connect(THERE, 0)
         for train in caller.trains_to_send(0):
             sent += len(train.data)

@@ -181,3 +181,59 @@ def test_a_closed_stream_writes_to_no_place() -> None:
     made.rewind()
     assert place == bytes(100)
     assert not made.has_much_to_come
+
+
+def sent(writer: Stream) -> bytes:
+    """Let a stream send all that it has."""
+    return b"".join(train.data for train in writer.trains_to_send(0))
+
+
+def test_a_message_that_has_not_begun_to_go_by_its_deadline_does_not_go() -> None:
+    writer = stream()
+    writer.send(HANDSHAKE)
+    late, later = Piece(1, 0, b"x" * 500).to_bytes(), Piece(2, 0, b"y" * 500).to_bytes()
+    writer.send_independent(late, 5 * SECOND)
+    writer.send(Have(3).to_bytes())
+    writer.send_independent(later, 6 * SECOND)
+    assert writer.get_timer() == 5 * SECOND
+    writer.handle_timer(5 * SECOND)
+    wanted = HANDSHAKE + framed(Have(3).to_bytes()) + framed(later)
+    assert writer.backlog_bytes == len(wanted)
+    assert sent(writer) == wanted
+    writer.handle_timer(7 * SECOND)
+    assert sent(writer) == b""
+    assert writer.backlog_bytes == 0
+
+
+def test_a_message_that_has_begun_to_go_goes_to_its_end_late_or_not() -> None:
+    writer = stream()
+    writer.send(HANDSHAKE)
+    piece = Piece(1, 0, b"x" * 500).to_bytes()
+    writer.send_independent(piece, 5 * SECOND)
+    writer.send_independent(piece, 5 * SECOND)
+    whole = HANDSHAKE + framed(piece)
+    begun = len(HANDSHAKE) + 1
+    writer.sent(begun, 0)
+    writer.handle_timer(5 * SECOND)
+    assert sent(writer) == whole[begun:]
+
+
+def test_an_endpoint_counts_what_its_streams_take_but_not_what_was_too_late() -> None:
+    endpoint = StreamEndpoint()
+    writer = endpoint.accept(ADDRESS, 0)
+    assert writer is not None
+    writer.send(HANDSHAKE)
+    writer.send_block(1, 0, memoryview(b"x" * 500))
+    taken = endpoint.bytes_taken
+    assert taken == len(HANDSHAKE) + 13 + 500
+    writer.send_independent(Piece(1, 0, b"x" * 500).to_bytes(), SECOND)
+    assert endpoint.bytes_taken == taken + 13 + 500
+    while endpoint.next_event() is not None:
+        pass
+    at = endpoint.get_timer()
+    assert at == SECOND
+    endpoint.handle_timer(at)
+    assert endpoint.bytes_taken == taken
+    writer.sent(len(HANDSHAKE), 0)
+    writer.close("enough", 0)
+    assert endpoint.bytes_taken == len(HANDSHAKE), "what will not go is not counted"

@@ -71,6 +71,7 @@ class ScriptedView(ChannelView):
             {
                 "address": "192.0.2.1:6881",
                 "client": "livestream",
+                "transport": "tcp",
                 "rtt_ms": 40.0,
                 "down_bps": 2_500_000,
                 "up_bps": 0,

@@ -119,7 +119,7 @@ function showPeers(peers) {
   $("peers").replaceChildren(...peers.map((peer) => {
     const row = document.createElement("tr");
     const who = row.insertCell();
-    who.append(peer.address, Object.assign(document.createElement("small"), { textContent: peer.roles || "neighbour" }));
+    who.append(peer.address, Object.assign(document.createElement("small"), { textContent: `${peer.roles || "neighbour"}, ${peer.transport.toUpperCase()}` }));
     for (const text of [peer.rtt_ms.toFixed(1), (peer.down_bps / 1e6).toFixed(2), (peer.up_bps / 1e6).toFixed(2)]) {
       row.insertCell().textContent = text;
     }

@@ -1,0 +1,337 @@
+"""One µTP connection (BEP 29): carries a `Stream`'s bytes in trains of packets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
+from livestream.transport.allowance import Allowance
+from livestream.transport.connection import ConnectionState, Transport
+from livestream.transport.ledbat import Ledbat
+from livestream.transport.precedence import Precedence
+from livestream.transport.stream import Stream
+from livestream.transport.utp.intake import Intake
+from livestream.transport.utp.mtu import datagram_floor
+from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
+from livestream.transport.utp.receiving import EarlyBudget, Receiving
+from livestream.transport.utp.rows import check_rows, payload_of, rows_of
+from livestream.transport.utp.sender import Sender
+
+__all__ = ["Shared", "Terms", "UtpConnection", "UtpState"]
+
+ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
+ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
+KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
+SYN_TRIES_MAX: Final = 6
+LINGER_US: Final = 5 * SECOND  # For our last bytes and FIN to be acknowledged.
+
+
+class Terms(NamedTuple):
+    """What the handshake agreed on."""
+
+    receive_id: int
+    "By which the other side addresses us."
+    send_id: int
+    first_seq: int
+    "Of our data."
+    peer_seq: int | None
+    "The first of theirs; None while we call."
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all connections of an endpoint have in common."""
+
+    budget: EarlyBudget
+    delay_target_us: int
+    precedence: Precedence
+    on_change: Callable[[UtpConnection], None]
+    "Called whenever there may be something to send or report."
+    scratch: bytearray
+    "For the payload of a train, until the stream has taken it."
+    allowance: Allowance | None
+    "What may be handed to streams; None: everything, at once."
+    waiting: dict[UtpConnection, None]
+    "Those that keep something for want of allowance, whose turn is next first."
+
+
+class UtpState(Enum):
+    """Where a connection is in its life; it only moves downwards."""
+
+    SYN_SENT = "syn sent"
+    CONNECTED = "connected"
+    CLOSING = "closing"
+    "Nothing more will be sent but what is lost; our FIN is out."
+    CLOSED = "closed"
+
+
+class UtpConnection:
+    """Drives a stream over datagrams, as a socket's driver does over TCP.
+
+    What the stream wants to send is cut into rows of a train; what comes in its turn is handed to
+    the stream in one piece a train.
+
+    Invariant: `Connected` is reported once, and `Disconnected` last; after CLOSED nothing is sent.
+    """
+
+    def __init__(self, address: Address, terms: Terms, shared: Shared, now: int) -> None:
+        self.address = address
+        self.receive_id, self.send_id = terms.receive_id, terms.send_id
+        is_outgoing = terms.peer_seq is None
+        self.state = UtpState.SYN_SENT if is_outgoing else UtpState.CONNECTED
+        self.stream = Stream(
+            address, lambda _: shared.on_change(self), now, is_outgoing=is_outgoing
+        )
+        self.stream.transport = Transport.UTP
+        self._shared = shared
+        self._intake = Intake(shared.budget, shared.allowance, shared.waiting)
+        self._window_told = 0
+        ledbat = Ledbat(datagram_floor(), shared.delay_target_us, shared.precedence)
+        self._sender = Sender(address, terms.first_seq, ledbat, self._header, now)
+        self._receiving = Receiving(terms.peer_seq or 0, shared.budget)
+        self._our_delay = 0  # What we last measured of its packets' way, for it to know.
+        self._rows_to_ack = 0
+        self._ack_at: int | None = None
+        self._sent_at = now
+        self._end_at: int | None = None
+        self._syn_at: int | None = now if is_outgoing else None
+        self._syn_tries = 0
+        if not is_outgoing:
+            self.stream.connected(now)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the endpoint may forget this connection."""
+        return self.state is UtpState.CLOSED
+
+    # Packets in
+
+    def receive_run(self, train: Train, now: int) -> bool:
+        """Take a train of data in its turn, all rows at once; False if it is anything else."""
+        data, size = train.data, train.datagram_size
+        rows = rows_of(len(data), size)
+        last_at = (rows - 1) * size
+        first, extension, *_, seq, _ = HEADER.unpack_from(data)
+        receiving = self._receiving
+        if (
+            first >> 4 != PacketType.DATA
+            or extension
+            or receiving.early
+            or receiving.end_seq is not None
+            or seq != receiving.next_seq & 0xFFFF
+            or self.state in (UtpState.SYN_SENT, UtpState.CLOSED)
+            or len(data) - last_at <= HEADER_BYTES
+            or not check_rows(data, size, rows, seq)
+        ):
+            return False
+        *_, timestamp, difference, window, seq, ack = HEADER.unpack_from(data, last_at)
+        last = Packet(PacketType.DATA, self.receive_id, timestamp, difference, window, seq, ack)
+        if not self._take_header(last, now) or not self._has_room(len(data), now):
+            return True
+        receiving.advance(rows)
+        self._rows_to_ack += rows
+        self._deliver(payload_of(data, size, self._shared.scratch), now)
+        return True
+
+    def receive_packet(self, packet: Packet, now: int) -> None:
+        """Take one packet."""
+        if self.is_over:
+            return  # Nobody would give back what were kept now.
+        if self.state is UtpState.SYN_SENT:
+            self._finish_syn(packet, now)
+        elif packet.type is not PacketType.SYN and self._take_header(packet, now):
+            if packet.type is PacketType.RESET:
+                self._close("reset")
+            elif packet.type is PacketType.DATA and packet.payload:
+                self._take_data(packet, now)
+            elif packet.type is PacketType.FIN:
+                self._receiving.end(packet.seq)
+                self._ack_at = now
+            self._look_for_end()
+
+    def _finish_syn(self, packet: Packet, now: int) -> None:
+        board = self._sender.board
+        if packet.ack != (board.next_seq - 1) & 0xFFFF:
+            return
+        if packet.type is PacketType.RESET:
+            self._close("refused")
+        elif packet.type is PacketType.STATE:
+            # Neither libtorrent's nor libutp's STATE uses up a number: data begins with this one.
+            self._receiving = Receiving(packet.seq, self._shared.budget)
+            self.state = UtpState.CONNECTED
+            if self._syn_tries == 1:
+                board.rtt.measured(now - self._sent_at)
+            self._syn_at = None
+            self._take_header(packet, now)
+            self.stream.connected(now)
+
+    def _take_header(self, packet: Packet, now: int) -> bool:
+        """Learn from a packet's header; False if it cannot be of this connection."""
+        if not self._sender.receive(packet, now):
+            return False
+        self._our_delay = (now - packet.timestamp) & 0xFFFFFFFF
+        self.stream.rtt_measured_us = self._sender.board.rtt.smoothed_us
+        return True
+
+    def _take_data(self, packet: Packet, now: int) -> None:
+        if not self._has_room(len(packet.payload), now):
+            return
+        receiving = self._receiving
+        before = receiving.next_seq
+        ready = receiving.take(packet.seq, packet.payload, self._window_whole())
+        self._rows_to_ack += 1
+        if receiving.early or receiving.next_seq == before:
+            self._ack_at = now  # A hole, or a copy: the sender must know at once.
+        if ready:
+            self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
+
+    def _deliver(self, payload: bytes | memoryview, now: int) -> None:
+        if self._shared.allowance is None:
+            self._pass_on(payload, now)
+        elif self.stream.state is ConnectionState.CONNECTED:
+            self._intake.keep(bytes(payload))
+            self._shared.waiting[self] = None
+
+    def _pass_on(self, payload: bytes | memoryview, now: int) -> None:
+        self.stream.rewind()
+        self.stream.receive_data(payload, now)
+
+    def hand_out(self, now: int) -> None:
+        """Give the stream a share of what waits for the allowance; whoever has more, queues up."""
+        allowance = self._shared.allowance
+        self._shared.waiting.pop(self, None)
+        if allowance is None or not self._intake.held_bytes:
+            return
+        share = self._intake.next_share(allowance.share_bytes)
+        allowance.take(len(share), now)
+        if self._intake.held_bytes:
+            self._shared.waiting[self] = None
+        if self._intake.is_worth_telling(self._window_told, self._window()):
+            self._ack_at = now
+        self._pass_on(share, now)
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        is_ended = self._receiving.is_ended and not self._intake.held_bytes
+        if is_ended and self.state is not UtpState.CLOSED:
+            self.stream.lost("hung up")
+
+    # Packets out
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        """Return what must go out now."""
+        if self.state is UtpState.CLOSED:
+            return []
+        if self.state is UtpState.SYN_SENT:
+            return self._syn(now)
+        trains = self._sender.send(self.stream, now)
+        if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
+            self.state = UtpState.CLOSING
+            self._stop_waiting()
+            self._end_at = now + LINGER_US
+            trains.append(self._sender.send_fin(now))
+        elif self.state is UtpState.CLOSING and not self._sender.board.flights:
+            self._close("closed")
+        if self._is_ack_due(now) and (not trains or self._receiving.early):
+            trains.append(self._ack(now))
+        if trains:
+            self._sent_at = now
+            self._rows_to_ack = 0
+            self._ack_at = None
+        elif self._rows_to_ack and self._ack_at is None:
+            self._ack_at = now + ACK_WAIT_US
+        return trains
+
+    def _syn(self, now: int) -> list[Train]:
+        if self.stream.state is ConnectionState.CLOSED:
+            self._close("closed")
+            return []
+        if self._syn_at is None or now < self._syn_at:
+            return []
+        self._syn_tries += 1
+        if self._syn_tries > SYN_TRIES_MAX:
+            self._close("no answer")
+            return []
+        board = self._sender.board
+        self._syn_at = now + board.rtt.timeout_us
+        self._sent_at = now
+        board.rtt.timed_out()
+        packet = Packet(
+            PacketType.SYN, self.receive_id, now, 0, self._window(), board.next_seq - 1, 0
+        )
+        return [Train(self.address, packet.to_bytes(), HEADER_BYTES)]
+
+    def _ack(self, now: int) -> Train:
+        self._window_told = self._window()
+        header = now, self._our_delay, self._window_told
+        seq, ack = self._sender.board.next_seq, self._receiving.next_seq - 1
+        early = self._receiving.early
+        data = Packet(PacketType.STATE, self.send_id, *header, seq, ack, early).to_bytes()
+        return Train(self.address, data, len(data))
+
+    def _header(self, kind: PacketType, seq: int, now: int) -> bytes:
+        self._window_told = self._window()
+        header = now, self._our_delay, self._window_told
+        return Packet(kind, self.send_id, *header, seq, self._receiving.next_seq - 1).to_bytes()
+
+    def _window(self) -> int:
+        """How many bytes we take yet: less what waits for its turn or for the allowance."""
+        kept = self._receiving.early_bytes + self._intake.held_bytes
+        return max(0, self._window_whole() - kept)
+
+    def _window_whole(self) -> int:
+        """How many bytes we take; it may shrink below what is kept."""
+        return self._intake.window_limit(self._sender.board.rtt.smoothed_us)
+
+    def _has_room(self, size: int, now: int) -> bool:
+        has_room = self._intake.has_room(size)
+        if not has_room:
+            self._ack_at = now  # It does not know our window.
+        return has_room
+
+    def _is_ack_due(self, now: int) -> bool:
+        is_due = self._ack_at is not None and self._ack_at <= now
+        return is_due or self._rows_to_ack >= ACK_ROWS
+
+    # Time
+
+    def get_timer(self) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        if self.state is UtpState.CLOSED:
+            return None
+        if self.state is UtpState.SYN_SENT:
+            return earliest(self._syn_at, self.stream.get_timer())
+        return earliest(
+            self._ack_at,
+            self._end_at,
+            self._sent_at + KEEP_ALIVE_US,
+            self._sender.get_timer(self.stream),
+            self.stream.get_timer(),
+        )
+
+    def handle_timer(self, now: int) -> None:
+        """Do what is due; what is to be sent then, `trains_to_send` returns."""
+        self.stream.handle_timer(now)
+        if self.state in (UtpState.SYN_SENT, UtpState.CLOSED):
+            return
+        self._sender.handle_timer(self.stream, now)
+        if self._sender.is_given_up:
+            self._close("no answer")
+        elif self._end_at is not None and self._end_at <= now:
+            self._close("closed")
+        elif self._sent_at + KEEP_ALIVE_US <= now:
+            self._ack_at = now
+
+    def _close(self, reason: str) -> None:
+        self.state = UtpState.CLOSED
+        self._stop_waiting()
+        self._receiving.close()
+        self._sender.board.flights.clear()
+        self.stream.lost(reason)
+
+    def _stop_waiting(self) -> None:
+        self._intake.close()
+        self._shared.waiting.pop(self, None)

@@ -1,0 +1,237 @@
+"""The sending half of a µTP connection: when which bytes go out (`Sender`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from livestream.machine import MILLISECOND, Address, Train, earliest
+from livestream.transport.ledbat import Ledbat
+from livestream.transport.stream import Stream
+from livestream.transport.utp.delay import DelaySamples
+from livestream.transport.utp.flight import Flight
+from livestream.transport.utp.mtu import MtuSearch, datagram_ceiling, datagram_floor
+from livestream.transport.utp.pacing import Pacer
+from livestream.transport.utp.packet import HEADER_BYTES, Packet, PacketType
+from livestream.transport.utp.rows import rows_of, stamp_rows, write_rows
+from livestream.transport.utp.scoreboard import AckNews, Scoreboard
+
+__all__ = ["Sender"]
+
+TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
+ROWS_MAX: Final = 60
+ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
+CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
+TIMEOUTS_MAX: Final = 5  # In a row: about half a minute.
+
+
+class Sender:
+    """Cuts a stream's bytes into trains as far as congestion control and the other side allow.
+
+    Invariant: whatever is under way has a time at which silence about it means something.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        first_seq: int,
+        ledbat: Ledbat,
+        header: Callable[[PacketType, int, int], bytes],
+        now: int,
+    ) -> None:
+        """Take `header`, which makes one of a type, a number and the time, µs."""
+        floor = datagram_floor()
+        self.ledbat = ledbat
+        self.board = Scoreboard(first_seq)
+        self.peer_window = floor  # Until it says.
+        self.is_given_up = False
+        "Nothing was heard of too many bytes for too long."
+        self._address = address
+        self._header = header
+        self._mtu = MtuSearch(floor, datagram_ceiling(address.host))
+        self._pacer = Pacer()
+        self._delays = DelaySamples()
+        self._news_at = now
+        self._timeouts = 0
+        self._has_probed = False
+        self._may_knock = False
+        self._paced_until: int | None = None
+
+    # What is heard
+
+    def receive(self, packet: Packet, now: int) -> bool:
+        """Learn from a packet's header; False if it cannot be of this connection."""
+        in_flight = self.board.in_flight
+        news = self.board.on_ack(packet.ack, packet.sack, now)
+        if news is None:
+            return False
+        self._take_window(packet.window)
+        if news.acked_bytes:
+            self._news_at = now
+            self._timeouts = 0
+            self._has_probed = False
+            self._take_delay(packet.difference, now)
+            is_used = in_flight + 2 * self._mtu.size >= self.ledbat.window_bytes // 2
+            self.ledbat.on_ack(news.acked_bytes, is_window_used=is_used, now=now)
+        self._take_news(news, now)
+        return True
+
+    def _take_window(self, window: int) -> None:
+        was_shut, self.peer_window = self._is_shut, window
+        if self._is_shut:
+            self._timeouts = 0  # It is there, and takes nothing: its disk may be busy for minutes.
+        elif was_shut and self._has_probed:
+            self.board.give_up_all()  # What it was asked with met a shut window.
+
+    @property
+    def _is_shut(self) -> bool:
+        """Whether the other side has no room for a row."""
+        return self.peer_window < self._mtu.size
+
+    def _take_delay(self, difference: int, now: int) -> None:
+        rtt, base_us = self.board.rtt, self.ledbat.base_delay_us
+        queuing_us_max = rtt.longest_us + CLOCK_STEP_US
+        delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
+        if delay_us is not None:
+            self.ledbat.on_delay(delay_us, now, rtt.latest_us or rtt.timeout_us)
+
+    def _take_news(self, news: AckNews, now: int) -> None:
+        if news.probed:
+            self._mtu.came(news.probed)
+        if news.probe_lost:
+            self._mtu.lost(news.probe_lost)
+        if news.lost_bytes:
+            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0, news.lost_bytes)
+
+    # What goes out
+
+    def send(self, stream: Stream, now: int) -> list[Train]:
+        """Return what is lost, and as much of the stream as may go."""
+        self._pacer.set_rate(
+            self.ledbat.window_bytes,
+            self.board.rtt.smoothed_us,
+            is_starting=self.ledbat.slow_start_threshold is None,
+        )
+        trains = self.send_lost(now)
+        self._paced_until = None
+        while stream.backlog_bytes:
+            size, is_probe = self._mtu.size, False
+            rows = self._rows_allowed(size, now)
+            if not rows:
+                break
+            may_probe = stream.backlog_bytes > 2 * size and not self._is_shut
+            probe = self._mtu.next_probe() if may_probe else None
+            if probe is not None:
+                size, rows, is_probe = probe, 1, True
+            trains.append(self._cut(stream, size, rows, now, is_probe=is_probe))
+        return trains
+
+    def send_lost(self, now: int) -> list[Train]:
+        """Return what is lost, as far as it may go."""
+        board = self.board
+        if not board.lost_rows:
+            return []
+        room = min(self.ledbat.window_bytes, max(self.peer_window, self._mtu.size))
+        room -= board.in_flight
+        if not board.in_flight:
+            self._news_at = now
+        trains: list[Train] = []
+        for flight, row, count in board.take_lost(room, now):
+            data = flight.cut(row, count)
+            stamp_rows(data, flight.datagram_size, count, self._header(PacketType.DATA, 0, now))
+            trains.append(Train(self._address, data, min(flight.datagram_size, len(data))))
+            self._pacer.sent(len(data), now)
+        return trains
+
+    def send_fin(self, now: int) -> Train:
+        """Return our last packet."""
+        seq = self.board.next_seq
+        header = self._header(PacketType.FIN, seq, now)
+        return self._launch(Flight(seq, 1, header, HEADER_BYTES, now), now)
+
+    def _rows_allowed(self, size: int, now: int) -> int:
+        """How many rows the windows and the pacer allow; sets when to try again."""
+        board = self.board
+        room = min(self.ledbat.window_bytes, self.peer_window) - board.in_flight
+        if room < size and board.in_flight:
+            return 0
+        if board.lost_rows or board.rows_in_flight > ROWS_IN_FLIGHT_MAX:
+            return 0
+        if self._is_shut:  # No room there: a row now and then, to hear when there is.
+            is_time, self._may_knock = self._may_knock, False
+            return 1 if is_time else 0
+        paced = self._pacer.room(now)
+        if paced is not None:
+            if not paced:
+                self._paced_until = self._pacer.next_at(now)
+                return 0
+            room = min(room, paced)
+        return max(1, min(room // size, ROWS_MAX, TRAIN_BYTES_MAX // size))
+
+    def _cut(self, stream: Stream, size: int, rows: int, now: int, *, is_probe: bool) -> Train:
+        width = size - HEADER_BYTES
+        wanted = rows * width
+        buffers: list[bytes | bytearray | memoryview] = []
+        for buffer in stream.buffers_to_send():
+            part = buffer if len(buffer) <= wanted else memoryview(buffer)[:wanted]
+            buffers.append(part)
+            wanted -= len(part)
+            if not wanted:
+                break
+        first = self.board.next_seq
+        data = write_rows(self._header(PacketType.DATA, first, now), first & 0xFFFF, buffers, width)
+        stream.sent(rows * width - wanted, now)
+        count = rows_of(len(data), size)
+        return self._launch(Flight(first, count, data, min(size, len(data)), now, is_probe), now)
+
+    def _launch(self, flight: Flight, now: int) -> Train:
+        if not self.board.in_flight:
+            self._news_at = now
+        self.board.add(flight)
+        self._pacer.sent(len(flight.data), now)
+        return Train(self._address, flight.data, flight.datagram_size, flight.is_probe)
+
+    # Time
+
+    def get_timer(self, stream: Stream) -> int | None:
+        """Return when `handle_timer` wants to be called."""
+        return earliest(self._paced_until, self.board.look_at, self._silence_at(stream))
+
+    def handle_timer(self, stream: Stream, now: int) -> None:
+        """Find what is lost by now; `send` sends it again."""
+        look_at = self.board.look_at
+        if look_at is not None and look_at <= now:
+            news = AckNews()
+            self.board.find_losses(now, news)
+            self._take_news(news, now)
+        silence_at = self._silence_at(stream)
+        if silence_at is not None and silence_at <= now:
+            self._on_silence(now)
+
+    def _silence_at(self, stream: Stream) -> int | None:
+        """When the lack of news means something."""
+        is_stuck = bool(stream.backlog_bytes) and self._is_shut
+        if not self.board.flights and not is_stuck:
+            return None
+        rtt = self.board.rtt
+        return self._news_at + (rtt.timeout_us if self._has_probed else rtt.probe_us)
+
+    def _on_silence(self, now: int) -> None:
+        """First send the last row again; then take all for lost."""
+        if not self._has_probed:
+            self._has_probed = True
+            self.board.give_up_last()
+            return
+        self._news_at = now
+        self.board.rtt.timed_out()
+        if not self.board.flights:
+            self._may_knock = True
+            return
+        self._timeouts += 1
+        self.is_given_up = self._timeouts > TIMEOUTS_MAX
+        self.board.give_up_all()
+        if self._is_shut:
+            return  # That is no congestion.
+        if self._timeouts > 1:
+            self._mtu.start_again()
+        self.ledbat.on_timeout()

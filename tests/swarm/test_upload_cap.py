@@ -1,0 +1,70 @@
+"""`--max-up`: what leaves by TCP is paid for, be it blocks or answers of another kind."""
+
+from __future__ import annotations
+
+from random import Random
+
+from livestream.config import SwarmConfig
+from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.swarm.blocks import BlockSeams, BlockSwarm
+from livestream.swarm.hashes import HashServe
+from livestream.swarm.node import Node
+from livestream.torrent.choker import TitForTat
+from livestream.torrent.picker import RarestFirst
+from livestream.wire.framing import frame
+from livestream.wire.hashes import HashRequest
+from livestream.wire.messages import Handshake, Interested, Message, Request
+from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore
+from tests.swarm.test_hashes import BASE, layers
+from tests.transport.identity import identity
+
+COUNT = 40
+INFO_HASH = b"h" * 20
+CAP_BPS = 1_000_000
+SECONDS = 10
+ALLOWED = CAP_BPS // 8 * (SECONDS + 1)  # A pause earns half a second's worth; and one batch.
+
+
+def bytes_sent(*said: Message) -> int:
+    """Return what a capped seed sends to a peer that reads all, and says this at the beginning."""
+    rng, me = Random(1), identity(1)
+    config = SwarmConfig(upload_bps=CAP_BPS, silence_max_us=60 * SECOND)
+    store, picker = MemoryStore(COUNT), RarestFirst(COUNT, rng)
+    store.held.fill()
+    for index in range(COUNT):
+        picker.close(index)
+    seams = BlockSeams(store, picker, TitForTat(rng))
+    swarm = BlockSwarm(INFO_HASH, me.public_key, seams, config, rng)
+    swarm.hashes = HashServe(layers(700), BASE, upload_bps=CAP_BPS)
+    node = Node(me, rng, swarm=config)
+    node.add_swarm(swarm, 0)
+    stream = node.streams.accept(Address("192.0.2.1", 6881), 0)
+    assert stream is not None
+    stream.receive_data(Handshake(INFO_HASH, b"-XX0000-somebody____").to_bytes(), 0)
+    node.handle_streams(0)
+    stream.receive_data(b"".join(frame(message.to_bytes()) for message in said), 0)
+    node.handle_streams(0)
+    sent = 0
+    for now in range(0, SECONDS * SECOND, 20 * MILLISECOND):
+        node.handle_timer(now)
+        node.trains_to_send(now)
+        while buffers := stream.buffers_to_send():
+            size = sum(map(len, buffers))
+            stream.sent(size, now)
+            sent += size
+    return sent
+
+
+def test_a_seed_under_a_cap_sends_as_much_as_it_may_and_no_more() -> None:
+    wanted = [Request(n, b * 16_384, 16_384) for n in range(COUNT) for b in range(BLOCKS)]
+    sent = bytes_sent(Interested(), *wanted)
+    assert COUNT * PIECE_BYTES > ALLOWED
+    assert 0.95 * CAP_BPS / 8 * SECONDS < sent <= ALLOWED
+
+
+def test_answers_about_hashes_are_under_the_cap_and_blocks_make_room_for_them() -> None:
+    (root,) = layers(700)
+    hashes = [HashRequest(root, BASE, 0, 512, 9)] * 200
+    assert 0.9 * CAP_BPS / 8 * SECONDS < bytes_sent(*hashes) <= ALLOWED
+    wanted = [Request(n, b * 16_384, 16_384) for n in range(COUNT) for b in range(BLOCKS)]
+    assert bytes_sent(Interested(), *hashes, *wanted) <= ALLOWED + CAP_BPS // 8
