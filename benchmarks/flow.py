@@ -3,7 +3,8 @@
     python -m benchmarks.flow receive quic 5001
     python -m benchmarks.flow send quic 10.99.0.2 5001
 
-It says one line when it is ready, and ends when its stdin does.
+It says one line when it is ready; who sends begins when it is told a line, so that starting it
+disturbs nobody. It ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from random import Random
@@ -61,10 +63,11 @@ class GreedySource:
     async def run(self, listen: Address, target: Address | None) -> int:
         """Serve until stdin ends."""
         await self._driver.open(listen)
+        _tell("ready")
         if target is not None:
+            await asyncio.to_thread(sys.stdin.readline)
             self._caller.connect(target, self._clock.now())
             self._driver.drain()
-        _tell("ready")
         await asyncio.to_thread(sys.stdin.read)
         self._driver.close()
         return 0
@@ -98,20 +101,23 @@ def utp(listen: Address, target: Address | None, target_us: int) -> None:
 def tcp(listen: Address, target: Address | None, target_us: int) -> None:
     """The kernel's TCP with CUBIC."""
     del target_us
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
     if target is None:
         with socket.create_server(listen) as server:
             _tell("ready")
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
             taker, _ = server.accept()
-            while taker.recv(1 << 18):
-                pass
+            with suppress(ConnectionResetError):
+                while taker.recv(1 << 18):
+                    pass
     else:
         giver = socket.socket()
         giver.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
         # It ends at once, and not when what it has buffered is through.
         giver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        giver.connect(target)
         _tell("ready")
+        sys.stdin.readline()
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        giver.connect(target)
         while True:
             giver.sendall(MESSAGE)
 
@@ -143,9 +149,10 @@ def libtorrent(listen: Address, target: Address | None, target_us: int) -> None:
         handle = session.add_torrent(parameters)
         while not session.listen_port():
             time.sleep(0.01)
-        if target is not None:
-            handle.connect_peer(target)
         _tell("ready")
+        if target is not None:
+            sys.stdin.readline()
+            handle.connect_peer(target)
         sys.stdin.read()
 
 
