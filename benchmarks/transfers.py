@@ -1,7 +1,8 @@
 """One transfer between two processes, and what it cost each of them (Linux: /proc).
 
 Each process is told on stdin what to do next, and says on stdout when it has: the sender its port,
-the receiver that it is ready, then, once told the port, how many bytes came in how many seconds.
+the receiver that it is ready, then, once told the port, how many bytes came in how many seconds,
+and maybe for how long nothing came.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ def transfer(sender: tuple[str, ...], receiver: tuple[str, ...]) -> Transfer:
         taker.hear()
         before = _Moment(giver, taker)
         taker.tell(port)
-        size, seconds = taker.hear().split()
+        size, seconds, *_ = taker.hear().split()
         after = _Moment(giver, taker)
         memory = giver.rss_mb(), taker.rss_mb()
     if not int(size):

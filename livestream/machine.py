@@ -55,8 +55,8 @@ class Machine(ABC):
     """A state machine without I/O, clock or entropy of its own.
 
     The caller owns the socket, the clock (`now`, microseconds, never backwards) and the random
-    numbers. After each call that changes state it drains `trains_to_send`, `next_event` and
-    `get_timer` before it makes the next.
+    numbers. After the trains of one turn, and after any other call that changes state, it drains
+    `trains_to_send`, `next_event` and `get_timer`.
     """
 
     @abstractmethod

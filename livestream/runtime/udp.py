@@ -16,6 +16,7 @@ from typing import Final
 from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
+from livestream.runtime.joiner import TrainJoiner
 
 __all__ = ["UdpDriver", "UdpStats"]
 
@@ -28,7 +29,7 @@ MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
 DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybody could have told.
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
-TURN_BYTES: Final = 512 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -221,13 +222,13 @@ class UdpDriver:
         one; work per train is the same however long it is. The trains are views of one buffer,
         and good until the next turn.
         """
-        joiner = _Joiner(self._buffer)
+        joiner = TrainJoiner(self._buffer)
         for _ in range(READS_MAX):
             if not self._read(joiner) or joiner.end >= TURN_BYTES:
                 break
         return joiner.trains()
 
-    def _read(self, joiner: _Joiner) -> bool:
+    def _read(self, joiner: TrainJoiner) -> bool:
         """Read once; False if there was nothing."""
         if self._socket is None:
             return False
@@ -250,10 +251,12 @@ class UdpDriver:
 
     def _send(self, train: Train) -> None:
         size = train.datagram_size
-        if len(train.data) <= size:
+        span = (
+            size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size)) if self._use_trains else size
+        )
+        if len(train.data) <= span:
             self._send_one(train)
         elif self._use_trains:
-            span = size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size))
             for at in range(0, len(train.data), span):
                 self._send_one(replace(train, data=train.data[at : at + span]))
         else:
@@ -331,43 +334,3 @@ class UdpDriver:
     def _fail(self, error: Exception) -> None:
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
-
-
-class _Joiner:
-    """Makes trains of what is read to a buffer, one behind the other.
-
-    Invariant: no datagram of the open train but the last is shorter than the others.
-    """
-
-    def __init__(self, buffer: memoryview) -> None:
-        self.end = 0
-        "Where the next read goes."
-        self._buffer = buffer
-        self._trains: list[Train] = []
-        self._source: tuple[str, int] | None = None
-        self._size = 0
-        self._start = 0
-        self._is_open = False
-
-    def add(self, source: tuple[str, int], length: int, size: int) -> None:
-        """Take what was read: from whom, how much, and how large each datagram is."""
-        fits = size == self._size or (size < self._size and length == size)
-        if not (self._is_open and fits and source == self._source):
-            self._close()
-            self._source, self._size = source, size
-        self.end += length
-        self._is_open = length > 0 and size == self._size and not length % size
-
-    def trains(self) -> list[Train]:
-        """Return them: nothing more comes."""
-        self._close()
-        return self._trains
-
-    def _close(self) -> None:
-        if self._source is not None:
-            host, port = self._source[:2]
-            if "." in host:
-                host = host.removeprefix("::ffff:")
-            data = self._buffer[self._start : self.end]
-            self._trains.append(Train(Address(host, port), data, max(1, self._size)))
-        self._start = self.end

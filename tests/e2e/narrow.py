@@ -29,7 +29,7 @@ def echo(host: str) -> None:
 async def send(far: str) -> dict[str, object]:
     """Send long trains there and to ourselves, then a probe, then a datagram that is as long."""
     mailbox = Mailbox()
-    driver = UdpDriver(mailbox, Clock(), lambda event: None)
+    driver = UdpDriver(mailbox, Clock(), lambda event: None, use_trains=True)
     here = await driver.open(Address("0.0.0.0", 0))  # noqa: S104
     there, near = Address(far, PORT), Address("127.0.0.1", here.port)
     long = b"".join(bytes([row]) * LONG for row in range(ROWS))

@@ -85,7 +85,10 @@ def test_a_clip_reaches_a_viewers_file_without_a_decode_error_and_its_end_is_exi
 ) -> None:
     out = tmp_path / "out.ts"
     stats = tmp_path / "stats.json"
-    with publisher(tmp_path, str(bigbuckbunny), "--listen", HERE) as (_, link):
+    clip = tmp_path / "clip.mp4"
+    twice = ["ffmpeg", "-v", "error", "-stream_loop", "1", "-i", str(bigbuckbunny), "-c", "copy"]
+    subprocess.run([*twice, str(clip)], check=True)  # So long that no viewer starts after its end.
+    with publisher(tmp_path, str(clip), "--listen", HERE) as (_, link):
         assert link.startswith("magnet:?xs=urn:btpk:")
         words = ["-o", str(out), "--listen", HERE, "--stats", str(stats)]
         result = livestream(tmp_path, "watch", link, *words)

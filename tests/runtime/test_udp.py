@@ -109,7 +109,7 @@ def test_addresses_that_no_datagram_can_reach_cost_a_datagram_and_nothing_else()
 
     async def run() -> None:
         sender, receiver = Mailbox(), Mailbox()
-        sending = UdpDriver(sender, Clock(), lambda event: None)
+        sending = UdpDriver(sender, Clock(), lambda event: None, use_trains=True)
         await sending.open(HERE)
         receiving = UdpDriver(receiver, Clock(), lambda event: None)
         to = await receiving.open(HERE)

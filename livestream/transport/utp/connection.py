@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
-from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionState, Transport
 from livestream.transport.ledbat import Ledbat
-from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
 from livestream.transport.utp.mtu import datagram_floor
-from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
-from livestream.transport.utp.receiving import EarlyBudget, Receiving
+from livestream.transport.utp.packet import HEADER, HEADER_BYTES, VERSION, Packet, PacketType
+from livestream.transport.utp.receiving import Receiving
 from livestream.transport.utp.rows import check_rows, payload_of, rows_of
 from livestream.transport.utp.sender import Sender
+from livestream.transport.utp.terms import Shared, Terms
 
-__all__ = ["Shared", "Terms", "UtpConnection", "UtpState"]
+__all__ = ["UtpConnection", "UtpState"]
 
 ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
+DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
 LINGER_US: Final = 5 * SECOND  # For our last bytes and FIN to be acknowledged.
-
-
-class Terms(NamedTuple):
-    """What the handshake agreed on."""
-
-    receive_id: int
-    "By which the other side addresses us."
-    send_id: int
-    first_seq: int
-    "Of our data."
-    peer_seq: int | None
-    "The first of theirs; None while we call."
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of an endpoint have in common."""
-
-    budget: EarlyBudget
-    delay_target_us: int
-    precedence: Precedence
-    on_change: Callable[[UtpConnection], None]
-    "Called whenever there may be something to send or report."
-    scratch: bytearray
-    "For the payload of a train, until the stream has taken it."
-    allowance: Allowance | None
-    "What may be handed to streams; None: everything, at once."
-    waiting: dict[UtpConnection, None]
-    "Those that keep something for want of allowance, whose turn is next first."
 
 
 class UtpState(Enum):
@@ -117,7 +86,7 @@ class UtpConnection:
         first, extension, *_, seq, _ = HEADER.unpack_from(data)
         receiving = self._receiving
         if (
-            first >> 4 != PacketType.DATA
+            first != DATA_FIRST
             or extension
             or receiving.early
             or receiving.end_seq is not None
@@ -181,7 +150,7 @@ class UtpConnection:
             return
         receiving = self._receiving
         before = receiving.next_seq
-        ready = receiving.take(packet.seq, packet.payload, self._window_whole())
+        ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
         if receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
@@ -278,13 +247,13 @@ class UtpConnection:
         return Packet(kind, self.send_id, *header, seq, self._receiving.next_seq - 1).to_bytes()
 
     def _window(self) -> int:
-        """How many bytes we take yet: less what waits for its turn or for the allowance."""
+        """How many bytes we take: less what waits for its turn or for the allowance."""
         kept = self._receiving.early_bytes + self._intake.held_bytes
-        return max(0, self._window_whole() - kept)
+        return max(0, self._intake.window_limit(self._rtt_us) - kept)
 
-    def _window_whole(self) -> int:
-        """How many bytes we take; it may shrink below what is kept."""
-        return self._intake.window_limit(self._sender.board.rtt.smoothed_us)
+    @property
+    def _rtt_us(self) -> int:
+        return self._sender.board.rtt.smoothed_us or 0
 
     def _has_room(self, size: int, now: int) -> bool:
         has_room = self._intake.has_room(size)

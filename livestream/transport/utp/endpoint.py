@@ -15,7 +15,7 @@ from livestream.transport.connection import ConnectionEvent
 from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.timers import Timers
-from livestream.transport.utp.connection import Shared, Terms, UtpConnection
+from livestream.transport.utp.connection import UtpConnection
 from livestream.transport.utp.packet import (
     HEADER_BYTES,
     Packet,
@@ -23,6 +23,7 @@ from livestream.transport.utp.packet import (
     parse_packet,
 )
 from livestream.transport.utp.receiving import EarlyBudget
+from livestream.transport.utp.terms import Shared, Terms
 
 __all__ = ["UtpEndpoint", "UtpStats"]
 
@@ -65,7 +66,7 @@ class UtpEndpoint(Machine):
         allowance: Allowance | None = None,
         precedence: Precedence | None = None,
     ) -> None:
-        """Take the `allowance` that caps what streams are given; None: no cap."""
+        """Take what caps what streams are given (None: nothing), and whose flows go first."""
         self.stats = UtpStats()
         self._config = config
         self._rng = rng
@@ -219,12 +220,10 @@ class UtpEndpoint(Machine):
 
     def _first_seq(self, packet: Packet, address: Address) -> int | None:
         """Return the number that a stranger's data begins with; the first of it may be late."""
-        connection_id = (packet.connection_id - 1) & 0xFFFF
-        for behind in range(1, FIRST_ROWS_MAX + 1):
-            syn = (packet.seq - behind) & 0xFFFF
-            if packet.ack == (self._cookie(address, connection_id, syn) - 1) & 0xFFFF:
-                return (syn + 1) & 0xFFFF
-        return None
+        key = self._cookie(address, (packet.connection_id - 1) & 0xFFFF, 0)
+        syn = (packet.ack + 1 - key) & 0xFFFF
+        is_near = 1 <= (packet.seq - syn) & 0xFFFF <= FIRST_ROWS_MAX
+        return (syn + 1) & 0xFFFF if is_near else None
 
     def _accept(self, packet: Packet, address: Address, now: int) -> None:
         ours = (packet.ack + 1) & 0xFFFF
@@ -259,10 +258,13 @@ class UtpEndpoint(Machine):
             )
 
     def _cookie(self, address: Address, connection_id: int, syn: int) -> int:
-        """Return the number of our first packet to a caller: its proof that it hears us."""
-        about = f"{address} {connection_id} {syn}".encode()
+        """Return the number of our first packet to a caller: its proof that it hears us.
+
+        What it makes of the SYN's number can be undone, so that strangers cost one hash.
+        """
+        about = f"{address} {connection_id}".encode()
         digest = blake2b(about, key=self._secret, digest_size=2).digest()
-        return int.from_bytes(digest, "big")
+        return (int.from_bytes(digest, "big") + syn) & 0xFFFF
 
     def _is_full(self) -> bool:
         return len(self._by_key) >= self._config.connections_max * CALLERS_SHARE

@@ -33,8 +33,8 @@ class Intake:
         self._allowance = allowance
         self._waiting = waiting
 
-    def keep(self, payload: bytes | memoryview) -> None:
-        """Take what came next."""
+    def keep(self, payload: bytes) -> None:
+        """Take what came next: a copy, for what it was read to is used again."""
         self._held.append(payload)
         self._book(len(payload))
 
@@ -60,21 +60,27 @@ class Intake:
 
     # The window
 
-    def window_limit(self, rtt_us: int | None) -> int:
-        """Return how many bytes the sender may send when nothing is held.
-
-        More on long paths. Fewer where an allowance is shared: what all peers together may send
-        is bounded then, however many there are.
-        """
+    def window_whole(self, rtt_us: int) -> int:
+        """Return how many bytes the sender may send when nobody else does: more on long paths."""
         if self._allowance is not None:
-            share = self._allowance.window_bytes // max(1, len(self._waiting))
-            return max(share, SHARED_WINDOW_BYTES_MIN)
-        wanted = min(WINDOW_RATE_BPS // 8 * (rtt_us or 0) // SECOND, WINDOW_BYTES_MAX)
+            return self._allowance.window_bytes
+        wanted = min(WINDOW_RATE_BPS // 8 * rtt_us // SECOND, WINDOW_BYTES_MAX)
         return max(wanted, WINDOW_BYTES)
+
+    def window_limit(self, rtt_us: int) -> int:
+        """Return how many bytes the sender may send when nothing is kept.
+
+        Fewer where an allowance is shared: what all peers together may send is bounded then,
+        however many there are. It may shrink below what is under way.
+        """
+        whole = self.window_whole(rtt_us)
+        if self._allowance is None:
+            return whole
+        return max(whole // max(1, len(self._waiting)), SHARED_WINDOW_BYTES_MIN)
 
     def is_worth_telling(self, before: int, window: int) -> bool:
         """Whether a sender that was told of little room must hear that there is more again."""
-        return before < self.window_limit(None) // 2 <= window
+        return before < self.window_limit(0) // 2 <= window
 
     def has_room(self, size: int) -> bool:
         """Whether so many more bytes are no more than we told, give or take a window."""

@@ -112,8 +112,8 @@ class Sender:
             self.board.rtt.smoothed_us,
             is_starting=self.ledbat.slow_start_threshold is None,
         )
-        trains = self.send_lost(now)
         self._paced_until = None
+        trains = self.send_lost(now)
         while stream.backlog_bytes:
             size, is_probe = self._mtu.size, False
             rows = self._rows_allowed(size, now)
@@ -135,6 +135,12 @@ class Sender:
         room -= board.in_flight
         if not board.in_flight:
             self._news_at = now
+        paced = self._pacer.room(now)
+        if paced is not None:
+            if not paced:
+                self._paced_until = self._pacer.next_at(now)
+                return []
+            room = min(room, max(paced, self._mtu.size))
         trains: list[Train] = []
         for flight, row, count in board.take_lost(room, now):
             data = flight.cut(row, count)
@@ -218,6 +224,7 @@ class Sender:
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
+        self._mtu.heard_nothing()
         if not self._has_probed:
             self._has_probed = True
             self.board.give_up_last()

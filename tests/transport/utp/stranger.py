@@ -9,7 +9,7 @@ from livestream.machine import SECOND, Address, Event, Train
 from livestream.transport.connection import MessageReceived
 from livestream.transport.stream import Stream
 from livestream.transport.utp.endpoint import UtpEndpoint
-from livestream.transport.utp.packet import HEADER_BYTES, Packet, PacketType, parse_packet
+from livestream.transport.utp.packet import Packet, PacketType, parse_packet
 from tests.transport.utp.pair import GREETING
 
 SOMEWHERE = Address("198.51.100.7", 6881)
@@ -131,21 +131,17 @@ class Stranger:
         self.now = end
         return answers
 
-    def listen(self, answers: list[Packet]) -> None:
-        """Acknowledge the data among some answers."""
+    def listen(self, answers: list[Packet]) -> list[Packet]:
+        """Acknowledge the data among some answers; return what comes back at once."""
         numbers = [each.seq for each in answers if each.type in (PacketType.DATA, PacketType.FIN)]
-        if numbers:
-            self.ack = numbers[-1]
-            self.send(PacketType.STATE, (self.seq + 1) & 0xFFFF)
+        if not numbers:
+            return []
+        self.ack = numbers[-1]
+        return self.send(PacketType.STATE, (self.seq + 1) & 0xFFFF)
 
     def messages(self) -> list[bytes]:
         """Return the messages that the endpoint read, the handshake first."""
         return [event.data for event in self.events if isinstance(event, MessageReceived)]
-
-
-def sizes(packets: list[Packet]) -> int:
-    """Return how many bytes some packets have, headers included."""
-    return sum(HEADER_BYTES + len(packet.payload) for packet in packets)
 
 
 def framed(message: bytes) -> bytes:

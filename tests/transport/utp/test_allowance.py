@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from livestream.machine import MILLISECOND, SECOND, Event, Machine, Train
 from livestream.swarm.rates import TokenBucket
-from livestream.transport.connection import Disconnected
+from livestream.transport.connection import Disconnected, MessageReceived
 from livestream.transport.utp.endpoint import UtpEndpoint
 from livestream.transport.utp.packet import Packet, PacketType, parse_packet
 from tests.transport.utp.pair import GREETING, HERE, THERE, Pair
@@ -125,3 +125,30 @@ def test_who_sends_more_than_the_window_is_not_heard_and_costs_no_more_memory() 
     last = parse_packet(bytes(endpoint.trains_to_send(SECOND)[-1].data))
     assert last.window == 0
     assert 128 <= last.ack - 1 <= 2 * budget.window_bytes // 1_000
+
+
+def test_what_is_held_outlives_the_buffer_that_it_was_read_to() -> None:
+    greeting = GREETING[:20] + bytes(range(48))
+    budget = Budget()
+    endpoint = Pair(allowance=budget).server_end
+    budget.take(RATE, 0)
+    endpoint.receive_train(Train(HERE, Packet(PacketType.SYN, 7, 0, 0, 9, 1, 0).to_bytes(), 20), 0)
+    answer = parse_packet(bytes(endpoint.trains_to_send(0)[0].data))
+    fields = 8, 0, 0, 1 << 20
+    first = Packet(PacketType.DATA, *fields, 2, answer.seq - 1, payload=greeting[:20]).to_bytes()
+    endpoint.receive_train(Train(HERE, first, len(first)), 0)
+    parts = greeting[20:44], greeting[44:], bytes(24), bytes(24)  # The last are keep-alives.
+    rows = [
+        Packet(PacketType.DATA, *fields, 3 + number, answer.seq - 1, payload=part).to_bytes()
+        for number, part in enumerate(parts)
+    ]
+    for train in (rows[:2], rows[2:]):
+        endpoint.receive_train(Train(HERE, b"".join(train), len(train[0])), 0)
+    endpoint.trains_to_send(0)
+    events: list[Event] = []
+    while (at := endpoint.get_timer()) is not None and at < 10 * SECOND:
+        endpoint.handle_timer(at)
+        while (report := endpoint.next_event()) is not None:
+            events.append(report.event)
+        endpoint.trains_to_send(at)
+    assert MessageReceived(greeting) in events

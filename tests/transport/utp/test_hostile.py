@@ -76,7 +76,7 @@ def test_copies_of_old_packets_change_nothing() -> None:
 
     pair = Pair(censor=censor)
     server = pair.greet()
-    texts = [b"\x14" + Random(number).randbytes(3_000) for number in range(60)]
+    texts = [b"\x14" + Random(number).randbytes(3_000) for number in range(30)]
     for text in texts:
         pair.client.send(text)
         server.send(text)
@@ -97,7 +97,7 @@ def test_damaged_and_foreign_bytes_among_the_packets_change_nothing() -> None:
 
     pair = Pair(censor=censor)
     pair.greet()
-    texts = [b"\x14" + bytes((number,)) * 2_000 for number in range(60)]
+    texts = [b"\x14" + bytes((number,)) * 2_000 for number in range(30)]
     for text in texts:
         pair.client.send(text)
     pair.run(20)
@@ -160,7 +160,7 @@ def test_differences_that_lie_cannot_stop_a_transfer_nor_raise() -> None:
 
 def test_rows_that_come_early_are_kept_within_one_budget_and_given_back() -> None:
     endpoint = listening()
-    hoarders = [Stranger(endpoint, connection_id=10 * number) for number in range(60)]
+    hoarders = [Stranger(endpoint, connection_id=10 * number) for number in range(30)]
     for hoarder in hoarders:
         hoarder.call()
         _hoard(hoarder)
@@ -174,7 +174,7 @@ def test_rows_that_come_early_are_kept_within_one_budget_and_given_back() -> Non
 
 def test_hoarders_leave_others_room_for_what_comes_early() -> None:
     endpoint = listening()
-    for number in range(60):
+    for number in range(30):
         hoarder = Stranger(endpoint, connection_id=10 * number)
         hoarder.call()
         _hoard(hoarder)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from random import Random
 
 from livestream.machine import MILLISECOND
+from livestream.transport.utp.packet import PacketType
 from livestream.wire.image import BLOCK_BYTES
 from tests.transport.utp.pair import GREETING, HERE, THERE, Pair
 from tests.transport.utp.path import Narrow
+from tests.transport.utp.stranger import Stranger, listening
 
 BLOCKS = 120
 
@@ -57,6 +59,20 @@ def test_whole_trains_are_acknowledged_once_each() -> None:
     pair.run(5)
     there, here = pair.world.traffic_of(THERE), pair.world.traffic_of(HERE)
     assert there.datagrams < here.datagrams / 4
+
+
+def test_a_train_of_another_version_is_none() -> None:
+    stranger = Stranger(listening())
+    stranger.call()
+    rows = [
+        bytearray(stranger.packet(PacketType.DATA, 3 + row, b"\0\0\0\0").to_bytes())
+        for row in range(2)
+    ]
+    for row in rows:
+        row[0] = 0x02
+    stranger.throw(b"".join(rows), len(rows[0]))
+    assert stranger.endpoint.stats.malformed == 2
+    assert stranger.send(PacketType.DATA, 4, b"early")[0].ack == 2
 
 
 def test_trains_in_both_directions_at_once_with_losses() -> None:
