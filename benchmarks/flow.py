@@ -3,14 +3,14 @@
     python -m benchmarks.flow receive quic 5001
     python -m benchmarks.flow send quic 10.99.0.2 5001
 
-It says one line when it is ready, and ends when its stdin does.
+It says one line when it is ready; who sends begins when it is told a line, so that starting it
+disturbs nobody. It ends when its stdin does.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import os
 import socket
 import struct
@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from random import Random
@@ -36,12 +37,13 @@ from livestream.transport.connection import Connected, Connection, ConnectionEve
 from livestream.transport.dialler import Dialler
 from livestream.transport.endpoint import Endpoint
 from livestream.wire import bencode
+from livestream.wire.messages import Piece
 
 __all__ = ["TRANSPORTS"]
 
 ANY: Final = "0.0.0.0"  # noqa: S104 - in a namespace of its own.
-GREETING: Final = bytes(68)  # As long as a handshake: before it nothing is a message.
-MESSAGE: Final = b"\x14" + bytes(16_383)
+GREETING: Final = b"\x13BitTorrent protocol" + bytes(48)
+MESSAGE: Final = Piece(0, 0, bytes(16_384)).to_bytes()
 BACKLOG_BYTES: Final = 1 << 20  # So much is always there to send.
 TORRENT_BYTES: Final = 8 << 30  # More than any measurement moves; it is a sparse file.
 PIECE_LENGTH: Final = 1 << 20
@@ -50,8 +52,10 @@ PIECE_LENGTH: Final = 1 << 20
 class GreedySource:
     """Drives an endpoint; whoever it calls is sent as much as the transport takes."""
 
-    def __init__(self, endpoint: Endpoint, dialler: Dialler) -> None:
-        self._dialler = dialler
+    def __init__(self, target_us: int, *, use_utp: bool) -> None:
+        config = TransportConfig(delay_target_us=target_us)
+        endpoint = Endpoint(new_identity(), config, Random(1))
+        self._caller: Dialler = endpoint.utp if use_utp else endpoint.quic
         self._clock = Clock()
         self._driver = UdpDriver(endpoint, self._clock, self._on_event, on_turn=self._fill)
         self._target: Connection | None = None
@@ -59,18 +63,21 @@ class GreedySource:
     async def run(self, listen: Address, target: Address | None) -> int:
         """Serve until stdin ends."""
         await self._driver.open(listen)
-        if target is not None:
-            self._dialler.connect(target, self._clock.now())
-            self._driver.drain()
         _tell("ready")
+        if target is not None:
+            await asyncio.to_thread(sys.stdin.readline)
+            self._caller.connect(target, self._clock.now())
+            self._driver.drain()
         await asyncio.to_thread(sys.stdin.read)
         self._driver.close()
         return 0
 
     def _on_event(self, event: Event) -> None:
-        if isinstance(event, ConnectionEvent) and isinstance(event.event, Connected):
-            event.connection.send(GREETING)
-            self._target = event.connection if event.connection.is_outgoing else None
+        if not isinstance(event, ConnectionEvent) or not isinstance(event.event, Connected):
+            return
+        if event.connection.is_outgoing:
+            self._target = event.connection
+            self._target.send(GREETING)
 
     def _fill(self) -> None:
         if self._target is None:
@@ -83,35 +90,34 @@ class GreedySource:
 
 def quic(listen: Address, target: Address | None, target_us: int) -> None:
     """Our QUIC."""
-    logging.getLogger("quic").setLevel(logging.CRITICAL)
-    config = TransportConfig(delay_target_us=target_us)
-    endpoint = Endpoint(new_identity(), config, Random(1))
-    run_to_end(GreedySource(endpoint, endpoint.quic).run(listen, target))
+    run_to_end(GreedySource(target_us, use_utp=False).run(listen, target))
 
 
 def utp(listen: Address, target: Address | None, target_us: int) -> None:
     """Our µTP."""
-    endpoint = Endpoint(new_identity(), TransportConfig(delay_target_us=target_us), Random(1))
-    run_to_end(GreedySource(endpoint, endpoint.utp).run(listen, target))
+    run_to_end(GreedySource(target_us, use_utp=True).run(listen, target))
 
 
 def tcp(listen: Address, target: Address | None, target_us: int) -> None:
     """The kernel's TCP with CUBIC."""
     del target_us
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
     if target is None:
         with socket.create_server(listen) as server:
             _tell("ready")
+            threading.Thread(target=_end_with_stdin, daemon=True).start()
             taker, _ = server.accept()
-            while taker.recv(1 << 18):
-                pass
+            with suppress(ConnectionResetError):
+                while taker.recv(1 << 18):
+                    pass
     else:
         giver = socket.socket()
         giver.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
         # It ends at once, and not when what it has buffered is through.
         giver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        giver.connect(target)
         _tell("ready")
+        sys.stdin.readline()
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+        giver.connect(target)
         while True:
             giver.sendall(MESSAGE)
 
@@ -143,9 +149,10 @@ def libtorrent(listen: Address, target: Address | None, target_us: int) -> None:
         handle = session.add_torrent(parameters)
         while not session.listen_port():
             time.sleep(0.01)
-        if target is not None:
-            handle.connect_peer(target)
         _tell("ready")
+        if target is not None:
+            sys.stdin.readline()
+            handle.connect_peer(target)
         sys.stdin.read()
 
 

@@ -96,8 +96,8 @@ class Link:
 
 
 @contextmanager
-def flow(lab: Lab, who: Contender, port: int) -> Iterator[None]:
-    """Run one flow from left to right. Raises RuntimeError when it does not start."""
+def prepared(lab: Lab, who: Contender, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Prepare a flow from left to right, for `start`. Raises RuntimeError when it does not run."""
     command = [sys.executable, "-m", "benchmarks.flow"]
     options = [] if who.target_ms is None else ["--target-ms", str(who.target_ms)]
     taker = lab.spawn(Side.RIGHT, [*command, "receive", who.transport, str(port)])
@@ -106,11 +106,26 @@ def flow(lab: Lab, who: Contender, port: int) -> Iterator[None]:
     giver = lab.spawn(Side.LEFT, [*command, "send", who.transport, *address, *options])
     _await_ready(giver, who)
     try:
-        yield
+        yield giver
     finally:
         for process in (giver, taker):
             if process.stdin is not None:
                 process.stdin.close()
+
+
+@contextmanager
+def flow(lab: Lab, who: Contender, port: int) -> Iterator[None]:
+    """Run a flow."""
+    with prepared(lab, who, port) as giver:
+        start(giver)
+        yield
+
+
+def start(giver: subprocess.Popen[bytes]) -> None:
+    """Let a prepared flow begin."""
+    if giver.stdin is not None:
+        giver.stdin.write(b"begin\n")
+        giver.stdin.flush()
 
 
 def cubic_alone(link: Link, plan: Plan) -> float:
@@ -125,14 +140,16 @@ def beside_cubic(
     link: Link, plan: Plan, who: Contender, cubic_bps: float
 ) -> tuple[dict[str, float], list[Sample]]:
     """Measure one flow alone, with CUBIC and after it."""
-    with link.lab() as lab, flow(lab, who, PORT):
+    tcp = Contender("tcp", None)
+    with link.lab() as lab, prepared(lab, tcp, TCP_PORT) as cubic, flow(lab, who, PORT):
         time.sleep(plan.warm)
         alone_us = lab.elapsed_us()
         time.sleep(plan.alone)
-        with flow(lab, Contender("tcp", None), TCP_PORT):
-            joined_us = lab.elapsed_us()
-            time.sleep(plan.cubic)
-            left_us = lab.elapsed_us()
+        joined_us = lab.elapsed_us()
+        start(cubic)
+        time.sleep(plan.cubic)
+        left_us = lab.elapsed_us()
+        _end(cubic)
         time.sleep(plan.back)
         rows = lab.samples()
     figures = {
@@ -148,14 +165,14 @@ def beside_cubic(
 
 def two_flows(link: Link, plan: Plan, who: Contender) -> dict[str, float]:
     """Measure how two flows share the link once they have settled."""
-    with link.lab() as lab, flow(lab, who, PORT):
+    with link.lab() as lab, prepared(lab, who, SECOND_PORT) as second, flow(lab, who, PORT):
         time.sleep(plan.apart)
-        with flow(lab, who, SECOND_PORT):
-            time.sleep(plan.settle)
-            began = lab.elapsed_us()
-            time.sleep(plan.share)
-            rows = lab.samples()
-            ended = lab.elapsed_us()
+        start(second)
+        time.sleep(plan.settle)
+        began = lab.elapsed_us()
+        time.sleep(plan.share)
+        rows = lab.samples()
+        ended = lab.elapsed_us()
     rates = [rate_bps(rows, began, ended, port) for port in (PORT, SECOND_PORT)]
     return {
         "jain": jain(rates),
@@ -212,6 +229,11 @@ def table(results: dict[str, dict[str, float]]) -> str:
         values = "".join(f"{row.get(key, float('nan')):>{width}.3f}" for row in results.values())
         lines.append(f"{key:<18}{goal:<16}{values}")
     return "\n".join(lines)
+
+
+def _end(giver: subprocess.Popen[bytes]) -> None:
+    if giver.stdin is not None:
+        giver.stdin.close()
 
 
 def _back_s(rows: Sequence[Sample], left_us: int, enough_bps: float) -> float:

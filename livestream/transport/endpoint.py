@@ -28,9 +28,18 @@ class Endpoint(Machine):
         config: TransportConfig,
         rng: Random,
         allowance: Allowance | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
-        """Take the `allowance` that caps what µTP's streams are given; None: no cap."""
-        precedence = Precedence()
+        """Take what may be shared with the node's other endpoints.
+
+        Args:
+            identity: Who this node is.
+            config: Its settings.
+            rng: The entropy.
+            allowance: Caps what µTP's streams are given; None: no cap.
+            precedence: Knows which flows go first; None: only this endpoint's are asked.
+        """
+        precedence = precedence or Precedence()
         self.quic = QuicEndpoint(identity, config, rng, precedence)
         self.utp = UtpEndpoint(config, rng, allowance, precedence)
 

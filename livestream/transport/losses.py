@@ -14,6 +14,7 @@ QUEUE_MIN_US: Final = 10 * MILLISECOND  # A queue that never is longer cannot be
 RECENT_US: Final = 100 * MILLISECOND  # The queue of a loss is the longest of so long before.
 LONG_SHARE: Final = 3 / 4  # A queue is long if it has this share of the longest.
 AVERAGE_US: Final = SECOND
+STEADY: Final = 0.9  # A queue that nothing disturbs is, on average, this share of its longest.
 SHORT_AT_CONGESTION: Final = 0.1  # So often a full queue loses though it was not seen to be long.
 EVIDENCE_MAX: Final = 6.0  # More would take too long to be overturned where the path changes.
 EVIDENCE_SURE: Final = 1.5
@@ -60,7 +61,7 @@ class LossJudge:
         """Take a loss, and judge it. A long queue below twice the target lowers the target."""
         longest_us = max(self._longest_us, self._longest_before_us, QUEUE_MIN_US)
         is_long = self._recent_us >= LONG_SHARE * longest_us
-        long_share = min(0.99, max(0.05, self._mean_us / longest_us))
+        long_share = min(0.99, max(0.05, self._mean_us / (STEADY * longest_us)))
         if is_long:
             self._evidence -= log(long_share)
         else:

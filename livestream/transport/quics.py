@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from random import Random
 
 from livestream.config import Identity, TransportConfig
@@ -13,6 +12,7 @@ from livestream.transport.connection import ConnectionEvent
 from livestream.transport.listener import Listener
 from livestream.transport.precedence import Precedence
 from livestream.transport.quic import Quic, QuicTransport
+from livestream.transport.timers import Timers
 
 __all__ = ["QuicEndpoint", "QuicStats"]
 
@@ -29,7 +29,7 @@ class QuicStats:
 
 class QuicEndpoint(Machine):
     """Invariant: every id that a live connection was given leads to it; a connection that may have
-    something to say is in `_dirty`; the heap holds at least the earliest timer of each.
+    something to say is in `_dirty`.
     """
 
     def __init__(
@@ -46,9 +46,7 @@ class QuicEndpoint(Machine):
         self._by_cid: dict[bytes, Quic] = {}
         self._cids: dict[Quic, list[bytes]] = {}
         self._dirty: dict[Quic, None] = {}
-        self._timers: list[tuple[int, int, Quic]] = []
-        self._timer_of: dict[Quic, int] = {}
-        self._order = 0
+        self._timers: Timers[Quic] = Timers()
         self._events: deque[ConnectionEvent] = deque()
         self._answers: list[Train] = []
 
@@ -99,18 +97,11 @@ class QuicEndpoint(Machine):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        while self._timers:
-            at, _, connection = self._timers[0]
-            if self._timer_of.get(connection) == at:
-                return at
-            heappop(self._timers)
-        return None
+        return self._timers.first()
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
-        while (at := self.get_timer()) is not None and at <= now:
-            _, _, connection = heappop(self._timers)
-            self._timer_of.pop(connection, None)
+        while (connection := self._timers.pop_due(now)) is not None:
             connection.handle_timer(now)
             self._collect(connection)
             if connection.is_over:
@@ -176,18 +167,12 @@ class QuicEndpoint(Machine):
         if connection.is_over:
             self._forget(connection)
             return
-        at = connection.get_timer()
-        if at is None:
-            self._timer_of.pop(connection, None)
-        elif self._timer_of.get(connection) != at:
-            self._timer_of[connection] = at
-            self._order += 1
-            heappush(self._timers, (at, self._order, connection))
+        self._timers.set(connection, connection.get_timer())
 
     def _forget(self, connection: Quic) -> None:
         self._collect(connection)
         for cid in self._cids.pop(connection, []):
             self._by_cid.pop(cid, None)
         self._listener.forget(connection)
-        self._timer_of.pop(connection, None)
+        self._timers.set(connection, None)
         self._dirty.pop(connection, None)

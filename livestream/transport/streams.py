@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
 from typing import Final
 
 from livestream.machine import Address
 from livestream.transport.connection import ConnectionEvent, ConnectionState
 from livestream.transport.stream import Stream
+from livestream.transport.timers import Timers
 
 __all__ = ["StreamEndpoint"]
 
@@ -29,9 +29,7 @@ class StreamEndpoint:
         self._changed: dict[Stream, None] = {}
         self._unsent: dict[Stream, None] = {}
         self._dials: deque[Stream] = deque()
-        self._timers: list[tuple[int, int, Stream]] = []
-        self._timer_of: dict[Stream, int] = {}
-        self._order = 0
+        self._timers: Timers[Stream] = Timers()
         self._events: deque[ConnectionEvent] = deque()
         self.bytes_taken = 0
         "Accepted for sending, on all streams together, but for what was dropped as too late."
@@ -55,18 +53,11 @@ class StreamEndpoint:
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        while self._timers:
-            at, _, stream = self._timers[0]
-            if self._timer_of.get(stream) == at:
-                return at
-            heappop(self._timers)
-        return None
+        return self._timers.first()
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
-        while (at := self.get_timer()) is not None and at <= now:
-            _, _, stream = heappop(self._timers)
-            self._timer_of.pop(stream, None)
+        while (stream := self._timers.pop_due(now)) is not None:
             stream.handle_timer(now)
             self._changed[stream] = None
         self._collect()
@@ -113,12 +104,8 @@ class StreamEndpoint:
         for stream in changed:
             while (event := stream.next_event()) is not None:
                 self._events.append(ConnectionEvent(stream, event))
-            at = stream.get_timer()
             if stream.state is ConnectionState.CLOSED:
                 self._streams.pop(stream, None)
-                self._timer_of.pop(stream, None)
-            elif at is not None and self._timer_of.get(stream, 1 << 62) > at:
-                # Timers that move later are found out when the earlier one fires.
-                self._timer_of[stream] = at
-                self._order += 1
-                heappush(self._timers, (at, self._order, stream))
+                self._timers.set(stream, None)
+            else:
+                self._timers.set(stream, stream.get_timer())

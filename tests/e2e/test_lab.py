@@ -37,6 +37,9 @@ def start(link: Lab) -> list[int]:
     processes.append(link.spawn(Side.LEFT, [*FLOW, "send", "tcp", Side.RIGHT.value, str(PORT)]))
     assert processes[1].stdout is not None
     assert processes[1].stdout.readline()
+    assert processes[1].stdin is not None
+    processes[1].stdin.write(b"begin\n")
+    processes[1].stdin.flush()
     return [process.pid for process in processes]
 
 

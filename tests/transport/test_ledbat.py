@@ -243,7 +243,7 @@ def test_a_constant_offset_of_clocks_changes_nothing() -> None:
         now = step * 10 * MILLISECOND
         delay = BASE_US + (step * 7919) % (40 * MILLISECOND)
         for ledbat, offset in ((plain, 0), (skewed, 123_456_789)):
-            ledbat.on_delay(delay + offset, now, 2 * BASE_US)
+            ledbat.on_delay(delay + offset, now, BASE_US + delay)
             ledbat.on_ack(DATAGRAM, is_window_used=True, now=now)
         assert plain.queuing_delay_us == skewed.queuing_delay_us
         assert plain.window_bytes == skewed.window_bytes

@@ -83,7 +83,7 @@ def test_a_path_that_becomes_congested_is_judged_anew() -> None:
             judge.is_congestion(TARGET_US, now)
     verdicts = [
         judge.is_congestion(TARGET_US, now)
-        for now in sawtooth(judge, 100 * MILLISECOND, 60, 60 * SECOND)
+        for now in sawtooth(judge, 100 * MILLISECOND, 120, 60 * SECOND)
         if is_top(now)
     ]
-    assert all(verdicts[15:])
+    assert all(verdicts[45:])
