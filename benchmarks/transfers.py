@@ -40,11 +40,14 @@ class Transfer:
     "Datagrams that this machine threw away since a UDP socket's receive buffer was full."
     others_cores: float
     "What everybody else on this machine used meanwhile: with more than a little, measure again."
+    whole_s: float
+    "From being told whom to call until all has come; `seconds` begin with the first block."
 
     def figures(self) -> dict[str, float]:
         """Return what is printed, by name."""
         return {
             "mb_per_s": self.size / 1e6 / self.seconds,
+            "mb_per_s_from_call": self.size / 1e6 / self.whole_s,
             "sender_cpu_s_per_gb": self.sender_cpu_s / self.size * GB,
             "receiver_cpu_s_per_gb": self.receiver_cpu_s / self.size * GB,
             "sender_rss_mb": self.sender_rss_mb,
@@ -135,6 +138,7 @@ def transfer(sender: tuple[str, ...], receiver: tuple[str, ...]) -> Transfer:
         *memory,
         after.overflows - before.overflows,
         max(0.0, others_s) / (after.at_s - before.at_s),
+        after.at_s - before.at_s,
     )
 
 

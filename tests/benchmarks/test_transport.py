@@ -17,7 +17,7 @@ LIMIT_S = 20.0
 
 
 def _took(mb_per_s: float, cpu_s: float) -> Transfer:
-    return Transfer(1_000_000_000, 1000 / mb_per_s, cpu_s, cpu_s, 50, 60, 0, 0.0)
+    return Transfer(1_000_000_000, 1000 / mb_per_s, cpu_s, cpu_s, 50, 60, 0, 0.0, 1000 / mb_per_s)
 
 
 def _rows() -> dict[str, Row]:
