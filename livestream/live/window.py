@@ -76,7 +76,7 @@ class LiveWindow(PieceStore):
 
     def put(self, index: int, data: bytes, now: int) -> None:
         """Keep a verified piece and let the window slide."""
-        piece = LivePiece.parse(data)
+        piece = self._read(data)
         captured_ms = piece.payload.captured_ms
         self.last = piece
         self._data[index] = data
@@ -101,6 +101,9 @@ class LiveWindow(PieceStore):
                 if near in self._captured_ms:
                     return int(self._captured_ms[near] + (index - near) * self._interval_ms)
         return int(self.newest_captured_ms + (index - self.newest) * self._interval_ms)
+
+    def _read(self, data: bytes) -> LivePiece:
+        return LivePiece.parse(data)
 
     def _advance(self, index: int, captured_ms: int) -> None:
         passed = index - self.newest
