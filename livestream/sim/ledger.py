@@ -6,6 +6,7 @@ from bisect import bisect_right
 from typing import NamedTuple
 
 from livestream.live.piece import LivePiece
+from livestream.machine import SECOND
 
 __all__ = ["Ledger", "Published"]
 
@@ -39,7 +40,7 @@ class Ledger:
         pieces.append(Published(captured_at, piece.payload.data))
         self._times.setdefault(piece.epoch, []).append(captured_at)
         self.payload_bytes += len(piece.payload.data)
-        second = captured_at // 1_000_000
+        second = captured_at // SECOND
         self.per_second[second] = self.per_second.get(second, 0) + 1
 
     def find(self, epoch: int, index: int) -> Published | None:
@@ -50,3 +51,11 @@ class Ledger:
     def end_captured_by(self, epoch: int, at: int) -> int:
         """Return the end of the indices of an epoch that were captured by then."""
         return bisect_right(self._times.get(epoch, []), at)
+
+    def count_between(self, start: int, length_us: int) -> int:
+        """Return how many pieces were captured from then on, for so long."""
+        return sum(
+            bisect_right(times, start + length_us) - bisect_right(times, start)
+            for times in self._times.values()
+            if length_us > 0
+        )

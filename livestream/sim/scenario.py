@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Happening", "Scenario"]
+__all__ = ["Happening", "Kind", "Scenario"]
+
+
+class Kind(Enum):
+    """What can befall a swarm."""
+
+    FLASH_CROWD = "flash-crowd"
+    "That share of the viewers comes only now, within `for_s`."
+    HEADS_DIE = "heads-die"
+    "All whom the publisher feeds vanish without a word."
+    MASS_LEAVE = "mass-leave"
+    "That share leaves, within `for_s`."
+    OTHER_TRAFFIC = "other-traffic"
+    "That share of the publisher's uplink is somebody else's, for `for_s`."
+    RESTART = "restart"
+    "The publisher crashes, and is back after `for_s`."
+    SPLIT = "split"
+    "That share of the viewers is cut off from all others, for `for_s`."
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
     """Something that befalls the swarm once."""
 
-    kind: str
-    "One of `KINDS` in `sim/happenings.py`."
+    kind: Kind
     at_s: float
     share: float = 0.0
-    "Of the viewers that are there."
-    count: int = 0
     for_s: float = 0.0
 
 

@@ -10,8 +10,9 @@ from livestream.config import LiveConfig
 from livestream.discovery.tracker import Announce, AnnounceEvent, TrackerState
 from livestream.live.channel import Channel
 from livestream.live.signing import Signer
-from livestream.machine import MILLISECOND, SECOND, Event
+from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.sim.designs import Design, Role
+from livestream.sim.happenings import Joining, plan_happenings
 from livestream.sim.host import Host, Internet
 from livestream.sim.ledger import Ledger
 from livestream.sim.links import Access, Path
@@ -54,16 +55,24 @@ class Simulation:
         self.viewers: list[Viewer] = []
         "All that ever came."
         self.present: dict[int, Viewer] = {}
+        self.began_at = self.world.now
         self.end_at = self.world.now + scenario.duration_us
         self._epoch = 0
         self._hosts = PUBLISHER
-        self.publisher, self.channel, self.source = self._start_publisher()
+        self._bytes_before = 0
+        self.publisher, self.channel = self.start_publisher()
         self._draws = list(_draws(scenario, self.rng))
-        for number in range(scenario.viewers):
-            at = self.world.now + int(scenario.join_s * SECOND * number / scenario.viewers)
-            self.world.plan(at, _Join(self))
+        first = scenario.viewers - plan_happenings(self)
+        for number in range(first):
+            at = self.world.now + int(scenario.join_s * SECOND * number / first)
+            self.world.plan(at, Joining(self))
         if scenario.churn_per_minute:
             self.world.plan(self._next_churn(), _Churn(self))
+
+    @property
+    def publisher_bytes_out(self) -> int:
+        """What the publisher has sent, of all its runs, every wire byte counted."""
+        return self._bytes_before + self.publisher.uplink.bytes_out
 
     # Driving
 
@@ -131,18 +140,8 @@ class Simulation:
             self.join()
         self.world.plan(self._next_churn(), _Churn(self))
 
-    # Helpers
-
-    def _next_churn(self) -> int:
-        per_second = self.scenario.churn_per_minute * self.scenario.viewers / 60
-        return self.world.now + int(self.rng.expovariate(per_second) * SECOND)
-
-    def _live_config(self) -> LiveConfig:
-        return LiveConfig(
-            latency_us=self.scenario.latency_us, substreams=self.design.substreams
-        )
-
-    def _start_publisher(self) -> tuple[Host, Channel, Source]:
+    def start_publisher(self) -> tuple[Host, Channel]:
+        """Put the channel on the air, with a new epoch."""
         scenario, rng = self.scenario, self.rng
         self._epoch += 1
         uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
@@ -161,7 +160,38 @@ class Simulation:
         host.run(node, _ignore)
         source = Source(scenario, self.signer, channel, self._epoch, self.world.now)
         self.world.plan(source.get_timer(), _Publish(self, host, source))
-        return host, channel, source
+        self.publisher, self.channel = host, channel
+        return host, channel
+
+    def stop_publisher(self) -> None:
+        """Let the publisher vanish without a word."""
+        self._bytes_before += self.publisher.uplink.bytes_out
+        self.publisher.uplink.bytes_out = 0
+        self.publisher.crash()
+
+    # Queries
+
+    def some_of(self, share: float) -> list[Viewer]:
+        """Return so many of the viewers that are there, at random."""
+        return self.rng.sample(list(self.present.values()), int(share * len(self.present)))
+
+    def heads(self) -> list[Viewer]:
+        """Return the viewers that the publisher feeds."""
+        fed: dict[Address, None] = {}
+        for number in range(self.design.substreams):
+            fed |= dict.fromkeys(child.address for child in self.channel.choker.children(number))
+        return [viewer for viewer in self.present.values() if viewer.host.address in fed]
+
+    # Helpers
+
+    def _next_churn(self) -> int:
+        per_second = self.scenario.churn_per_minute * self.scenario.viewers / 60
+        return self.world.now + int(self.rng.expovariate(per_second) * SECOND)
+
+    def _live_config(self) -> LiveConfig:
+        return LiveConfig(
+            latency_us=self.scenario.latency_us, substreams=self.design.substreams
+        )
 
 
 class _Publish(Occurrence):
@@ -182,16 +212,6 @@ class _Publish(Occurrence):
             self._simulation.ledger.add(piece, captured_at)
         self._host.settle(now)
         self._host.world.plan(self._source.get_timer(), self)
-
-
-class _Join(Occurrence):
-    __slots__ = ("_simulation",)
-
-    def __init__(self, simulation: Simulation) -> None:
-        self._simulation = simulation
-
-    def happen(self, now: int) -> None:
-        self._simulation.join()
 
 
 class _Churn(Occurrence):

@@ -61,6 +61,9 @@ class Viewer:
         "The same of each piece's arrival."
         self.bad_pieces_shown = 0
         self.late_before = 0
+        "Pieces of earlier epochs that were late..."
+        self.due_before = 0
+        "...of so many that were due."
         self._ledger = ledger
         self._skew_us = skew_us
         self.channel = Channel(
@@ -131,7 +134,9 @@ class Viewer:
 
     def _begin(self, event: EpochStarted) -> None:
         if self.playout is not None:
-            self.late_before += self.playout.pieces_late
+            due = max(self.playout.next_index - self.first_index, 0)
+            self.due_before += due
+            self.late_before += min(self.playout.pieces_late, due)
         latency_us = self.channel.config.latency_us
         self.playout = Playout(latency_us, event.first_index, event.head.tracks)
         self.first_index = event.first_index

@@ -1,0 +1,178 @@
+"""What came out of a run: lag, continuity and cost together, each beside its bound (`Result`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Final
+
+from livestream.live.piece import PIECE_OVERHEAD
+from livestream.machine import SECOND
+from livestream.sim.bounds import bounds_of
+from livestream.sim.simulation import Simulation
+
+__all__ = ["Result", "Series", "result_of"]
+
+PATIENCE_US: Final = 5 * SECOND  # Who has seen nothing for so long is counted as having missed it.
+
+
+@dataclass(slots=True)
+class Series:
+    """Figures of each second, for the picture."""
+
+    viewers: list[int] = field(default_factory=list)
+    publisher_x: list[float] = field(default_factory=list)
+    continuity: list[float | None] = field(default_factory=list)
+    _bytes_before: int = 0
+
+    def add_second(self, simulation: Simulation) -> None:
+        """Take the figures of the second that has passed."""
+        sent = simulation.publisher.uplink.bytes_out - self._bytes_before
+        self._bytes_before += sent
+        self.viewers.append(len(simulation.present))
+        self.publisher_x.append(sent * 8 / simulation.scenario.rate_bps)
+
+
+@dataclass(slots=True)
+class Result:
+    """The figures of one run."""
+
+    scenario: str
+    design: str
+    seed: int
+    viewers: int
+    lag_p50_s: float
+    lag_p99_s: float
+    continuity: float
+    publisher_upload_x: float
+    duplicate_share: float
+    control_share: float
+    overhead_share: float
+    rate_share: float
+    start_p50_s: float
+    start_p95_s: float
+    bad_pieces_shown: int
+    bounds: dict[str, float]
+    trace_hash: str
+    wall_s: float = 0.0
+    lags_s: list[float] = field(default_factory=list)
+    "Of each viewer: the median over its stay of release minus capture."
+    delivery_lags_s: list[float] = field(default_factory=list)
+    "Of each viewer: by when 99 % of its pieces had come, after their capture."
+    series: Series = field(default_factory=Series)
+
+    def to_json(self) -> dict[str, object]:
+        """Return what `--json` writes."""
+        return {
+            "scenario": self.scenario,
+            "seed": self.seed,
+            "viewers": self.viewers,
+            "lag_p50_s": self.lag_p50_s,
+            "lag_p99_s": self.lag_p99_s,
+            "continuity": self.continuity,
+            "publisher_upload_x": self.publisher_upload_x,
+            "duplicate_share": self.duplicate_share,
+            "control_share": self.control_share,
+            "overhead_share": self.overhead_share,
+            "rate_share": self.rate_share,
+            "start_p50_s": self.start_p50_s,
+            "start_p95_s": self.start_p95_s,
+            "bad_pieces_shown": self.bad_pieces_shown,
+            "bounds": self.bounds,
+            "wall_s": self.wall_s,
+            "trace_hash": self.trace_hash,
+        }
+
+
+def result_of(simulation: Simulation, series: Series) -> Result:
+    """Reckon up a run that has ended."""
+    scenario, viewers = simulation.scenario, simulation.viewers
+    now = simulation.world.now
+    bounds = bounds_of(scenario)
+    lags = [median(viewer.lags_us) / SECOND for viewer in viewers if viewer.lags_us]
+    starts = [
+        (viewer.started_at - viewer.joined_at) / SECOND
+        for viewer in viewers
+        if viewer.started_at is not None
+    ]
+    continuity = _continuity(simulation, now)
+    hosts = [simulation.publisher, *(viewer.host for viewer in viewers)]
+    stats = [viewer.channel.swarm.stats for viewer in viewers]
+    wire = max(1, sum(host.uplink.bytes_out for host in hosts))
+    payload = sum(each.payload_bytes for each in stats)
+    kept = sum(each.kept_bytes for each in stats)
+    useful = max(1, kept - PIECE_OVERHEAD * sum(each.pieces_received for each in stats))
+    series.continuity = _continuity_by_second(simulation, now)
+    return Result(
+        scenario=scenario.name,
+        design=simulation.design.name,
+        seed=simulation.seed,
+        viewers=scenario.viewers,
+        lag_p50_s=round(share_at(lags, 0.5), 4),
+        lag_p99_s=round(share_at(lags, 0.99), 4),
+        continuity=round(continuity, 5),
+        publisher_upload_x=round(
+            simulation.publisher_bytes_out / max(1, simulation.ledger.payload_bytes), 3
+        ),
+        duplicate_share=round((payload - kept) / max(1, payload), 5),
+        control_share=round(sum(host.control_bytes_out for host in hosts) / wire, 5),
+        overhead_share=round(wire / useful - 1, 5),
+        rate_share=round(scenario.rate_bps * continuity / max(1.0, bounds["rate_bps"]), 4),
+        start_p50_s=round(share_at(starts, 0.5), 3),
+        start_p95_s=round(share_at(starts, 0.95), 3),
+        bad_pieces_shown=sum(viewer.bad_pieces_shown for viewer in viewers),
+        bounds=bounds,
+        trace_hash=simulation.world.trace_hash(),
+        lags_s=lags,
+        delivery_lags_s=[
+            share_at(viewer.delivery_lags_us, 0.99) / SECOND
+            for viewer in viewers
+            if viewer.delivery_lags_us
+        ],
+        series=series,
+    )
+
+
+def share_at(values: Sequence[float], share: float) -> float:
+    """Return the value that this share of all is at or below; 0 of none."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def _continuity(simulation: Simulation, now: int) -> float:
+    """Return the share of pieces that were there when due, of all viewers together."""
+    due = late = 0
+    for viewer in simulation.viewers:
+        due += viewer.due_before
+        late += viewer.late_before
+        if viewer.started_at is None:
+            waited_us = (viewer.left_at or now) - viewer.joined_at - PATIENCE_US
+            missed = simulation.ledger.count_between(viewer.joined_at, waited_us)
+            due, late = due + missed, late + missed
+            continue
+        first, end = viewer.due(now)
+        due += end - first
+        late += min(viewer.late(now), end - first)
+    return 1.0 - late / due if due else 0.0
+
+
+def _continuity_by_second(simulation: Simulation, now: int) -> list[float | None]:
+    """Return, of each second of capture, which share of the started viewers' pieces came in time.
+
+    None: nobody watched, or it was not due yet.
+    """
+    first = simulation.began_at // SECOND
+    latency_us = simulation.scenario.latency_us
+    shares: list[float | None] = []
+    for second in range(first, (now - latency_us) // SECOND):
+        due = there = 0
+        for viewer in simulation.viewers:
+            starts, ends = viewer.started_at, viewer.left_at or now
+            if starts is None or second * SECOND < starts:
+                continue
+            if (second + 1) * SECOND + latency_us <= ends:
+                due += simulation.ledger.per_second.get(second, 0)
+                there += viewer.on_time.get(second, 0)
+        shares.append(there / due if due else None)
+    return shares
