@@ -91,11 +91,14 @@ class ModelConnection(Connection):
     @property
     def rtt_us(self) -> int:
         """The path's round trip, and what waits at both uplinks now."""
-        if self.other is None:
+        other = self.other
+        if other is None:
             return SECOND // 10
-        now = self.host.world.now
-        waits = max(0, self.host.uplink.free_at - now) + max(0, self.other.host.uplink.free_at - now)
-        return 2 * self.delay_us + waits
+        now, rtt_us = self.host.world.now, 2 * self.delay_us
+        for free_at in (self.host.uplink.free_at, other.host.uplink.free_at):
+            if free_at > now:
+                rtt_us += free_at - now
+        return rtt_us
 
     # The five verbs: the model moves messages, not datagrams
 
