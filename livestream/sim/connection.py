@@ -163,6 +163,9 @@ class ModelConnection(Connection):
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
+        if self.host.on_sent is not None:
+            for message in messages:
+                self.host.on_sent(self.host, message)
         size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
         self._backlog -= size
         host, paths = self.host, self.host.internet.paths
