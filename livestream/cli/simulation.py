@@ -128,12 +128,14 @@ def _table(result: Result, scenario: Scenario) -> str:
     for key, words, unit in _ROWS:
         bound = result.bounds.get("start_s" if key.startswith("start") else key)
         shown = "" if bound is None else _shown(bound, unit)
-        lines.append(f"  {words:26}{_shown(float(str(figures[key])), unit):>10}{shown:>10}\n")
+        lines.append(f"  {words:26}{_shown(figures[key], unit):>10}{shown:>10}\n")
     lines.append(f"  trace {result.trace_hash}\n")
     return "".join(lines)
 
 
-def _shown(value: float, unit: str) -> str:
+def _shown(value: object, unit: str) -> str:
+    if not isinstance(value, (int, float)):
+        return "none"
     if unit == "%":
         return f"{value * 100:.2f} %"
     return f"{value:.0f}" if not unit else f"{value:.2f} {unit}"

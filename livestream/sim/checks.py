@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from livestream.errors import UserError
 from livestream.live.window import WINDOW_BYTES_MAX
 from livestream.machine import MILLISECOND, SECOND
-from livestream.sim.designs import Role
+from livestream.sim.parts import Role
 from livestream.swarm.candidates import CANDIDATES_MAX
 from livestream.swarm.uploads import BACKLOG_BYTES_MAX, QUEUE_MAX
 from livestream.wire.messages import Piece, Request

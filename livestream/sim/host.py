@@ -9,7 +9,7 @@ from typing import Final
 from livestream.config import Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.connection import ModelConnection
-from livestream.sim.designs import Role
+from livestream.sim.parts import Role
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node

@@ -12,7 +12,8 @@ from livestream.discovery.tracker import Announce, AnnounceEvent, TrackerState
 from livestream.live.channel import Channel
 from livestream.live.signing import Signer
 from livestream.machine import MILLISECOND, SECOND, Address, Event
-from livestream.sim.designs import Design, Role
+from livestream.sim.designs import Design
+from livestream.sim.parts import Role
 from livestream.sim.happenings import Joining, plan_happenings
 from livestream.sim.host import Host, Internet
 from livestream.sim.ledger import Ledger
@@ -173,6 +174,7 @@ class Simulation:
         uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
         host = self.internet.add(PUBLISHER, Access(uplink), rng.randbytes(32))
         node_rng = Random(rng.getrandbits(64))
+        parts = self.design.parts(self.notary, Role.HONEST)
         channel = Channel(
             self.ledger.public_key,
             host.public_key,
@@ -180,8 +182,9 @@ class Simulation:
             node_rng,
             live=self._live_config(),
             is_source=True,
-            parts=self.design.parts(self.notary, Role.HONEST),
+            parts=parts,
         )
+        parts.adopt(channel)
         node = make_node(host, node_rng, channel)
         host.run(node, _ignore)
         source = Source(scenario, self.signer, channel, self._epoch, self.world.now)
