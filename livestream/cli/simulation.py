@@ -1,4 +1,4 @@
-"""Carries out `livestream simulate`: reads the scenario, runs it, shows and writes what came out."""
+"""Carries out `livestream simulate`: reads the scenario, runs it, shows and writes the figures."""
 
 from __future__ import annotations
 

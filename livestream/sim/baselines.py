@@ -96,9 +96,7 @@ class RandomParts(PullParts):
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool
     ) -> LiveChoker:
         """Return the choker; it tells what a node may give."""
-        choker = super().make_choker(
-            window, config, upload_bps=upload_bps, is_source=is_source
-        )
+        choker = super().make_choker(window, config, upload_bps=upload_bps, is_source=is_source)
         gives = self._role in (Role.HONEST, Role.POLLUTER)
         self._uploads.gives = gives and (is_source or (upload_bps or 0) > 0)
         return choker

@@ -9,8 +9,8 @@ from typing import Final
 from livestream.config import Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.connection import ModelConnection
-from livestream.sim.parts import Role
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
+from livestream.sim.parts import Role
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node
 from livestream.transport.connection import ConnectionEvent, ConnectionState
@@ -48,9 +48,7 @@ class Host:
     and the world wakes it at its timer or before.
     """
 
-    def __init__(
-        self, internet: Internet, number: int, access: Access, public_key: bytes
-    ) -> None:
+    def __init__(self, internet: Internet, number: int, access: Access, public_key: bytes) -> None:
         self.internet = internet
         self.world = internet.world
         self.number = number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+
 from livestream.config import LiveConfig
 from livestream.live.channel import Channel
 from livestream.live.choker import LiveChoker

@@ -141,9 +141,7 @@ def _starts_s(viewers: Sequence[Viewer], warm_at: int) -> list[float]:
     Where nobody came then, of all.
     """
     started = [
-        (viewer.joined_at, viewer.started_at)
-        for viewer in viewers
-        if viewer.started_at is not None
+        (viewer.joined_at, viewer.started_at) for viewer in viewers if viewer.started_at is not None
     ]
     late = [each for each in started if each[0] >= warm_at]
     return [(start - joined) / SECOND for joined, start in late or started]

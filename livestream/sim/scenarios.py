@@ -21,7 +21,9 @@ SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
         L0,
-        replace(L0, name="still", summary="L0 without loss or churn", loss=0.0, churn_per_minute=0.0),
+        replace(
+            L0, name="still", summary="L0 without loss or churn", loss=0.0, churn_per_minute=0.0
+        ),
         replace(L0, name="loss", summary="L0 with 3 % loss", loss=0.03),
         replace(
             L0,

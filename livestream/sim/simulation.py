@@ -13,11 +13,11 @@ from livestream.live.channel import Channel
 from livestream.live.signing import Signer
 from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.sim.designs import Design
-from livestream.sim.parts import Role
 from livestream.sim.happenings import Joining, plan_happenings
 from livestream.sim.host import Host, Internet
 from livestream.sim.ledger import Ledger
 from livestream.sim.links import Access, Path
+from livestream.sim.parts import Role
 from livestream.sim.scenario import Scenario
 from livestream.sim.signatures import Notary
 from livestream.sim.source import Source
@@ -218,9 +218,7 @@ class Simulation:
         return self.world.now + int(self.rng.expovariate(per_second) * SECOND)
 
     def _live_config(self) -> LiveConfig:
-        return LiveConfig(
-            latency_us=self.scenario.latency_us, substreams=self.design.substreams
-        )
+        return LiveConfig(latency_us=self.scenario.latency_us, substreams=self.design.substreams)
 
 
 class _Publish(Occurrence):

@@ -136,7 +136,7 @@ class Viewer:
         self._plays_at = None
         if self.playout is not None:
             self.playout.handle_timer(now)
-            self._drain(now)
+            self._drain(self.playout, now)
 
     # Helpers
 
@@ -169,11 +169,9 @@ class Viewer:
             self.on_time[second] = self.on_time.get(second, 0) + 1
         if self.playout is not None:
             self.playout.receive(piece.index, piece.payload, event.captured_at, now)
-            self._drain(now)
+            self._drain(self.playout, now)
 
-    def _drain(self, now: int) -> None:
-        playout = self.playout
-        assert playout is not None
+    def _drain(self, playout: Playout, now: int) -> None:
         while (event := playout.next_event()) is not None:
             if isinstance(event, SamplesReleased):
                 if self.started_at is None:

@@ -103,7 +103,7 @@ class EndlessParts(SimParts):
 
 def test_who_forwards_before_verifying_is_caught() -> None:
     polluted = replace(SMALL, polluter_share=0.25)
-    with pytest.raises(CheckError, match="forged|nobody published"):
+    with pytest.raises(CheckError, match=r"forged|nobody published"):
         simulate(polluted, Design("credulous", "", CredulousParts), 1)
 
 
@@ -120,9 +120,7 @@ def test_who_never_repairs_is_caught() -> None:
 
 
 def test_a_queue_without_a_limit_is_caught() -> None:
-    narrow = replace(
-        SMALL, seconds=14.0, uplinks=((1.0, 0.6),), publisher_uplink_x=0.6, rate_bps=4_000_000
-    )
+    narrow = replace(SMALL, viewers=1, seconds=14.0, publisher_uplink_x=0.3, rate_bps=4_000_000)
     with pytest.raises(CheckError, match="queues"):
         simulate(narrow, Design("endless", "", EndlessParts), 1)
     simulate(narrow, DESIGNS["trees"], 1)
