@@ -88,7 +88,7 @@ class Paths:
         luck = self._lucky[count] if count < DATAGRAMS_TABLED else (1.0 - loss) ** count
         if self._rng.random() < luck:
             return []
-        rounds = []
+        rounds: list[int] = []
         lost = max(1, sum(self._rng.random() < loss for _ in range(count)))
         while lost and len(rounds) < ROUNDS_MAX:
             rounds.append(lost)
