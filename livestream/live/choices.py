@@ -19,8 +19,14 @@ class Choice:
         self.held = held
         "Bit i: it has the i-th piece of those looked at."
         self.is_source = is_source
-        self.requests_out = holder.requests_out
-        self.wait_us = holder.expected_wait_us
+        self.requests_out = -1
+        "Requests that it owes us; below 0: not looked up yet, nor is `wait_us`."
+        self.wait_us = 0
+
+    def look_up(self) -> None:
+        """Ask the neighbour's session how long it would take."""
+        self.requests_out = self.holder.requests_out
+        self.wait_us = self.holder.expected_wait_us
 
     def note_asked(self) -> None:
         """One more request goes there."""
@@ -67,7 +73,11 @@ class Choices:
         best: Choice | None = None
         best_rank = (0, False, 0)
         for choice in self._choices:
-            if not choice.held >> offset & 1 or choice.requests_out >= requests_max:
+            if not choice.held >> offset & 1:
+                continue
+            if choice.requests_out < 0:
+                choice.look_up()
+            if choice.requests_out >= requests_max:
                 continue
             times = tried.count(choice.holder) if tried else 0
             rank = times, choice.is_source, choice.wait_us

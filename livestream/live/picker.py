@@ -241,15 +241,18 @@ class DeadlinePicker(Picker[Peer]):
         self, choices: Choices, index: int, missing: _Missing, deadline: int | None, now: int
     ) -> Choice | None:
         """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
+        if not self._may_repair(index, now):
+            return None
         limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
         choice = choices.quickest(index, missing.tried, limit)
         if choice is None:
             return None
         if choice.is_source and not self._may_ask_source(choices, missing, deadline, now):
             return None
-        return choice if self._may_repair(index, now) else None
+        return choice
 
     def _ask(self, choice: Choice, index: int, missing: _Missing, now: int) -> Pick[Peer]:
+        self._pay(index, now)
         timeout_us = self._timeout(choice.holder, index)
         missing.open_at = now + timeout_us
         missing.tried.append(choice.holder)
@@ -268,13 +271,12 @@ class DeadlinePicker(Picker[Peer]):
         return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
 
     def _may_repair(self, index: int, now: int) -> bool:
-        if index < self._tune_in_end:
-            return True
-        if not self._repair.has_tokens(now):
-            return False
-        newest = self._window.last
-        self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
-        return True
+        return index < self._tune_in_end or self._repair.has_tokens(now)
+
+    def _pay(self, index: int, now: int) -> None:
+        if index >= self._tune_in_end:
+            newest = self._window.last
+            self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
 
     def _timeout(self, holder: Peer, index: int) -> int:
         if index < self._tune_in_end:

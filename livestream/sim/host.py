@@ -173,7 +173,7 @@ class Host:
         if node is None or self._wakes_at != at:
             return
         self._wakes_at = None
-        timer = node.get_timer()
+        timer = node.get_timer()  # It may have moved to later since.
         if timer is not None and timer <= now:
             node.handle_timer(now)
             self.settle(now)
