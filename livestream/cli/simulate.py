@@ -9,7 +9,7 @@ import typer
 __all__ = ["simulate"]
 
 
-def simulate(
+def simulate(  # noqa: PLR0917 - the signature is the interface.
     scenario: Annotated[str, typer.Argument(help="L0 or another by name, or a TOML or JSON file")],
     viewers: Annotated[
         int | None, typer.Option(help="how many; the scenario's if not given")

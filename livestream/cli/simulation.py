@@ -12,6 +12,7 @@ from typing import Final
 
 from livestream.cli.progress import progress
 from livestream.errors import DiskError, UsageError
+from livestream.sim.plot import draw
 from livestream.sim.result import Result
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
@@ -81,6 +82,8 @@ def run(options: SimulateOptions) -> int:
         results.append(result)
         if not options.is_quiet and options.json_file != "-":
             sys.stdout.write(_table(result, scenario))
+    if options.plot_file is not None:
+        draw(results[-1], scenario, options.plot_file)
     if options.json_file is not None:
         _write_json(results, options.json_file)
     return 0

@@ -9,7 +9,7 @@ from typing import Final
 
 from livestream.live.piece import PIECE_OVERHEAD
 from livestream.machine import SECOND
-from livestream.sim.bounds import bounds_of
+from livestream.sim.bounds import bounds_of, lag_bounds_s
 from livestream.sim.simulation import Simulation, totals_of
 from livestream.sim.viewer import Viewer
 
@@ -62,6 +62,8 @@ class Result:
     "Of each viewer: the median over its stay of release minus capture."
     delivery_lags_s: list[float] = field(default_factory=list)
     "Of each viewer: by when 99 % of its pieces had come, after their capture."
+    bound_lags_s: list[float] = field(default_factory=list)
+    "The least lag of each viewer, by the postal model."
     series: Series = field(default_factory=Series)
 
     def to_json(self) -> dict[str, object]:
@@ -125,6 +127,7 @@ def result_of(simulation: Simulation, series: Series) -> Result:
             for viewer in viewers
             if viewer.delivery_lags_us
         ],
+        bound_lags_s=lag_bounds_s(scenario),
         series=series,
     )
 

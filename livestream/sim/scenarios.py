@@ -15,7 +15,7 @@ from livestream.sim.scenario import Happening, Kind, Scenario
 
 __all__ = ["SCENARIOS", "design_named", "read_scenario", "scenario_named", "with_overrides"]
 
-L0: Final = Scenario("L0", "1,000 viewers at home, 1 % loss, 5 % a minute come and go")
+L0: Final = Scenario("L0", "viewers at home, 1 % loss, 5 % a minute come and go")
 
 SCENARIOS: Final = {
     scenario.name: scenario
