@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Final
 
 from livestream.cli.progress import progress
 from livestream.errors import DiskError, UsageError
+from livestream.sim.checks import CheckError
 from livestream.sim.plot import draw
 from livestream.sim.result import Result
 from livestream.sim.run import simulate
@@ -26,6 +28,7 @@ from livestream.sim.scenarios import (
 
 __all__ = ["SimulateOptions", "run"]
 
+FAILED_FILE: Final = "failed-seeds.txt"  # In the current folder, as reports of test runs are.
 # Figure, its name in words, its unit, how it is to compare with its bound.
 _ROWS: Final = (
     ("lag_p50_s", "lag, median viewer", "s"),
@@ -74,10 +77,16 @@ def run(options: SimulateOptions) -> int:
     for seed in options.seeds:
         began = time.monotonic()
         what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
-        with progress(what, is_quiet=options.is_quiet) as show:
-            result = simulate(
-                scenario, design, seed, lambda done, of: show(int(done * 10), int(of * 10))
-            )
+        try:
+            with progress(what, is_quiet=options.is_quiet) as show:
+                result = simulate(
+                    scenario,
+                    design,
+                    seed,
+                    lambda done, of, show=show: show(int(done * 10), int(of * 10)),  # type: ignore[misc]
+                )
+        except CheckError as error:
+            raise _with_replay(error, options, seed) from error
         result.wall_s = round(time.monotonic() - began, 2)
         results.append(result)
         if not options.is_quiet and options.json_file != "-":
@@ -87,6 +96,22 @@ def run(options: SimulateOptions) -> int:
     if options.json_file is not None:
         _write_json(results, options.json_file)
     return 0
+
+
+def _with_replay(error: CheckError, options: SimulateOptions, seed: int) -> CheckError:
+    """Say how to see it again, and keep that where it is found again."""
+    words = ["livestream", "simulate", options.scenario, "--design", options.design]
+    words += [] if options.viewers is None else ["--viewers", str(options.viewers)]
+    words += [] if options.seconds is None else ["--seconds", f"{options.seconds:g}"]
+    command = shlex.join([*words, "--seed", str(seed)])
+    kept = Path(FAILED_FILE)
+    try:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(f"{command}  # {error}\n")
+        where = f"It is kept in {kept}."
+    except OSError as failure:
+        where = f"It could not be kept in {kept}: {failure.strerror}."
+    return CheckError(f"{error} To see it again: {command}. {where}")
 
 
 def _scenario(options: SimulateOptions) -> Scenario:
