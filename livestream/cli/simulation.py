@@ -14,7 +14,7 @@ from typing import Final
 from livestream.cli.progress import progress
 from livestream.errors import DiskError, UsageError
 from livestream.sim.checks import CheckError
-from livestream.sim.plot import draw
+from livestream.sim.plot import check_plot, draw
 from livestream.sim.result import Result
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
@@ -71,6 +71,11 @@ def run(options: SimulateOptions) -> int:
         raise UsageError(
             f"--links {options.links[:40]}: there are only messages yet, a model of the transport."
         )
+    for file in (options.json_file, options.plot_file):
+        if file is not None and not Path(file).absolute().parent.is_dir():
+            raise UsageError(f"{file}: its folder is not there. Make it first.")
+    if options.plot_file is not None:
+        check_plot(options.plot_file)
     design = design_named(options.design)
     scenario = _scenario(options)
     results = []
