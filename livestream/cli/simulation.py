@@ -44,6 +44,8 @@ _ROWS: Final = (
     ("bad_pieces_shown", "bad pieces shown", ""),
 )
 
+_MORE_IS_BETTER: Final = ("continuity", "rate_share")
+
 
 @dataclass(frozen=True, slots=True)
 class SimulateOptions:
@@ -96,6 +98,8 @@ def run(options: SimulateOptions) -> int:
         results.append(result)
         if not options.is_quiet and options.json_file != "-":
             sys.stdout.write(_table(result, scenario))
+    if len(results) > 1 and not options.is_quiet and options.json_file != "-":
+        sys.stdout.write(_worst(results))
     if options.plot_file is not None:
         draw(results[-1], scenario, options.plot_file)
     if options.json_file is not None:
@@ -163,6 +167,19 @@ def _table(result: Result, scenario: Scenario) -> str:
         shown = "" if bound is None else _shown(bound, unit)
         lines.append(f"  {words:26}{_shown(figures[key], unit):>10}{shown:>10}\n")
     lines.append(f"  trace {result.trace_hash}\n")
+    return "".join(lines)
+
+
+def _worst(results: Sequence[Result]) -> str:
+    """Return the worst figure of all seeds, each for itself."""
+    lines = [f"Worst of {len(results)} seeds\n"]
+    for key, words, unit in _ROWS:
+        values = [result.to_json()[key] for result in results]
+        known = [value for value in values if isinstance(value, (int, float))]
+        worst = (
+            None if len(known) < len(values) else (min if key in _MORE_IS_BETTER else max)(known)
+        )
+        lines.append(f"  {words:26}{_shown(worst, unit):>10}\n")
     return "".join(lines)
 
 
