@@ -14,6 +14,7 @@ from typing import Final
 from livestream.cli.progress import progress
 from livestream.errors import DiskError, UsageError
 from livestream.sim.checks import CheckError
+from livestream.sim.designs import Design
 from livestream.sim.plot import check_plot, draw
 from livestream.sim.result import Result
 from livestream.sim.run import simulate
@@ -69,6 +70,40 @@ def run(options: SimulateOptions) -> int:
         UsageError: no such scenario or design, or parameters that contradict each other.
         DiskError: a file cannot be written.
     """
+    _check(options)
+    design = design_named(options.design)
+    scenario = _scenario(options)
+    results = []
+    is_talking = not options.is_quiet and options.json_file != "-"
+    for seed in options.seeds:
+        results.append(_simulate(scenario, design, seed, options))
+        if is_talking:
+            sys.stdout.write(_table(results[-1], scenario))
+    if is_talking and len(results) > 1:
+        sys.stdout.write(_worst(results))
+    if options.plot_file is not None:
+        draw(results[-1], scenario, options.plot_file)
+    if options.json_file is not None:
+        _write_json(results, options.json_file)
+    return 0
+
+
+def _simulate(scenario: Scenario, design: Design, seed: int, options: SimulateOptions) -> Result:
+    began = time.monotonic()
+    what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
+    try:
+        with progress(what, is_quiet=options.is_quiet) as show:
+            result = simulate(
+                scenario, design, seed, lambda done, of: show(int(done * 10), int(of * 10))
+            )
+    except CheckError as error:
+        raise _with_replay(error, options, seed) from error
+    result.wall_s = round(time.monotonic() - began, 2)
+    return result
+
+
+def _check(options: SimulateOptions) -> None:
+    """Refuse before a long run what would fail after it."""
     if options.links != "messages":
         raise UsageError(
             f"--links {options.links[:40]}: there are only messages yet, a model of the transport."
@@ -78,33 +113,6 @@ def run(options: SimulateOptions) -> int:
             raise UsageError(f"{file}: its folder is not there. Make it first.")
     if options.plot_file is not None:
         check_plot(options.plot_file)
-    design = design_named(options.design)
-    scenario = _scenario(options)
-    results = []
-    for seed in options.seeds:
-        began = time.monotonic()
-        what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
-        try:
-            with progress(what, is_quiet=options.is_quiet) as show:
-                result = simulate(
-                    scenario,
-                    design,
-                    seed,
-                    lambda done, of, show=show: show(int(done * 10), int(of * 10)),  # type: ignore[misc]
-                )
-        except CheckError as error:
-            raise _with_replay(error, options, seed) from error
-        result.wall_s = round(time.monotonic() - began, 2)
-        results.append(result)
-        if not options.is_quiet and options.json_file != "-":
-            sys.stdout.write(_table(result, scenario))
-    if len(results) > 1 and not options.is_quiet and options.json_file != "-":
-        sys.stdout.write(_worst(results))
-    if options.plot_file is not None:
-        draw(results[-1], scenario, options.plot_file)
-    if options.json_file is not None:
-        _write_json(results, options.json_file)
-    return 0
 
 
 def _with_replay(error: CheckError, options: SimulateOptions, seed: int) -> CheckError:
