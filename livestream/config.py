@@ -10,6 +10,7 @@ from livestream.machine import MILLISECOND, SECOND
 
 __all__ = [
     "FILE_DELAY_TARGET_US",
+    "LIVE_DELAY_TARGET_US",
     "Identity",
     "LiveConfig",
     "SwarmConfig",

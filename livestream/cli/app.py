@@ -17,6 +17,7 @@ from livestream.cli.download import download
 from livestream.cli.info import info
 from livestream.cli.publish import publish
 from livestream.cli.seed import seed
+from livestream.cli.simulate import simulate
 from livestream.cli.tracker import tracker
 from livestream.cli.verify import verify
 from livestream.cli.watch import watch
@@ -41,6 +42,7 @@ app.command()(create)
 app.command()(info)
 app.command()(verify)
 app.command()(tracker)
+app.command()(simulate)
 app.add_typer(channel.app, name="channel")
 
 

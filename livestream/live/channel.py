@@ -9,14 +9,11 @@ from typing import Final
 
 from livestream.config import LiveConfig, SwarmConfig
 from livestream.errors import VerificationError
-from livestream.live.choker import LiveChoker
 from livestream.live.clock import ChannelClock
-from livestream.live.feeders import Feeders
 from livestream.live.head import HEAD_INTERVAL_US, OFF_AIR_MS, Head
-from livestream.live.picker import DeadlinePicker
+from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
-from livestream.live.signing import ChannelKey
-from livestream.live.window import LiveVerifier, LiveWindow
+from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Event, earliest
 from livestream.swarm.extension import Extension
 from livestream.swarm.peer import Peer
@@ -100,30 +97,39 @@ class Channel(Extension):
         swarm: SwarmConfig | None = None,
         is_source: bool = False,
         window: LiveWindow | None = None,
+        parts: Parts | None = None,
     ) -> None:
         self.config = live or LiveConfig()
         swarm_config = swarm or SwarmConfig()
-        self.key = ChannelKey(channel_key)
+        parts = parts or Parts()
+        self.key = parts.make_key(channel_key)
         self.clock = ChannelClock(unix_offset_us)
         self.head: Head | None = None
-        self.window = window or LiveWindow(self.config.window_us)
+        self.window = window or parts.make_window(self.config.window_us)
         self.stale_head_ms = 0
         "How old the newest head was that we refused for its age; 0: none."
         self.bad_heads = 0
         self.control_bytes = 0
         self.is_source = is_source
         self._head_bytes = b""
-        self._verifier = LiveVerifier(self.key, self.window)
-        self._picker = DeadlinePicker(
+        self._verifier = parts.make_verifier(self.key, self.window)
+        self._picker = parts.make_picker(
             self.window, self.clock, self.config, self._is_fed, self._is_source_peer
         )
-        choker = LiveChoker(
+        choker = parts.make_choker(
             self.window, self.config, upload_bps=swarm_config.upload_bps, is_source=is_source
         )
         self.choker = choker
         seams = Seams(self._verifier, self.window, self._picker, choker)
-        self.swarm = WholePieceSwarm(info_hash_of(channel_key), node_key, seams, swarm_config, rng)
-        self.feeders = Feeders(self.swarm.node_id, rng, self._send)
+        self.swarm = WholePieceSwarm(
+            info_hash_of(channel_key),
+            node_key,
+            seams,
+            swarm_config,
+            rng,
+            uploads=parts.make_uploads(),
+        )
+        self.feeders = parts.make_feeders(self.swarm.node_id, rng, self._send)
         self._pex = PeerExchange(self._reachable)
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
@@ -317,7 +323,7 @@ class Channel(Extension):
             end = message.start + message.held.bit_length()
             claimed = min(end - 1, self.window.newest + CLAIM_AHEAD_MAX)
             self._picker.note_edge(claimed, now)
-            self._picker.wake(now)
+            self._picker.note_holders(now)
 
     def _on_status(self, peer: Peer, status: Status, now: int) -> None:
         if status.is_source:

@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livestream.config import LiveConfig
+from livestream.live.choices import Choice, Choices
 from livestream.live.clock import ChannelClock
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.picker import Pick, Picker
-from livestream.swarm.peer import SERVICE_US, Peer
+from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 
-__all__ = ["DeadlinePicker"]
+__all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
@@ -27,16 +28,19 @@ SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much lat
 REPAIR_PER_PEER_MAX: Final = 8
 TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
+NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 
 
 @dataclass(slots=True)
-class _Missing:
+class Missing:
     """A piece that exists and is not here."""
 
     known_at: int
     open_at: int = 0
     "A request is under way until then."
+    blocked_until: int = 0
+    "Nobody can be asked until then, unless somebody holds more than before."
     tried: list[Peer] = field(default_factory=list)
 
 
@@ -82,11 +86,15 @@ class DeadlinePicker(Picker[Peer]):
         self._config = config
         self._is_fed = is_fed
         self._is_source = is_source
-        self._missing: dict[int, _Missing] = {}
+        self._missing: dict[int, Missing] = {}
         self._lateness: list[_Lateness] = []
         self._edge = -1
         self._tune_in_end = 0
         self._wake_at: int | None = None
+        self._is_blocked = False
+        "Something is due that nobody could be asked for..."
+        self._has_news = False
+        "...and since then, somebody has told what it holds."
         self._repair = TokenBucket(1, 1)
 
     # Commands
@@ -110,14 +118,26 @@ class DeadlinePicker(Picker[Peer]):
         if newest <= self._edge:
             return
         start = max(self._edge + 1, newest - MISSING_MAX // 2, self._window.first)
+        known = len(self._missing)
+        is_fed = True
         for index in range(start, newest + 1):
             if not self._window.holds(index):
-                self._missing[index] = _Missing(now)
+                self._missing[index] = Missing(now)
+                is_fed = is_fed and self._is_fed(index % len(self._lateness))
         self._edge = newest
-        self.wake(now)
+        if len(self._missing) > known:
+            # What is pushed to us is not due before: no need to look until then.
+            is_due = not is_fed or newest < self._tune_in_end
+            self._wake_by(now + (COALESCE_US if is_due else GRACE_MIN_US))
+
+    def note_holders(self, now: int) -> None:
+        """Somebody holds more than before."""
+        if self._is_blocked:
+            self._has_news = True
+            self._wake_by(now + NEWS_COALESCE_US)
 
     def wake(self, now: int) -> None:
-        """Look again soon: somebody holds more than before, or left."""
+        """Look again soon: somebody left."""
         if self._missing:
             at = now + COALESCE_US
             self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
@@ -140,32 +160,37 @@ class DeadlinePicker(Picker[Peer]):
     def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
         """Return the requests to send now, most urgent first."""
         self._wake_at = None
+        self._is_blocked = False
+        has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
-        asked: dict[Peer, int] = {}
+        choices: Choices | None = None
         for index in sorted(self._missing):
             missing = self._missing[index]
+            if missing.open_at > now and index >= self._window.first:
+                self._wake_by(missing.open_at)
+                continue
+            choices = choices or Choices(holders, index, self._is_source)
+            is_held = choices.is_held(index)
+            if missing.blocked_until > now and not (has_news and is_held):
+                self._is_blocked = True
+                self._wake_by(missing.blocked_until)
+                continue
             deadline = self._deadline(index)
             if self._is_too_late(index, deadline, now):
                 del self._missing[index]
                 continue
-            due_at = max(missing.open_at, self._due_at(index, missing, deadline))
+            due_at = self._due_at(index, missing, deadline)
             if due_at > now:
                 self._wake_by(due_at)
                 continue
-            able = self._able(holders, asked, index)
-            holder = self._quickest(able, missing, asked)
-            if holder is not None and self._is_source(holder):
-                is_allowed = self._may_ask_source(holders, missing, deadline, now)
-                holder = holder if is_allowed else None
-            if holder is None or not self._may_repair(index, now):
-                self._wake_by(now + NO_HOLDER_US)
-                continue
-            timeout_us = self._timeout(holder, index)
-            missing.open_at = now + timeout_us
-            missing.tried.append(holder)
-            asked[holder] = asked.get(holder, 0) + 1
-            self._wake_by(missing.open_at)
-            picks.append(Pick(holder, index, timeout_us))
+            choice = self._choose(choices, index, missing, deadline, now) if is_held else None
+            if choice is None:
+                # All of them are looked at again together.
+                missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
+                self._is_blocked = True
+                self._wake_by(missing.blocked_until)
+            else:
+                picks.append(self._ask(choice, index, missing, now))
         self.pieces_asked += len(picks)
         return picks
 
@@ -202,7 +227,7 @@ class DeadlinePicker(Picker[Peer]):
         allowance = TUNE_IN_LATE_US if index < self._tune_in_end else 0
         return deadline is not None and deadline + allowance < now
 
-    def _due_at(self, index: int, missing: _Missing, deadline: int | None) -> int:
+    def _due_at(self, index: int, missing: Missing, deadline: int | None) -> int:
         """When a push no longer excuses us from asking."""
         substream = index % len(self._lateness)
         if index < self._tune_in_end or not self._is_fed(substream):
@@ -212,46 +237,46 @@ class DeadlinePicker(Picker[Peer]):
             due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
         return due_at
 
-    def _able(self, holders: Sequence[Peer], asked: dict[Peer, int], index: int) -> list[Peer]:
+    def _choose(
+        self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
+    ) -> Choice | None:
+        """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
+        if not self._may_repair(index, now):
+            return None
         limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
-        return [
-            holder
-            for holder in holders
-            if holder.holds(index) and holder.requests_out + asked.get(holder, 0) < limit
-        ]
+        choice = choices.quickest(index, missing.tried, limit)
+        if choice is None:
+            return None
+        if choice.is_source and not self._may_ask_source(choices, missing, deadline, now):
+            return None
+        return choice
 
-    def _quickest(
-        self, able: Sequence[Peer], missing: _Missing, asked: dict[Peer, int]
-    ) -> Peer | None:
-        """Whoever was not tried, then not the publisher, then the shortest wait."""
-        return min(
-            able,
-            key=lambda holder: (
-                missing.tried.count(holder),
-                self._is_source(holder),
-                holder.expected_wait_us + SERVICE_US * asked.get(holder, 0),
-            ),
-            default=None,
-        )
+    def _ask(self, choice: Choice, index: int, missing: Missing, now: int) -> Pick[Peer]:
+        self._pay(index, now)
+        timeout_us = self._timeout(choice.holder, index)
+        missing.open_at = now + timeout_us
+        missing.tried.append(choice.holder)
+        choice.note_asked()
+        self._wake_by(missing.open_at)
+        return Pick(choice.holder, index, timeout_us)
 
     def _may_ask_source(
-        self, holders: Sequence[Peer], missing: _Missing, deadline: int | None, now: int
+        self, choices: Choices, missing: Missing, deadline: int | None, now: int
     ) -> bool:
         """Keep viewers off the publisher: it is asked last, and late unless time is short."""
-        if all(self._is_source(holder) for holder in holders):
+        if choices.are_all_source():
             return True
         if deadline is None or deadline - now < URGENT_US:
             return True
         return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
 
     def _may_repair(self, index: int, now: int) -> bool:
-        if index < self._tune_in_end:
-            return True
-        if not self._repair.has_tokens(now):
-            return False
-        newest = self._window.last
-        self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
-        return True
+        return index < self._tune_in_end or self._repair.has_tokens(now)
+
+    def _pay(self, index: int, now: int) -> None:
+        if index >= self._tune_in_end:
+            newest = self._window.last
+            self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
 
     def _timeout(self, holder: Peer, index: int) -> int:
         if index < self._tune_in_end:

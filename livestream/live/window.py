@@ -60,6 +60,11 @@ class LiveWindow(PieceStore):
         self._captured_ms.clear()
         self._bytes = 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pieces held."""
+        return self._bytes
+
     def wants(self, index: int) -> bool:
         """Whether this piece is within reach and not yet held."""
         if self.epoch is None or index in self._data:
@@ -76,7 +81,7 @@ class LiveWindow(PieceStore):
 
     def put(self, index: int, data: bytes, now: int) -> None:
         """Keep a verified piece and let the window slide."""
-        piece = LivePiece.parse(data)
+        piece = self._read(data)
         captured_ms = piece.payload.captured_ms
         self.last = piece
         self._data[index] = data
@@ -101,6 +106,9 @@ class LiveWindow(PieceStore):
                 if near in self._captured_ms:
                     return int(self._captured_ms[near] + (index - near) * self._interval_ms)
         return int(self.newest_captured_ms + (index - self.newest) * self._interval_ms)
+
+    def _read(self, data: bytes) -> LivePiece:
+        return LivePiece.parse(data)
 
     def _advance(self, index: int, captured_ms: int) -> None:
         passed = index - self.newest

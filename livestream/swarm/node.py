@@ -59,8 +59,12 @@ class Node(Machine):
         transport: TransportConfig | None = None,
         swarm: SwarmConfig | None = None,
         allowance: Allowance | None = None,
+        diallers: Mapping[Transport, Dialler] | None = None,
     ) -> None:
-        """Take who we are, and what caps that which comes over µTP; None: no cap."""
+        """Take who we are, what caps that which comes over µTP (None: no cap), and what carries.
+
+        `diallers` carry connections in place of QUIC, µTP and TCP.
+        """
         self.identity = identity
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
@@ -69,12 +73,15 @@ class Node(Machine):
         "What TCP carries; empty unless a driver moves its bytes."
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
-        self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
-        self._diallers: Mapping[Transport, Dialler] = {
-            Transport.QUIC: self._endpoint.quic,
-            Transport.UTP: self._endpoint.utp,
-            Transport.TCP: self.streams,
-        }
+        self._endpoint: Endpoint | None = None
+        if diallers is None:
+            self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
+            diallers = {
+                Transport.QUIC: self._endpoint.quic,
+                Transport.UTP: self._endpoint.utp,
+                Transport.TCP: self.streams,
+            }
+        self._diallers = diallers
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
         self._named: dict[bytes, Swarm] = {}
@@ -147,7 +154,7 @@ class Node(Machine):
     @property
     def connection_count(self) -> int:
         """QUIC connections that cost memory now."""
-        return self._endpoint.quic.connection_count
+        return self._endpoint.quic.connection_count if self._endpoint is not None else 0
 
     @property
     def stranger_count(self) -> int:
@@ -159,7 +166,8 @@ class Node(Machine):
     def receive_train(self, train: Train, now: int) -> None:
         """Take datagrams in."""
         self.wire_bytes_in += _wire_size(train)
-        self._endpoint.receive_train(train, now)
+        if self._endpoint is not None:
+            self._endpoint.receive_train(train, now)
         self._handle_connections(now)
 
     def trains_to_send(self, now: int) -> list[Train]:
@@ -167,7 +175,7 @@ class Node(Machine):
         trains: list[Train] = []
         while True:
             started = self._start_uploads(now)
-            batch = self._endpoint.trains_to_send(now)
+            batch = self._endpoint.trains_to_send(now) if self._endpoint is not None else []
             if not batch and not started:
                 return trains
             size = sum(_wire_size(train) for train in batch)
@@ -179,12 +187,12 @@ class Node(Machine):
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         return earliest(
-            *(dialler.get_timer() for dialler in self._diallers.values()),
+            *[dialler.get_timer() for dialler in self._diallers.values()],
             self.web_seeds.get_timer(),
             self._calls.get_timer(),
             self._attempt_at,
             self._blocked_until,
-            *(swarm.get_timer() for swarm in self._swarms.values()),
+            *[swarm.get_timer() for swarm in self._swarms.values()],
         )
 
     def handle_timer(self, now: int) -> None:

@@ -52,9 +52,11 @@ class WholePieceSwarm(Swarm):
         seams: Seams,
         config: SwarmConfig,
         rng: Random,
+        *,
+        uploads: UploadQueue | None = None,
     ) -> None:
         super().__init__(info_hash, public_key, config, rng)
-        self.uploads = UploadQueue()
+        self.uploads = uploads or UploadQueue()
         self._seams = seams
         self._asked: dict[int, list[Peer]] = {}
 

@@ -1,0 +1,1 @@
+"""Whole swarms in virtual time: the nodes of `runtime`, driven without clock or sockets."""

@@ -1,0 +1,269 @@
+"""The model of a transport: whole messages between two hosts, as QUIC would bring them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from livestream.config import Transport
+from livestream.errors import StateError
+from livestream.machine import SECOND, Address, Event, Train
+from livestream.sim.links import (
+    ACK_DELAY_US,
+    DATAGRAM_BYTES,
+    DATAGRAM_OVERHEAD,
+    datagrams_of,
+    wire_size,
+)
+from livestream.sim.world import Occurrence
+from livestream.transport.connection import (
+    Connected,
+    Connection,
+    ConnectionState,
+    Disconnected,
+    MessageReceived,
+)
+
+if TYPE_CHECKING:
+    from livestream.sim.host import Host
+
+__all__ = ["Arrival", "ModelConnection", "repeat_us"]
+
+UNANSWERED_BYTES_MAX: Final = 64 * 1024  # In flight to somebody who acknowledges nothing.
+QUEUE_BYTES_MAX: Final = 8 << 20  # As QUIC's control backlog: who lets it grow to that is let go.
+
+
+class ModelConnection(Connection):
+    """One end. Control messages arrive in order; pieces at any time; both share the uplink.
+
+    Invariant: `_backlog` is the size of all that is in the two queues.
+    """
+
+    transport = Transport.QUIC
+
+    def __init__(self, host: Host, address: Address, *, is_outgoing: bool) -> None:
+        self.host = host
+        self.address = address
+        self.is_outgoing = is_outgoing
+        self.state = ConnectionState.CONNECTING
+        self.other: ModelConnection | None = None
+        self.delay_us = 0
+        "Base delay to the other end."
+        self._ordered: deque[bytes] = deque()
+        self._independent: deque[tuple[bytes, int]] = deque()
+        self._backlog = 0
+        self._ordered_at = 0
+        "When the last ordered message arrives: later ones arrive no sooner."
+        self._unanswered = 0
+
+    # Connection
+
+    def send(self, message: bytes) -> None:
+        """Queue a message on the ordered stream."""
+        if self.state is not ConnectionState.CLOSED:
+            self._ordered.append(message)
+            self._count(len(message))
+
+    def send_independent(self, message: bytes, deadline: int) -> None:
+        """Queue a message that is dropped if it has not begun to leave by `deadline`."""
+        if self.state is not ConnectionState.CLOSED:
+            self._independent.append((message, deadline))
+            self._count(len(message))
+
+    def reserve(self, rate_bps: int) -> None:
+        """Nothing to do: the model's senders do not yield below their share of the uplink."""
+
+    def close(self, reason: str, now: int) -> None:
+        """Say goodbye and end; what was not sent is not sent any more."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        other = self.other
+        if other is not None:
+            self.host.world.plan(now + self.delay_us, _HangUp(self, other, reason))
+        self.finish(reason, is_local=True)
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes that have not left for the uplink."""
+        return self._backlog
+
+    @property
+    def rtt_us(self) -> int:
+        """The path's round trip, and what waits at both uplinks now."""
+        other = self.other
+        if other is None:
+            return SECOND // 10
+        now, rtt_us = self.host.world.now, 2 * self.delay_us
+        for free_at in (self.host.uplink.free_at, other.host.uplink.free_at):
+            if free_at > now:
+                rtt_us += free_at - now
+        return rtt_us
+
+    # The five verbs: the model moves messages, not datagrams
+
+    def receive_train(self, train: Train, now: int) -> None:
+        """Nothing comes as datagrams."""
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        """Nothing goes as datagrams."""
+        return []
+
+    def get_timer(self) -> int | None:
+        """All that happens is planned in the world."""
+        return None
+
+    def handle_timer(self, now: int) -> None:
+        """All that happens is planned in the world."""
+
+    def next_event(self) -> Event | None:
+        """Return nothing: events go to the dialler at once."""
+        return None
+
+    # For the model
+
+    @property
+    def end(self) -> ModelConnection:
+        """The other end, once it has answered."""
+        if self.other is None:
+            raise StateError(f"nobody has answered at {self.address} yet")
+        return self.other
+
+    def connected(self) -> None:
+        """The handshake is done at this end."""
+        self.state = ConnectionState.CONNECTED
+        self.host.report(self, Connected(self.end.host.public_key))
+        if self._backlog:
+            self.host.sending[self] = None
+
+    def finish(self, reason: str, *, is_local: bool) -> None:
+        """End, whoever ended it."""
+        if self.state is ConnectionState.CLOSED:
+            return
+        self.state = ConnectionState.CLOSED
+        self._ordered.clear()
+        self._independent.clear()
+        self._backlog = 0
+        self.host.sending.pop(self, None)
+        self.host.report(self, Disconnected(reason, is_local))
+
+    def transmit(self, now: int) -> bool:
+        """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
+        other = self.end
+        is_ordered = bool(self._ordered)
+        messages = self._take_ordered() if is_ordered else self._take_piece(now)
+        if not messages:
+            return False
+        if self.host.on_sent is not None:
+            for message in messages:
+                self.host.on_sent(self.host, message)
+        size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+        self._backlog -= size
+        host, paths = self.host, self.host.internet.paths
+        wire = wire_size(size)
+        leaves = host.uplink.take(wire, now)
+        if is_ordered:
+            host.control_bytes_out += wire
+        if not (other.host.is_up and paths.are_joined(host.number, other.host.number)):
+            self._unanswered += wire
+            return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
+        self._unanswered = 0
+        at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
+        if is_ordered:
+            at = self._ordered_at = max(at, self._ordered_at)
+        host.world.plan(at + other.host.downlink_us(wire), Arrival(other, messages, wire))
+        return self._backlog > 0
+
+    # Helpers
+
+    def _count(self, size: int) -> None:
+        self._backlog += size
+        if self._backlog > QUEUE_BYTES_MAX:
+            self.finish("does not read what it is sent", is_local=True)
+        elif self.state is ConnectionState.CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
+            self.host.sending[self] = None
+
+    def _take_ordered(self) -> list[bytes]:
+        ordered = self._ordered
+        messages = [ordered.popleft()]
+        size = len(messages[0])
+        while ordered and size + len(ordered[0]) <= DATAGRAM_BYTES:
+            size += len(ordered[0])
+            messages.append(ordered.popleft())
+        return messages
+
+    def _take_piece(self, now: int) -> list[bytes]:
+        independent = self._independent
+        while independent:
+            message, deadline = independent.popleft()
+            if deadline > now:
+                return [message]
+            self._backlog -= len(message)
+        return []
+
+
+def repeat_us(connection: ModelConnection, count: int) -> int:
+    """Return what losses add to a message of so many datagrams, and send those again.
+
+    A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of a
+    lone datagram, by a probe, which also waits for a delayed acknowledgement.
+    """
+    host = connection.host
+    extra = 0
+    for lost in host.internet.paths.repeats(count):
+        rtt_us = 2 * connection.delay_us
+        extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
+        count = lost
+        host.uplink.take(lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD), host.world.now)
+    return extra
+
+
+class Arrival(Occurrence):
+    """Messages reach the other end."""
+
+    __slots__ = ("_end", "_is_queued", "_messages", "_wire")
+
+    def __init__(self, end: ModelConnection, messages: list[bytes], wire: int) -> None:
+        self._end = end
+        self._messages = messages
+        self._wire = wire
+        self._is_queued = False
+
+    def happen(self, now: int) -> None:
+        """Deliver, once the downlink has brought it."""
+        end = self._end
+        host = end.host
+        if not host.is_up:
+            return
+        if not self._is_queued:
+            at = host.through_downlink(self._wire, now)
+            if at > now:
+                self._is_queued = True
+                host.world.plan(at, self)
+                return
+        if end.state is ConnectionState.CLOSED:
+            return
+        host.world.note(host.number << 32 | self._wire)
+        if end.state is ConnectionState.CONNECTING:
+            end.connected()
+        for message in self._messages:
+            host.report(end, MessageReceived(message))
+        host.on_arrival(self._wire, now)
+
+
+class _HangUp(Occurrence):
+    """The other end has said goodbye."""
+
+    __slots__ = ("_end", "_reason", "_sender")
+
+    def __init__(self, sender: ModelConnection, end: ModelConnection, reason: str) -> None:
+        self._sender = sender
+        self._end = end
+        self._reason = reason
+
+    def happen(self, now: int) -> None:
+        """End this one, too."""
+        end = self._end
+        host = end.host
+        if host.is_up and host.internet.paths.are_joined(self._sender.host.number, host.number):
+            end.finish(self._reason, is_local=False)
+            host.settle(now)

@@ -1,0 +1,32 @@
+"""How pieces spread: the designs that can be compared (`DESIGNS`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from livestream.sim.baselines import PullParts, RandomParts
+from livestream.sim.parts import SimParts
+
+__all__ = ["DESIGNS", "Design"]
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One way for pieces to spread."""
+
+    name: str
+    summary: str
+    parts: type[SimParts] = SimParts
+    substreams: int = 8
+
+
+DESIGNS: Final = {
+    design.name: design
+    for design in (
+        Design("trees", "the product: eight push trees and a mesh that repairs them"),
+        Design("pull", "a mesh: everything is asked for", PullParts),
+        Design("random", "a random neighbour gets the latest piece that it lacks", RandomParts),
+        Design("tree", "one push tree and the product's repairs", substreams=1),
+    )
+}

@@ -1,0 +1,237 @@
+"""A host: one node behind one access line, and all hosts there are (`Internet`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from livestream.config import Transport
+from livestream.machine import SECOND, Address, Event
+from livestream.sim.calls import dial
+from livestream.sim.connection import ModelConnection
+from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
+from livestream.sim.parts import Role
+from livestream.sim.world import Occurrence, World
+from livestream.swarm.node import Node
+from livestream.transport.connection import ConnectionEvent, ConnectionState
+from livestream.transport.dialler import Dialler
+
+__all__ = ["Host", "Internet"]
+
+CONNECTIONS_MAX: Final = 400  # As `TransportConfig` has it.
+PORT: Final = 4000
+
+
+class Internet:
+    """Hosts by address, and what is between them."""
+
+    def __init__(self, world: World, path: Path, seed: int) -> None:
+        self.world = world
+        self.paths = Paths(path, seed, world.rng)
+        self.hosts: dict[Address, Host] = {}
+
+    def address_of(self, number: int) -> Address:
+        """Return the public address of a host."""
+        return Address(f"45.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
+
+    def add(self, number: int, access: Access, public_key: bytes) -> Host:
+        """Connect a host that has no node yet."""
+        host = Host(self, number, access, public_key)
+        self.hosts[host.address] = host
+        return host
+
+
+class Host:
+    """Drives one node: arrivals and timers in, messages to the uplink, events to whoever listens.
+
+    Invariant: after each call the node has nothing left to send that its connections would take,
+    and the world wakes it at its timer or before.
+    """
+
+    def __init__(self, internet: Internet, number: int, access: Access, public_key: bytes) -> None:
+        self.internet = internet
+        self.world = internet.world
+        self.number = number
+        self.address = internet.address_of(number)
+        self.public_key = public_key
+        self.uplink = Uplink(access.uplink_bps)
+        self.is_up = True
+        self.control_bytes_out = 0
+        self.ack_bytes_out = 0
+        self.wire_bytes_in = 0
+        self.connections: dict[ModelConnection, None] = {}
+        self.sending: dict[ModelConnection, None] = {}
+        "Connections with a queue, in the order of their turns."
+        self.node: Node | None = None
+        self.on_sent: Callable[[Host, bytes], None] | None = None
+        "Sees every message that leaves."
+        self.role = Role.HONEST
+        self._on_event: Callable[[Event, int], None] = _ignore
+        self._reports: deque[ConnectionEvent] = deque()
+        self._downlink_bps = access.downlink_bps
+        self._downlink_free_at = 0
+        self._wakes_at: int | None = None
+        self._pumps_at: int | None = None
+
+    # Set-up
+
+    @property
+    def diallers(self) -> dict[Transport, Dialler]:
+        """What the node is to call by."""
+        return {Transport.QUIC: self}
+
+    def run(self, node: Node, on_event: Callable[[Event, int], None]) -> None:
+        """Put a node here; its events go to `on_event`."""
+        self.node = node
+        self._on_event = on_event
+        self.settle(self.world.now)
+
+    def crash(self) -> None:
+        """Vanish without a word: what flies to it is lost."""
+        self.is_up = False
+        self.node = None
+        self.connections.clear()
+        self.sending.clear()
+        self._reports.clear()
+        self.internet.hosts.pop(self.address, None)
+
+    # Dialler
+
+    def connect(self, address: Address, now: int) -> ModelConnection:
+        """Open a connection; it reports `Connected` or `Disconnected`."""
+        connection = ModelConnection(self, address, is_outgoing=True)
+        self.connections[connection] = None
+        dial(connection, now)
+        return connection
+
+    def next_event(self) -> ConnectionEvent | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._reports.popleft() if self._reports else None
+
+    def get_timer(self) -> int | None:
+        """The world plans all that connections do."""
+        return None
+
+    def handle_timer(self, now: int) -> None:
+        """The world plans all that connections do."""
+
+    # For connections
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one more caller is answered."""
+        return len(self.connections) < CONNECTIONS_MAX
+
+    def report(self, connection: ModelConnection, event: Event) -> None:
+        """Let the node know at the next occasion."""
+        if connection.state is ConnectionState.CLOSED:
+            self.connections.pop(connection, None)
+        self._reports.append(ConnectionEvent(connection, event))
+
+    def downlink_us(self, size: int) -> int:
+        """Return how long the downlink takes for so many bytes."""
+        return 0 if self._downlink_bps is None else size * 8 * SECOND // self._downlink_bps
+
+    def through_downlink(self, size: int, now: int) -> int:
+        """Return when a message is whole that would be now, were nothing before it."""
+        if self._downlink_bps is None:
+            return now
+        took = self.downlink_us(size)
+        self._downlink_free_at = max(self._downlink_free_at, now - took) + took
+        return self._downlink_free_at
+
+    def on_arrival(self, size: int, now: int) -> None:
+        """Something came: acknowledge it, and let the node act."""
+        self.wire_bytes_in += size
+        self.ack_bytes_out += ACK_BYTES
+        self.uplink.take(ACK_BYTES, now)
+        self.settle(now)
+
+    def settle(self, now: int) -> None:
+        """Let the node take what is reported, and carry out all that it wants. Call at any change.
+
+        Without a node, what was sent on its connections leaves all the same.
+        """
+        node = self.node
+        if node is None:
+            self._pump(now)
+            return
+        if self._reports:
+            node.handle_streams(now)
+        while True:
+            node.trains_to_send(now)
+            if self._reports:  # What the node closed itself reports at once.
+                node.handle_streams(now)
+            if not self._pump(now):
+                break
+        while (event := node.next_event()) is not None:
+            self._on_event(event, now)
+        self._arm(node.get_timer(), now)
+
+    def wake(self, at: int, now: int) -> None:
+        """The node's timer, if it was not moved to before `at`."""
+        node = self.node
+        if node is None or self._wakes_at != at:
+            return
+        self._wakes_at = None
+        timer = node.get_timer()  # It may have moved to later since.
+        if timer is not None and timer <= now:
+            node.handle_timer(now)
+            self.settle(now)
+        else:
+            self._arm(timer, now)
+
+    def pump(self, at: int, now: int) -> None:
+        """The uplink has room again."""
+        if self._pumps_at == at:
+            self._pumps_at = None
+            self.settle(now)
+
+    # Helpers
+
+    def _arm(self, timer: int | None, now: int) -> None:
+        if timer is not None and (self._wakes_at is None or timer < self._wakes_at):
+            self._wakes_at = max(timer, now + 1)
+            self.world.plan(self._wakes_at, _Wake(self, self._wakes_at))
+
+    def _pump(self, now: int) -> bool:
+        """Give the uplink what it takes, one connection after the other. Whether it took any."""
+        sending, uplink = self.sending, self.uplink
+        has_moved = False
+        while sending and uplink.has_room(now):
+            connection = next(iter(sending))
+            del sending[connection]
+            has_moved = True
+            if connection.transmit(now):
+                sending[connection] = None
+        if sending and self._pumps_at is None:
+            self._pumps_at = max(uplink.room_at(), now + 1)
+            self.world.plan(self._pumps_at, _Pump(self, self._pumps_at))
+        return has_moved
+
+
+class _Wake(Occurrence):
+    __slots__ = ("_at", "_host")
+
+    def __init__(self, host: Host, at: int) -> None:
+        self._host = host
+        self._at = at
+
+    def happen(self, now: int) -> None:
+        self._host.wake(self._at, now)
+
+
+class _Pump(Occurrence):
+    __slots__ = ("_at", "_host")
+
+    def __init__(self, host: Host, at: int) -> None:
+        self._host = host
+        self._at = at
+
+    def happen(self, now: int) -> None:
+        self._host.pump(self._at, now)
+
+
+def _ignore(event: Event, now: int) -> None:
+    """Nobody listens yet."""

@@ -1,0 +1,139 @@
+"""What messages go through: uplinks that connections share, and paths between hosts.
+
+Modelled on QUIC with LEDBAT (RFC 9000, RFC 9002, RFC 6817): whoever sends keeps the queue at its
+uplink near the target delay, shares it in turns, and repeats what is lost a round trip later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+from zlib import crc32
+
+from livestream.config import LIVE_DELAY_TARGET_US
+from livestream.machine import MILLISECOND, SECOND
+
+__all__ = ["Access", "Path", "Paths", "Uplink", "wire_size"]
+
+DATAGRAM_BYTES: Final = 1_200  # What a datagram carries of messages: RFC 9000's safe size, minus...
+DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, frame header and tag.
+ACK_BYTES: Final = 28 + 36  # One acknowledgement in a datagram of its own.
+ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram.
+ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
+DATAGRAMS_TABLED: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a host is connected to the internet."""
+
+    uplink_bps: int
+    downlink_bps: int | None = None
+    "None: never the bottleneck."
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What happens to datagrams between hosts."""
+
+    delay_us_min: int = 5 * MILLISECOND
+    delay_us_max: int = 90 * MILLISECOND
+    "One way; each pair of hosts has its own, the same both ways."
+    jitter_us: int = 2 * MILLISECOND
+    loss: float = 0.0
+    "Of datagrams, independently of each other."
+
+
+def datagrams_of(size: int) -> int:
+    """Return in how many datagrams so many bytes of messages travel."""
+    return -(-size // DATAGRAM_BYTES)
+
+
+def wire_size(size: int) -> int:
+    """Return what so many bytes of messages are on the wire."""
+    return size + datagrams_of(size) * DATAGRAM_OVERHEAD
+
+
+class Paths:
+    """Delays, loss and partitions between all hosts of a world.
+
+    Invariant: the base delay between two hosts depends on the seed and their numbers only.
+    """
+
+    def __init__(self, path: Path, seed: int, rng: Random) -> None:
+        self.path = path
+        self._seed = seed
+        self._rng = rng
+        self._sides: dict[int, int] = {}
+        "Hosts of different sides do not reach each other; who is not named is on side 0."
+        self._lucky = [(1.0 - path.loss) ** count for count in range(DATAGRAMS_TABLED)]
+
+    def base_delay_us(self, one: int, other: int) -> int:
+        """Return the one-way delay between two hosts, without queues and jitter."""
+        low, high = (one, other) if one < other else (other, one)
+        share = crc32(b"%d %d %d" % (self._seed, low, high)) / 0xFFFFFFFF
+        path = self.path
+        return path.delay_us_min + int(share * (path.delay_us_max - path.delay_us_min))
+
+    def jitter_us(self) -> int:
+        """Return what chance adds to the delay of one message."""
+        return int(self.path.jitter_us * self._rng.random())
+
+    def repeats(self, count: int) -> list[int]:
+        """Return how many of `count` datagrams have to be sent again, round by round."""
+        loss = self.path.loss
+        if not loss:
+            return []
+        luck = self._lucky[count] if count < DATAGRAMS_TABLED else (1.0 - loss) ** count
+        if self._rng.random() < luck:
+            return []
+        rounds: list[int] = []
+        lost = max(1, sum(self._rng.random() < loss for _ in range(count)))
+        while lost and len(rounds) < ROUNDS_MAX:
+            rounds.append(lost)
+            lost = sum(self._rng.random() < loss for _ in range(lost))
+        return rounds
+
+    def split(self, sides: dict[int, int]) -> None:
+        """Cut the net: hosts are on the sides given, all others on side 0."""
+        self._sides = dict(sides)
+
+    def heal(self) -> None:
+        """Join what was cut."""
+        self._sides = {}
+
+    def are_joined(self, one: int, other: int) -> bool:
+        """Whether datagrams get from one host to the other."""
+        sides = self._sides
+        return not sides or sides.get(one, 0) == sides.get(other, 0)
+
+
+class Uplink:
+    """What all connections of a host share on their way out.
+
+    Invariant: `free_at` is when all that was given to it has left, at its rate.
+    """
+
+    __slots__ = ("bytes_out", "free_at", "rate_bps", "target_us")
+
+    def __init__(self, rate_bps: int) -> None:
+        self.rate_bps = rate_bps
+        self.target_us = LIVE_DELAY_TARGET_US
+        self.free_at = 0
+        self.bytes_out = 0
+
+    def has_room(self, now: int) -> bool:
+        """Whether a sender that keeps the queue short would send now (RFC 6817)."""
+        return self.free_at - now < self.target_us
+
+    def room_at(self) -> int:
+        """Return when `has_room` becomes true."""
+        return self.free_at - self.target_us + 1
+
+    def take(self, size: int, now: int) -> int:
+        """Send so many bytes; returns when the last of them has left."""
+        start = max(self.free_at, now)
+        self.free_at = start + size * 8 * SECOND // self.rate_bps
+        self.bytes_out += size
+        return self.free_at
