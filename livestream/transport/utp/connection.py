@@ -23,6 +23,7 @@ ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
 HOLE_PATIENCE_US: Final = SECOND  # A hole that is older, and older than so many round trips, ...
 HOLE_ROUND_TRIPS: Final = 6  # ...is not being filled: see `_look_at_hole`.
+HOLE_AGE_MAX_US: Final = 5 * SECOND  # Then another connection is quicker than waiting.
 STUCK_ACK_WAIT_US: Final = 2 * SECOND  # Longer than others wait before they send all again.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
@@ -295,6 +296,7 @@ class UtpConnection:
             return earliest(self._syn_at, self.stream.get_timer())
         return earliest(
             self._ack_at,
+            self._given_up_at(),
             self._end_at,
             self._sent_at + KEEP_ALIVE_US,
             self._sender.get_timer(self.stream),
@@ -313,6 +315,15 @@ class UtpConnection:
             self._close("closed")
         elif self._sent_at + KEEP_ALIVE_US <= now:
             self._ack_at = now
+        given_up_at = self._given_up_at()
+        if given_up_at is not None and given_up_at <= now:
+            self.stream.lost("what was lost is not sent again")  # And so the sender gets our FIN.
+
+    def _given_up_at(self) -> int | None:
+        """When what is missing has been missing for too long; libtorrent may forget it for good."""
+        if not self._receiving.early or self.stream.state is ConnectionState.CLOSED:
+            return None
+        return self._hole_since + max(HOLE_AGE_MAX_US, 4 * HOLE_ROUND_TRIPS * self._rtt_us)
 
     def _close(self, reason: str) -> None:
         self.state = UtpState.CLOSED
