@@ -75,6 +75,13 @@ class Stream(Connection):
         """The socket is gone."""
         self._finish(reason, is_local=False)
 
+    def discard(self) -> None:
+        """What is not sent yet will not go: the budget has it back."""
+        self._out.clear()
+        self._perishable.clear()
+        self._tail = None
+        self._count(-self._backlog)
+
     def spaces(self) -> list[memoryview]:
         """Return where the next bytes go, in order; never nothing."""
         return self._inbound.spaces()
@@ -131,7 +138,8 @@ class Stream(Connection):
     def sent(self, count: int, now: int) -> None:
         """So many bytes of `buffers_to_send` have gone."""
         self._backlog -= count
-        self._timer = now + KEEP_ALIVE_US
+        if self.state is ConnectionState.CONNECTED:
+            self._timer = now + KEEP_ALIVE_US
         out = self._out
         while count:
             size = len(out[0])
@@ -207,8 +215,11 @@ class Stream(Connection):
         """Nothing to do: congestion control is the kernel's."""
 
     def close(self, reason: str, now: int) -> None:
-        """End."""
-        self._finish(reason, is_local=True)
+        """End, after what was accepted for sending, as far as the driver gets that out."""
+        if self.state is ConnectionState.CONNECTED:
+            self._end(reason, is_local=True)
+        else:
+            self._finish(reason, is_local=True)
 
     @property
     def backlog_bytes(self) -> int:
@@ -287,13 +298,13 @@ class Stream(Connection):
         self._on_change(self)
 
     def _finish(self, reason: str, *, is_local: bool) -> None:
-        if self.state is ConnectionState.CLOSED:
-            return
+        if self.state is not ConnectionState.CLOSED:
+            self.discard()
+            self._end(reason, is_local=is_local)
+
+    def _end(self, reason: str, *, is_local: bool) -> None:
         self.state = ConnectionState.CLOSED
         self._timer = None
-        self._out.clear()
         self._perishable.clear()
-        self._tail = None
-        self._count(-self._backlog)  # It will not go: the budget has it back.
         self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

@@ -94,6 +94,8 @@ class StreamEndpoint:
         return stream
 
     def _mark(self, stream: Stream) -> None:
+        if stream.state is ConnectionState.CLOSED:
+            stream.discard()  # The kernel has all that it would take.
         self.bytes_taken += stream.bytes_uncounted
         stream.bytes_uncounted = 0
         self._changed[stream] = None

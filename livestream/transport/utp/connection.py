@@ -219,10 +219,11 @@ class UtpConnection:
             return self._syn(now)
         trains = self._sender.send(self.stream, now)
         if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
-            self.state = UtpState.CLOSING
             self._stop_waiting()
-            self._end_at = now + LINGER_US
-            trains.append(self._sender.send_fin(now))
+            self._end_at = self._end_at or now + LINGER_US
+            if not self.stream.backlog_bytes:
+                self.state = UtpState.CLOSING
+                trains.append(self._sender.send_fin(now))
         elif self.state is UtpState.CLOSING and not self._sender.board.flights:
             self._close("closed")
         if self._is_ack_due(now) and (not trains or self._receiving.early):
@@ -331,6 +332,7 @@ class UtpConnection:
         self._receiving.close()
         self._sender.board.flights.clear()
         self.stream.lost(reason)
+        self.stream.discard()
 
     def _stop_waiting(self) -> None:
         self._intake.close()
