@@ -35,7 +35,7 @@ class Train:
     "Good until the machine that was given it returns."
     datagram_size: int
     dont_fragment: bool = False
-    "A probe: routers are to drop it rather than to cut it up."
+    "Routers are to drop it rather than to cut it up: QUIC, and probes of what the path carries."
 
     def datagrams(self) -> list[bytes]:
         """Cut the train into its datagrams."""
@@ -55,8 +55,8 @@ class Machine(ABC):
     """A state machine without I/O, clock or entropy of its own.
 
     The caller owns the socket, the clock (`now`, microseconds, never backwards) and the random
-    numbers. After each call that changes state it drains `trains_to_send`, `next_event` and
-    `get_timer` before it makes the next.
+    numbers. After the trains of one turn, and after any other call that changes state, it drains
+    `trains_to_send`, `next_event` and `get_timer`.
     """
 
     @abstractmethod

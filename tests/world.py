@@ -42,8 +42,21 @@ class World:
         """Let everything that machines want to send depart."""
         for source, machine in list(self.machines.items()):
             for train in machine.trains_to_send(self.now):
-                for datagram in train.datagrams():
-                    self._depart(source, train.address, datagram)
+                self.depart(source, train)
+
+    def depart(self, source: Address, train: Train) -> None:
+        """Let a train go: by this link its datagrams travel one by one."""
+        for datagram in train.datagrams():
+            if self.link.loss and self.rng.random() < self.link.loss:
+                continue
+            jitter_us = int(self.link.jitter_us * self.rng.random())
+            part = Train(source, datagram, len(datagram))
+            self.fly(self.now + self.link.delay_us + jitter_us, train.address, part)
+
+    def fly(self, at: int, to: Address, train: Train) -> None:
+        """Let a train arrive at a time; its address is whom it comes from."""
+        self._order += 1
+        heappush(self._flying, (at, self._order, to, train))
 
     def run_until(self, end: int, on_step: Callable[[], None] | None = None) -> None:
         """Step from event to event until `end`."""
@@ -65,14 +78,6 @@ class World:
         if self._flying:
             times.append(self._flying[0][0])
         return min(times, default=None)
-
-    def _depart(self, source: Address, to: Address, datagram: bytes) -> None:
-        if self.link.loss and self.rng.random() < self.link.loss:
-            return
-        self._order += 1
-        at = self.now + self.link.delay_us + int(self.link.jitter_us * self.rng.random())
-        train = Train(source, datagram, len(datagram))
-        heappush(self._flying, (at, self._order, to, train))
 
     def _deliver(self) -> None:
         while self._flying and self._flying[0][0] <= self.now:

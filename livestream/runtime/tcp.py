@@ -262,7 +262,7 @@ class TcpDriver:
         if sock is None or throttle is None or stream.state is not ConnectionState.CONNECTED:
             return
         loop = asyncio.get_running_loop()
-        if not throttle.has_tokens():
+        if not throttle.has_tokens(self._clock.now()):
             self._paused[stream] = None
             loop.remove_reader(sock.fileno())
             if self._unpausing is None:
@@ -278,18 +278,19 @@ class TcpDriver:
         if not data:
             self._lose(stream, "hung up")
             return
-        throttle.take(len(data))
+        now = self._clock.now()
+        throttle.take(len(data), now)
         self.bytes_in += len(data)
-        stream.receive_data(data, self._clock.now())
+        stream.receive_data(data, now)
         self._on_activity()
         stream.rewind()
 
     def _unpause(self) -> None:
         """Read from those who have waited longest, as far as the tokens go."""
         self._unpausing = None
-        loop = asyncio.get_running_loop()
+        loop, now = asyncio.get_running_loop(), self._clock.now()
         for stream in list(self._paused):
-            if self._throttle is not None and not self._throttle.has_tokens():
+            if self._throttle is not None and not self._throttle.has_tokens(now):
                 self._unpausing = loop.call_later(self._throttle.wait_s(), self._unpause)
                 return
             sock = self._sockets.get(stream)

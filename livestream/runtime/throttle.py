@@ -23,7 +23,8 @@ WINDOW_BYTES_MAX: Final = 4 << 20
 class Throttle:
     """The budget of a capped download. Whoever has no tokens leaves its socket unread.
 
-    TCP's own window then tells the senders: nothing is dropped, and nothing stalls.
+    TCP's own window then tells the senders: nothing is dropped, and nothing stalls. µTP does the
+    same with its window: it is an `Allowance`.
     """
 
     def __init__(self, bytes_per_second: float, clock: Clock) -> None:
@@ -36,13 +37,17 @@ class Throttle:
         self.window_bytes = min(max(window, WINDOW_BYTES_MIN), WINDOW_BYTES_MAX)
         "What the kernel is to buffer of one socket."
 
-    def has_tokens(self) -> bool:
+    def has_tokens(self, now: int) -> bool:
         """Whether something may be read now."""
-        return self._bucket.has_tokens(self._clock.now())
+        return self._bucket.has_tokens(now)
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, now: int) -> None:
         """Book so many bytes as read."""
-        self._bucket.take(size, self._clock.now())
+        self._bucket.take(size, now)
+
+    def next_tokens_at(self, now: int) -> int:
+        """Return when there are tokens again, µs."""
+        return self._bucket.next_tokens_at(now)
 
     def wait_s(self) -> float:
         """Return how long until there are tokens again."""

@@ -83,14 +83,15 @@ class TorrentSession(TorrentHost):
             upload_bps=upload_bps,
             transport=transport,
         )
+        throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
         self.node = Node(
             self._identity,
             self._rng,
             transport=TransportConfig(delay_target_us=FILE_DELAY_TARGET_US),
             swarm=self._config,
+            allowance=throttle,
         )
         check_transport(self.node, transport)
-        throttle = None if download_bps is None else Throttle(download_bps / 8, self.clock)
         self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes, throttle)
         self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes, throttle)
@@ -100,8 +101,13 @@ class TorrentSession(TorrentHost):
 
     @property
     def bytes_in(self) -> int:
-        """Bytes that came by TCP, from peers and web seeds."""
-        return self.tcp.bytes_in + self.web.bytes_in
+        """Bytes that came, from peers and web seeds, without the headers of IP, UDP and TCP."""
+        return self.udp.stats.bytes_in + self.tcp.bytes_in + self.web.bytes_in
+
+    @property
+    def bytes_out(self) -> int:
+        """Bytes that went to peers, without the headers of IP, UDP and TCP."""
+        return self.udp.stats.bytes_out + self.tcp.bytes_out
 
     async def open(self, listen: Address) -> Address:
         """Listen for TCP and UDP on one port. Raises NetworkError."""

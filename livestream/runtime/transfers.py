@@ -137,8 +137,8 @@ async def _tell(session: TorrentSession, transfers: Sequence[Transfer], report: 
         report.show([transfer.row() for transfer in transfers])
         await asyncio.sleep(1)
         down = session.bytes_in - bytes_in
-        up = session.tcp.bytes_out - bytes_out
-        bytes_in, bytes_out = session.bytes_in, session.tcp.bytes_out
+        up = session.bytes_out - bytes_out
+        bytes_in, bytes_out = session.bytes_in, session.bytes_out
         torrents = [each.torrent for each in transfers if each.torrent is not None]
         stats = {**stats_of(torrents), "down_bps": 8 * down, "up_bps": 8 * up}
         report.second(stats, lambda stats=stats: _line(stats, transfers, session))  # type: ignore[misc]

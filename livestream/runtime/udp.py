@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
+from livestream.runtime.joiner import TrainJoiner
 
 __all__ = ["UdpDriver", "UdpStats"]
 
 UDP_SEGMENT: Final = 103  # linux/udp.h
 UDP_GRO: Final = 104
+TRAINS_VARIABLE: Final = "LIVESTREAM_TRAINS"  # 0: for drivers and networks that spoil trains.
+IP_MTU_DISCOVER: Final = 10  # linux/in.h
+IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
+MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
+DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybody could have told.
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
-TURN_BYTES: Final = 512 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -41,7 +49,17 @@ LOSSES: Final = (
     errno.EINVAL,
     errno.EMSGSIZE,
 )
-NO_TRAINS: Final = (errno.EIO, errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+# What a train does not get through, its datagrams may: they are too long for this route (and are
+# cut up), or its card computes no checksums.
+NO_TRAINS: Final = (
+    errno.EIO,
+    errno.EINVAL,
+    errno.EMSGSIZE,
+    errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
+)
+NEVER_TRAINS: Final = (errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+TRAINS_REFUSED_MAX: Final = 64  # In a row, by errors that tell of the machine, not of the route.
 
 
 @dataclass(slots=True)
@@ -52,6 +70,8 @@ class UdpStats:
     bytes_out: int = 0
     trains_lost: int = 0
     "That the socket or the network would not take."
+    trains_split: int = 0
+    "That went datagram by datagram, since they could not go as trains."
 
 
 class UdpDriver:
@@ -66,16 +86,23 @@ class UdpDriver:
         clock: Clock,
         on_event: Callable[[Event], None],
         *,
-        use_trains: bool = True,
+        use_trains: bool | None = None,
         on_turn: Callable[[], None] | None = None,
     ) -> None:
-        """Take the machine; `on_turn` is called after each turn that began with this driver."""
+        """Take the machine; `on_turn` is called after each turn that began with this driver.
+
+        Trains are used unless `use_trains` or the environment (LIVESTREAM_TRAINS=0) forbids it.
+        """
+        if use_trains is None:
+            use_trains = os.environ.get(TRAINS_VARIABLE) != "0"
         self.stats = UdpStats()
         self.address = Address("0.0.0.0", 0)  # noqa: S104 - not bound yet.
         self._machine = machine
         self._clock = clock
         self._on_event = on_event
         self._use_trains = use_trains
+        self._trains_refused = 0
+        self._forbids_fragments: bool | None = None
         self._on_turn = on_turn
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -195,13 +222,13 @@ class UdpDriver:
         one; work per train is the same however long it is. The trains are views of one buffer,
         and good until the next turn.
         """
-        joiner = _Joiner(self._buffer)
+        joiner = TrainJoiner(self._buffer)
         for _ in range(READS_MAX):
             if not self._read(joiner) or joiner.end >= TURN_BYTES:
                 break
         return joiner.trains()
 
-    def _read(self, joiner: _Joiner) -> bool:
+    def _read(self, joiner: TrainJoiner) -> bool:
         """Read once; False if there was nothing."""
         if self._socket is None:
             return False
@@ -224,15 +251,20 @@ class UdpDriver:
 
     def _send(self, train: Train) -> None:
         size = train.datagram_size
-        if len(train.data) <= size:
+        span = (
+            size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size)) if self._use_trains else size
+        )
+        if len(train.data) <= span:
             self._send_one(train)
         elif self._use_trains:
-            span = size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size))
             for at in range(0, len(train.data), span):
-                self._send_one(Train(train.address, train.data[at : at + span], size))
+                self._send_one(replace(train, data=train.data[at : at + span]))
         else:
-            for datagram in train.datagrams():
-                self._send_one(Train(train.address, datagram, size))
+            self._send_apart(train)
+
+    def _send_apart(self, train: Train) -> None:
+        for datagram in train.datagrams():
+            self._send_one(replace(train, data=datagram))
 
     def _send_one(self, train: Train) -> None:
         if self._socket is None:
@@ -248,18 +280,33 @@ class UdpDriver:
             segment = struct.pack("H", train.datagram_size)
             control = [(socket.IPPROTO_UDP, UDP_SEGMENT, segment)]
         try:
+            self._forbid_fragments(self._socket, is_forbidden=train.dont_fragment)
             self._socket.sendmsg([train.data], control, 0, self._target(train.address))
             self.stats.bytes_out += len(train.data)
+            if control:
+                self._trains_refused = 0
         except (BlockingIOError, InterruptedError):
             self._wait(train)
         except OSError as error:
             if control and error.errno in NO_TRAINS:
-                self._use_trains = False
-                self._send(train)
+                self._trains_refused += error.errno in NEVER_TRAINS
+                self._use_trains = self._trains_refused < TRAINS_REFUSED_MAX
+                self.stats.trains_split += 1
+                self._send_apart(train)
             elif error.errno in LOSSES:
                 self.stats.trains_lost += 1
             else:
                 raise
+
+    def _forbid_fragments(self, sock: socket.socket, *, is_forbidden: bool) -> None:
+        """See that what is sent now is marked as it should be; it is no system call each time."""
+        if is_forbidden is self._forbids_fragments or sys.platform != "linux":
+            return
+        self._forbids_fragments = is_forbidden
+        mode = DONT_FRAGMENT if is_forbidden else MAY_FRAGMENT
+        sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, mode)
+        if sock.family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, mode)
 
     def _target(self, address: Address) -> tuple[str, int]:
         if ":" in self.address.host and ":" not in address.host:
@@ -287,43 +334,3 @@ class UdpDriver:
     def _fail(self, error: Exception) -> None:
         if self._failure is not None and not self._failure.done():
             self._failure.set_exception(error)
-
-
-class _Joiner:
-    """Makes trains of what is read to a buffer, one behind the other.
-
-    Invariant: no datagram of the open train but the last is shorter than the others.
-    """
-
-    def __init__(self, buffer: memoryview) -> None:
-        self.end = 0
-        "Where the next read goes."
-        self._buffer = buffer
-        self._trains: list[Train] = []
-        self._source: tuple[str, int] | None = None
-        self._size = 0
-        self._start = 0
-        self._is_open = False
-
-    def add(self, source: tuple[str, int], length: int, size: int) -> None:
-        """Take what was read: from whom, how much, and how large each datagram is."""
-        fits = size == self._size or (size < self._size and length == size)
-        if not (self._is_open and fits and source == self._source):
-            self._close()
-            self._source, self._size = source, size
-        self.end += length
-        self._is_open = length > 0 and size == self._size and not length % size
-
-    def trains(self) -> list[Train]:
-        """Return them: nothing more comes."""
-        self._close()
-        return self._trains
-
-    def _close(self) -> None:
-        if self._source is not None:
-            host, port = self._source[:2]
-            if "." in host:
-                host = host.removeprefix("::ffff:")
-            data = self._buffer[self._start : self.end]
-            self._trains.append(Train(Address(host, port), data, max(1, self._size)))
-        self._start = self.end

@@ -97,7 +97,7 @@ class WebSeedDriver:
         async for data in body.iter_any():
             self.bytes_in += len(data)
             if self._throttle is not None:
-                self._throttle.take(len(data))
+                self._throttle.take(len(data), self._clock.now())
                 await self._throttle.wait()
             if not seed.is_under_way(fetch):
                 return

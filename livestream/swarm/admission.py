@@ -30,15 +30,16 @@ class Admission:
         candidates: Candidates,
         config: SwarmConfig,
         *,
+        silent_us: int,
         bounds_callers: bool,
     ) -> None:
-        """Take the swarm's names, peers and candidates, to share them."""
+        """Share the swarm's names, peers and candidates; take what counts as silence."""
         self._info_hashes = info_hashes
         self._peer_id = peer_id
         self._peers = peers
         self._candidates = candidates
         self._transport = config.transport
-        self._silent_us = config.silence_max_us // 2
+        self._silent_us = silent_us
         self._bounds_callers = bounds_callers
 
     def refuses(self, connection: Connection, public_key: bytes, now: int) -> bool:

@@ -14,6 +14,7 @@ from livestream.swarm.calls import Calls
 from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
 from livestream.swarm.swarm import Swarm
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import (
     BlocksPlaced,
     BlocksReceived,
@@ -57,9 +58,13 @@ class Node(Machine):
         *,
         transport: TransportConfig | None = None,
         swarm: SwarmConfig | None = None,
+        allowance: Allowance | None = None,
         diallers: Mapping[Transport, Dialler] | None = None,
     ) -> None:
-        """Take who we are; `diallers` carry connections in place of QUIC, µTP and TCP."""
+        """Take who we are, and what caps that which comes over µTP; None: no cap.
+
+        `diallers` carry connections in place of QUIC, µTP and TCP.
+        """
         self.identity = identity
         self.wire_bytes_out = 0
         self.wire_bytes_in = 0
@@ -70,7 +75,7 @@ class Node(Machine):
         "Web servers as peers; they answer only if a driver carries out their fetches."
         self._endpoint: Endpoint | None = None
         if diallers is None:
-            self._endpoint = Endpoint(identity, transport or TransportConfig(), rng)
+            self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
             diallers = {
                 Transport.QUIC: self._endpoint.quic,
                 Transport.UTP: self._endpoint.utp,

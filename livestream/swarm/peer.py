@@ -86,6 +86,8 @@ class Peer(Holder):
         self.improved_at = now
         "When a better transport to it was tried last."
         self.heard_at = now
+        self.doubted_at: int | None = None
+        "When it was called beside this session because it was silent."
         self.is_banned = False
         self.info_hash = b""
         "The name of the swarm that is used with it: a hybrid torrent has two (BEP 52)."

@@ -32,6 +32,7 @@ from livestream.wire.messages import Extended, Handshake, Message, Piece, Reques
 
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats", "transports_used"]
 
+DOUBT_AGAIN_US: Final = 10 * SECOND  # Who is only slow is not called beside each time.
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
 
 
@@ -45,6 +46,8 @@ class Swarm(ABC):
     "By what peers are called, the best first, unless the configuration names one."
     seeks_better: ClassVar[bool] = False
     "Whether peers are called by better transports now and then while a worse one carries them."
+    doubt_us: ClassVar[int | None] = None
+    "A peer that is silent for so long may be cut off: it is called by other transports, too."
     bounds_callers: ClassVar[bool] = False
     "Whether callers of one host are few, and do not keep us from calling others."
 
@@ -71,6 +74,7 @@ class Swarm(ABC):
             self.peers,
             self.candidates,
             config,
+            silent_us=self._silent_us,
             bounds_callers=self.bounds_callers,
         )
         self._called: dict[Address, None] = {}
@@ -78,6 +82,14 @@ class Swarm(ABC):
         self._extensions: list[Extension] = []
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
+
+    @property
+    def _silent_us(self) -> int:
+        """After how long a session that says nothing makes way for another with that peer.
+
+        The other end, which heard us last at another time, must find so, too, when we call it.
+        """
+        return self.config.silence_max_us // 2 if self.doubt_us is None else self.doubt_us * 3 // 4
 
     @property
     def transports(self) -> tuple[Transport, ...]:
@@ -109,6 +121,7 @@ class Swarm(ABC):
         )
         addresses = self.candidates.next_attempts(room, now) if room > 0 else []
         addresses += self._to_improve(now)
+        addresses += self._to_replace(now)
         self._called |= dict.fromkeys(addresses)
         return addresses
 
@@ -116,6 +129,10 @@ class Swarm(ABC):
         """Return by what an address is to be called, the first first."""
         for peer in self.peers.values():
             if peer.address == address and peer.connection.transport in self.transports:
+                if self._is_doubtful(peer, now):
+                    return [
+                        each for each in self.transports if each is not peer.connection.transport
+                    ]
                 return list(self.transports[: self.transports.index(peer.connection.transport)])
         return self.candidates.transports(address, self.transports, now)
 
@@ -352,6 +369,24 @@ class Swarm(ABC):
         for peer in due:
             peer.improved_at = now
         return [peer.address for peer in due]
+
+    def _to_replace(self, now: int) -> list[Address]:
+        """Return where another transport may get through by now; whichever speaks first stays."""
+        due = [
+            peer
+            for peer in self.ready
+            if peer.connection.is_outgoing
+            and len(self.transports) > 1
+            and self._is_doubtful(peer, now)
+            and (peer.doubted_at is None or now - peer.doubted_at >= DOUBT_AGAIN_US)
+            and peer.address not in self._called
+        ]
+        for peer in due:
+            peer.doubted_at = now
+        return [peer.address for peer in due]
+
+    def _is_doubtful(self, peer: Peer, now: int) -> bool:
+        return self.doubt_us is not None and now - peer.heard_at > self.doubt_us
 
     def _is_connected(self, address: Address) -> bool:
         return any(peer.address == address for peer in self.peers.values())

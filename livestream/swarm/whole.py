@@ -42,6 +42,7 @@ class WholePieceSwarm(Swarm):
     Invariant: every stored piece has passed the verifier.
     """
 
+    doubt_us = 2 * SECOND  # A live peer says something each second.
     seeks_better = True  # In a byte stream one lost segment delays every piece behind it.
 
     def __init__(

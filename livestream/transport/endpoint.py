@@ -6,7 +6,9 @@ from random import Random
 
 from livestream.config import Identity, TransportConfig
 from livestream.machine import Machine, Train, earliest
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionEvent
+from livestream.transport.precedence import Precedence
 from livestream.transport.quics import QuicEndpoint
 from livestream.transport.utp.endpoint import UtpEndpoint
 from livestream.transport.utp.packet import is_utp
@@ -20,9 +22,17 @@ class Endpoint(Machine):
     Invariant: whichever gets a train gets all datagrams of it that are its own, in order.
     """
 
-    def __init__(self, identity: Identity, config: TransportConfig, rng: Random) -> None:
-        self.quic = QuicEndpoint(identity, config, rng)
-        self.utp = UtpEndpoint(config, rng)
+    def __init__(
+        self,
+        identity: Identity,
+        config: TransportConfig,
+        rng: Random,
+        allowance: Allowance | None = None,
+    ) -> None:
+        """Take the `allowance` that caps what µTP's streams are given; None: no cap."""
+        precedence = Precedence()
+        self.quic = QuicEndpoint(identity, config, rng, precedence)
+        self.utp = UtpEndpoint(config, rng, allowance, precedence)
 
     def receive_train(self, train: Train, now: int) -> None:
         """Take datagrams in."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
 from aioquic.quic import events as quic_events
-from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
 from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
 from aioquic.quic.connection import QuicConnection, QuicConnectionState
 from aioquic.quic.packet_builder import QuicSentPacket
@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from livestream.config import Identity, TransportConfig
+from livestream.config import LIVE_DELAY_TARGET_US, Identity, TransportConfig
 from livestream.errors import MessageDecodeError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
 from livestream.transport.connection import (
@@ -34,6 +34,7 @@ from livestream.transport.connection import (
     Transport,
 )
 from livestream.transport.ledbat import Ledbat
+from livestream.transport.precedence import Precedence
 from livestream.wire.framing import MessageReader, frame
 from livestream.wire.messages import MESSAGE_BYTES_MAX
 
@@ -57,9 +58,10 @@ ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is
 class _Controller(QuicCongestionControl):
     """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
 
-    def __init__(self, *, max_datagram_size: int, target_us: int) -> None:
+    def __init__(self, *, max_datagram_size: int) -> None:
         super().__init__(max_datagram_size=max_datagram_size)
-        self.ledbat = Ledbat(max_datagram_size, target_us)
+        self.ledbat = Ledbat(max_datagram_size, LIVE_DELAY_TARGET_US)
+        "`QuicTransport` puts another here: aioquic makes this one, and knows of no node."
         self._datagram = max_datagram_size
         self._rtt_us = 100_000
         self.congestion_window = self.ledbat.window_bytes
@@ -78,9 +80,9 @@ class _Controller(QuicCongestionControl):
             self.bytes_in_flight -= packet.sent_bytes
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
-        self.ledbat.on_loss(int(now * SECOND), self._rtt_us)
+        lost_bytes = sum(packet.sent_bytes for packet in packets)
+        self.bytes_in_flight -= lost_bytes
+        self.ledbat.on_loss(int(now * SECOND), self._rtt_us, lost_bytes)
         self.congestion_window = self.ledbat.window_bytes
 
     def on_persistent_congestion(self) -> None:
@@ -92,8 +94,25 @@ class _Controller(QuicCongestionControl):
         self.ledbat.on_delay(self._rtt_us, int(now * SECOND))
 
 
+register_congestion_control(CONTROLLER, _Controller)
+
+
 class _MutualConnection(QuicConnection):
     """aioquic's connection, with both sides authenticated and its send queues in sight."""
+
+    def __init__(
+        self,
+        ledbat: Ledbat,
+        configuration: QuicConfiguration,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        cast(_Controller, cast(Any, self._loss)._cc).ledbat = ledbat
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
@@ -131,16 +150,13 @@ class _MutualConnection(QuicConnection):
 class QuicTransport:
     """What all QUIC connections of a node share: identity and settings."""
 
-    def __init__(self, identity: Identity, config: TransportConfig) -> None:
+    def __init__(
+        self, identity: Identity, config: TransportConfig, precedence: Precedence | None = None
+    ) -> None:
         self.config = config
+        self._precedence = precedence or Precedence()
         self._certificate = x509.load_der_x509_certificate(identity.certificate)
         self._private_key = Ed25519PrivateKey.from_private_bytes(identity.private_key)
-        target_us = config.delay_target_us
-
-        def controller(*, max_datagram_size: int) -> QuicCongestionControl:
-            return _Controller(max_datagram_size=max_datagram_size, target_us=target_us)
-
-        register_congestion_control(CONTROLLER, controller)
 
     def configuration(self, *, is_client: bool) -> QuicConfiguration:
         """Return aioquic's settings for one side."""
@@ -159,7 +175,7 @@ class QuicTransport:
 
     def dial(self, address: Address, on_change: Callable[[Quic], None], now: int) -> Quic:
         """Open a connection to an address."""
-        connection = _MutualConnection(configuration=self.configuration(is_client=True))
+        connection = _MutualConnection(self._ledbat(), self.configuration(is_client=True))
         connection.connect((address.host, address.port), now=now / SECOND)
         return Quic(connection, address, self.config, on_change, now, is_outgoing=True)
 
@@ -173,11 +189,15 @@ class QuicTransport:
     ) -> Quic:
         """Answer a first datagram."""
         connection = _MutualConnection(
-            configuration=self.configuration(is_client=False),
+            self._ledbat(),
+            self.configuration(is_client=False),
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
         )
         return Quic(connection, address, self.config, on_change, now, is_outgoing=False)
+
+    def _ledbat(self) -> Ledbat:
+        return Ledbat(SMALLEST_MAX_DATAGRAM_SIZE, self.config.delay_target_us, self._precedence)
 
 
 class Quic(Connection):

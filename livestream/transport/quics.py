@@ -11,6 +11,7 @@ from livestream.config import Identity, TransportConfig
 from livestream.machine import Address, Machine, Train
 from livestream.transport.connection import ConnectionEvent
 from livestream.transport.listener import Listener
+from livestream.transport.precedence import Precedence
 from livestream.transport.quic import Quic, QuicTransport
 
 __all__ = ["QuicEndpoint", "QuicStats"]
@@ -31,10 +32,16 @@ class QuicEndpoint(Machine):
     something to say is in `_dirty`; the heap holds at least the earliest timer of each.
     """
 
-    def __init__(self, identity: Identity, config: TransportConfig, rng: Random) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        config: TransportConfig,
+        rng: Random,
+        precedence: Precedence | None = None,
+    ) -> None:
         self.stats = QuicStats()
         self._config = config
-        self._quic = QuicTransport(identity, config)
+        self._quic = QuicTransport(identity, config, precedence)
         self._listener = Listener(self._quic, rng)
         self._by_cid: dict[bytes, Quic] = {}
         self._cids: dict[Quic, list[bytes]] = {}
@@ -86,6 +93,8 @@ class QuicEndpoint(Machine):
             trains += connection.trains_to_send(now)
             self._collect(connection)
             self._rearm(connection)
+        for train in trains:
+            train.dont_fragment = True  # RFC 9000 section 14.
         return trains
 
     def get_timer(self) -> int | None:

@@ -94,8 +94,9 @@ class Stream(Connection):
         return self._inbound.expected_count > MUCH
 
     def rewind(self) -> None:
-        """Make room for more; call when all events were taken."""
-        self._inbound.rewind()
+        """Make room for more, unless events that were not taken yet refer to what is there."""
+        if not self._events:
+            self._inbound.rewind()
 
     def receive_data(self, data: bytes | bytearray | memoryview, now: int) -> None:
         """Take bytes from wherever they are; for drivers that have them already."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from heapq import heappop, heappush
-from typing import Generic, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Final, Generic, TypeVar
 
-__all__ = ["Timers"]
+__all__ = ["SLACK", "Timers"]
+
+SLACK: Final = 256  # Entries that nobody waits for are swept once they are so many, and the most.
 
 _Sleeper = TypeVar("_Sleeper", bound=Hashable)
 
@@ -14,7 +16,8 @@ _Sleeper = TypeVar("_Sleeper", bound=Hashable)
 class Timers(Generic[_Sleeper]):
     """A timer that moves later costs nothing until the earlier time has come.
 
-    Invariant: the heap holds, for each sleeper that has a time, an entry that is not later.
+    Invariant: the heap holds, for each sleeper that has a time, an entry that is not later; and
+    not many more.
     """
 
     def __init__(self) -> None:
@@ -28,11 +31,16 @@ class Timers(Generic[_Sleeper]):
         """Wake it at this time, µs; None: never."""
         if at is None:
             self._wanted.pop(sleeper, None)
+            self._sweep()
             return
         self._wanted[sleeper] = at
         entry = self._entry.get(sleeper)
         if entry is None or entry > at:
             self._push(sleeper, at)
+
+    def __len__(self) -> int:
+        """How many entries there are, of which nobody may wait for some."""
+        return len(self._heap)
 
     def first(self) -> int | None:
         """Return when somebody is to be woken next."""
@@ -62,3 +70,13 @@ class Timers(Generic[_Sleeper]):
         self._entry[sleeper] = at
         self._order += 1
         heappush(self._heap, (at, self._order, sleeper))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Let go of those who no longer sleep, when they are the most."""
+        if len(self._heap) <= 2 * len(self._wanted) + SLACK // 2:
+            return
+        self._entry = dict(self._wanted)
+        self._heap = [(at, order, each) for order, (each, at) in enumerate(self._wanted.items())]
+        self._order = len(self._heap)
+        heapify(self._heap)

@@ -1,4 +1,4 @@
-"""Real channels over TCP: by choice, and by themselves where a firewall drops UDP."""
+"""Real channels over TCP and µTP: by choice, and by themselves where a firewall drops UDP."""
 
 from __future__ import annotations
 
@@ -53,16 +53,19 @@ def transport(stats: Path) -> object:
     return latest(stats)["transport"]
 
 
-def test_a_channel_goes_over_tcp_alone_when_that_is_asked_for(tmp_path: Path) -> None:
-    only = ["--transport", "tcp", "--listen", HERE]
+@pytest.mark.parametrize("name", ["tcp", "utp"])
+def test_a_channel_goes_over_one_transport_alone_when_that_is_asked_for(
+    tmp_path: Path, name: str
+) -> None:
+    only = ["--transport", name, "--listen", HERE]
     published = tmp_path / "published.json"
     with (
         channel(tmp_path, *only, "--stats", str(published)) as link,
         viewer(tmp_path, link, *only) as stats,
     ):
         received_until(stats, 60)
-        assert transport(stats) == "tcp"
-        assert transport(published) == "tcp"
+        assert transport(stats) == name
+        assert transport(published) == name
         assert latest(published)["wire_bytes_out"] > latest(stats)["payload_bytes"] / 2
         assert latest(published)["up_bps"] > 50_000
     assert codecs(tmp_path / "out.ts") == ["aac", "h264"]

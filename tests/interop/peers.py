@@ -11,6 +11,7 @@ from random import Random
 
 import libtorrent as lt
 
+from livestream.config import Transport
 from livestream.machine import Address
 from livestream.runtime.hashing import find_files, hash_pieces
 from livestream.runtime.torrents import TorrentOptions, TorrentSession
@@ -65,9 +66,10 @@ def contents(path: Path) -> dict[str, bytes]:
 
 
 class Libtorrent:
-    """One libtorrent session that speaks TCP on loopback only."""
+    """One libtorrent session that speaks TCP, or µTP, on loopback only."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: Transport = Transport.TCP) -> None:
+        is_utp = transport is Transport.UTP
         self.session = lt.session(
             {
                 "listen_interfaces": "127.0.0.1:0",
@@ -75,8 +77,10 @@ class Libtorrent:
                 "enable_lsd": False,
                 "enable_upnp": False,
                 "enable_natpmp": False,
-                "enable_outgoing_utp": False,
-                "enable_incoming_utp": False,
+                "enable_outgoing_utp": is_utp,
+                "enable_incoming_utp": is_utp,
+                "enable_outgoing_tcp": not is_utp,
+                "enable_incoming_tcp": not is_utp,
                 "allow_multiple_connections_per_ip": True,
                 "tick_interval": TICK_MS,
                 "alert_mask": lt.alert.category_t.storage_notification,
@@ -141,18 +145,24 @@ class Libtorrent:
 
 
 @contextmanager
-def libtorrent() -> Iterator[Libtorrent]:
+def libtorrent(transport: Transport = Transport.TCP) -> Iterator[Libtorrent]:
     """Run a libtorrent session."""
-    peer = Libtorrent()
+    peer = Libtorrent(transport)
     try:
         yield peer
     finally:
         peer.close()
 
 
-async def download(source: bytes | str, folder: Path, peer: Address) -> Metainfo:
+async def download(
+    source: bytes | str,
+    folder: Path,
+    peer: Address,
+    transport: Transport | None = None,
+    download_bps: int | None = None,
+) -> Metainfo:
     """Download with our own session from one peer; returns what it was."""
-    session = TorrentSession()
+    session = TorrentSession(transport=transport, download_bps=download_bps)
     await session.open(HERE)
     try:
         options = TorrentOptions(folder, peers=(peer,))
@@ -168,14 +178,16 @@ async def download(source: bytes | str, folder: Path, peer: Address) -> Metainfo
     return metainfo
 
 
-async def seed_until(torrent: bytes, folder: Path, out: Path, link: str = "") -> None:
+async def seed_until(
+    torrent: bytes, folder: Path, out: Path, link: str = "", transport: Transport | None = None
+) -> None:
     """Seed with our own session until libtorrent has it all, from the .torrent or a magnet link."""
-    session = TorrentSession()
+    session = TorrentSession(transport=transport)
     address = await session.open(HERE)
     try:
         seed = await session.add(Metainfo.parse(torrent), TorrentOptions(folder))
         assert seed.store.held.is_full
-        with libtorrent() as leecher:
+        with libtorrent(transport or Transport.TCP) as leecher:
             leecher.add(link or torrent, out, peers=[address])
             await asyncio.to_thread(leecher.wait_complete)
     finally:

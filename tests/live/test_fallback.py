@@ -157,22 +157,35 @@ def test_a_viewer_whose_udp_is_dropped_plays_over_tcp_within_five_seconds() -> N
         assert viewer.left == []
 
 
-def test_when_udp_is_blocked_midway_the_viewer_goes_on_over_tcp_as_soon_as_it_is_silent() -> None:
-    air = Air()
-    air.add()
-    viewer = air.add()
-    air.run(5)
-    assert viewer.transports == "quic"
-    blocked_at = air.world.now
-    air.world.block_udp(viewer.address)
-    air.run(12)
-    assert viewer.transports == "tcp"
-    silence_us = SwarmConfig().silence_max_us
-    # Silence is looked for once a second; a back-off would come on top of that.
-    assert gaps_us(viewer, blocked_at) < silence_us + 3 * SECOND // 2
-    assert len(air.stations[0].channel.swarm.ready) == 1
-    newest = air.next_index - 45
-    assert all(index in viewer.received for index in range(newest - 80, newest))
+def test_when_udp_is_blocked_midway_the_viewer_goes_on_over_tcp_within_four_seconds() -> None:
+    for delay_ms, seconds in itertools.product((5, 150), (4, 4.4)):
+        air = Air(delay_us=delay_ms * MILLISECOND)
+        air.add()
+        viewer = air.add()
+        air.run(seconds)
+        assert viewer.transports == "quic"
+        blocked_at = air.world.now
+        air.world.block_udp(viewer.address)
+        air.run(8)
+        assert viewer.transports == "tcp"
+        assert gaps_us(viewer, blocked_at) < 4 * SECOND, f"{delay_ms} ms, {seconds} s"
+        assert len(air.stations[0].channel.swarm.ready) == 1
+        newest = air.next_index - 45
+        assert all(index in viewer.received for index in range(newest - 80, newest))
+
+
+def test_short_outages_end_no_session_and_longer_ones_change_the_transport_once() -> None:
+    for outage_s, left in ((1.0, []), (3.0, ["connected twice"])):
+        air = Air()
+        air.add()
+        viewer = air.add()
+        air.run(6)
+        for _ in range(3):
+            air.world.block_udp(viewer.address)
+            air.run(outage_s)
+            air.world.block_udp(viewer.address, is_blocked=False)
+            air.run(4)
+        assert viewer.left == left
 
 
 def test_when_udp_gets_through_again_the_viewer_goes_back_to_quic_and_misses_nothing() -> None:

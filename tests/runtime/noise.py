@@ -11,6 +11,7 @@ from random import Random
 from livestream.config import TransportConfig
 from livestream.machine import Address
 from livestream.transport.quics import QuicEndpoint
+from livestream.transport.utp.packet import Packet, PacketType
 from livestream.wire.messages import PROTOCOL
 from tests.transport.identity import identity
 
@@ -36,6 +37,17 @@ def tracker_packet(rng: Random) -> bytes:
     return (packet + rng.randbytes(82))[: rng.randrange(99)]
 
 
+def utp_packet(rng: Random) -> bytes:
+    """Return a packet of BEP 29: a call, or what belongs to no connection."""
+    kind = PacketType(rng.randrange(5))
+    connection_id, timestamp = rng.getrandbits(16), rng.getrandbits(32)
+    window = rng.choice([0, 1 << 20, 0xFFFFFFFF])
+    sack = rng.choice([0, 0, rng.getrandbits(100)])
+    seq, ack = rng.choice([1, rng.getrandbits(16)]), rng.getrandbits(16)
+    payload = rng.randbytes(rng.choice([0, 68, 1_300]))
+    return Packet(kind, connection_id, timestamp, 0, window, seq, ack, sack, payload).to_bytes()
+
+
 def mutated(rng: Random, datagram: bytes) -> bytes:
     """Return a genuine first datagram with a few bytes changed, or cut."""
     copy = bytearray(datagram)
@@ -57,6 +69,7 @@ class Noise:
         endpoint = QuicEndpoint(identity(9), TransportConfig(), self._rng)
         endpoint.connect(target, 0)
         self._initials = [bytes(train.data) for train in endpoint.trains_to_send(0)]
+        self._initials += [utp_packet(self._rng) for _ in range(9)]
 
     def send(self) -> None:
         """Send a batch of datagrams, and something over TCP."""
@@ -80,17 +93,17 @@ class Noise:
 
     def _datagram(self) -> bytes:
         rng = self._rng
-        kind = rng.randrange(6)
-        if kind == 0:
-            return b""
-        if kind == 1:
-            return rng.randbytes(rng.choice([1, 8, 9, 20, 1_200, 1_400, 9_000]))
+        kind = rng.randrange(7)
+        if kind <= 1:
+            return rng.randbytes(rng.choice([0, 1, 8, 9, 20, 1_200, 1_400, 9_000]))
         if kind == 2:
             return bytes((rng.randrange(0x40, 0x80),)) + rng.randbytes(rng.randrange(60))
         if kind == 3:
             return tracker_packet(rng)
         if kind == 4:
             return mutated(rng, rng.choice(self._initials))
+        if kind == 5:
+            return utp_packet(rng)
         return quic_header(rng)
 
     def _call(self) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from livestream.config import Transport
 from livestream.machine import SECOND
 from livestream.runtime.clock import Clock
 from livestream.runtime.throttle import Throttle
@@ -33,8 +37,8 @@ def read_for(seconds: float, throttle: Throttle, clock: VirtualClock, late_us: i
     """Read whenever there are tokens, woken up late by so much; returns the bytes."""
     total = 0
     while clock.at_us < seconds * SECOND:
-        while throttle.has_tokens():
-            throttle.take(throttle.share_bytes)
+        while throttle.has_tokens(clock.now()):
+            throttle.take(throttle.share_bytes, clock.now())
             total += throttle.share_bytes
         clock.at_us += int(throttle.wait_s() * SECOND) + late_us
     return total
@@ -53,9 +57,14 @@ def test_a_slow_cap_gives_a_whole_block_at_a_time() -> None:
     assert Throttle(1_000, VirtualClock()).share_bytes > 16 * 1024
 
 
-async def _download(folder: Path, metainfo: Metainfo, seeds: int, rate_bps: int) -> None:
-    """Download from so many seeds under a cap; fails if more came than it allows."""
-    sessions = [TorrentSession() for _ in range(seeds)]
+async def _download(
+    folder: Path, metainfo: Metainfo, seeds: Sequence[Transport], rate_bps: int
+) -> list[int]:
+    """Download from seeds that speak these; fails if more came than a cap allows.
+
+    Returns how much each seed sent.
+    """
+    sessions = [TorrentSession(transport=transport) for transport in seeds]
     leech = TorrentSession(download_bps=rate_bps)
     try:
         addresses = [await session.open(HERE) for session in sessions]
@@ -69,16 +78,26 @@ async def _download(folder: Path, metainfo: Metainfo, seeds: int, rate_bps: int)
         allowed = rate_bps / 8 * (elapsed_us / SECOND + 0.5)
         assert leech.bytes_in <= allowed + 256 * 1024
         assert leech.bytes_in >= metainfo.length
+        return [session.bytes_out for session in sessions]
     finally:
         for session in (leech, *sessions):
             await session.close()
 
 
-def test_a_capped_download_from_several_peers_comes_to_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "seeds",
+    [[Transport.TCP] * 3, [Transport.UTP] * 3, [Transport.TCP, Transport.UTP]],
+    ids=["tcp", "utp", "both"],
+)
+def test_a_capped_download_from_several_peers_comes_to_its_end(
+    tmp_path: Path, seeds: list[Transport]
+) -> None:
     data = make_data(tmp_path / "seed", is_single=True)
     metainfo = Metainfo.parse(make_torrent(data, Version.V1))
-    asyncio.run(_download(tmp_path, metainfo, 3, 8_000_000))
+    given = asyncio.run(_download(tmp_path, metainfo, seeds, 8_000_000))
     assert contents(tmp_path / "out" / data.name) == contents(data)
+    assert sum(given) >= metainfo.length
+    assert min(given) > metainfo.length / 10, "whoever has something to give has a share"
 
 
 def test_the_cap_counts_web_seeds_too(tmp_path: Path) -> None:
@@ -88,7 +107,7 @@ def test_the_cap_counts_web_seeds_too(tmp_path: Path) -> None:
         async with serving(FileServer(data.parent)) as url:
             bare = Metainfo.parse(make_torrent(data, Version.V1))
             metainfo = Metainfo.from_info(bare.info, web_seeds=(url + data.name,))
-            await _download(tmp_path, metainfo, 0, 8_000_000)
+            await _download(tmp_path, metainfo, [], 8_000_000)
 
     asyncio.run(main())
     assert contents(tmp_path / "out" / data.name) == contents(data)

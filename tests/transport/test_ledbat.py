@@ -2,165 +2,216 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from random import Random
+import pytest
 
 from livestream.machine import MILLISECOND, SECOND
 from livestream.transport.ledbat import Ledbat
+from livestream.transport.precedence import Precedence
+from tests.transport.bottleneck import DATAGRAM, Bottleneck, CubicFlow, LedbatFlow, Path
 
-DATAGRAM = 1_400
-TARGET_US = 25 * MILLISECOND
+LIVE_US = TARGET_US = 25 * MILLISECOND
+FILES_US = 60 * MILLISECOND
 BASE_US = 50 * MILLISECOND
-LINK_BPS = 20_000_000
+both_targets = pytest.mark.parametrize("target_us", [LIVE_US, FILES_US])
 
 
-@dataclass(eq=False)
-class Flow:
-    """One sender that always has something to send."""
-
-    start: int = 0
-    ledbat: Ledbat = field(default_factory=lambda: Ledbat(DATAGRAM, TARGET_US))
-    in_flight: int = 0
-    delivered: int = 0
-    delivered_lately: int = 0
+def flow(target_us: int, start: int = 0, precedence: Precedence | None = None) -> LedbatFlow:
+    return LedbatFlow(Ledbat(DATAGRAM, target_us, precedence), start)
 
 
-class Bottleneck:
-    """A link with a drop-tail queue, shared by flows; `foreign_us` is queue that others cause."""
-
-    def __init__(self, flows: list[Flow], *, loss: float = 0.0, seed: int = 1) -> None:
-        self.flows = flows
-        self.foreign_us = 0
-        self.queue_us_sum = 0
-        self.samples = 0
-        self.now = 0
-        self.loss = loss
-        self._rng = Random(seed)
-        self._free_at = 0
-        self._acks: list[tuple[int, int, Flow, int]] = []
-        self._order = 0
-
-    def run_until(self, end: int) -> None:
-        for flow in self.flows:
-            if flow.start <= self.now:
-                self._send(flow)
-        while self._acks and self._acks[0][0] <= end:
-            self.now, _, flow, sent_at = heappop(self._acks)
-            flow.in_flight -= DATAGRAM
-            if self._rng.random() < self.loss:
-                flow.ledbat.on_loss(self.now, BASE_US)
-            else:
-                flow.ledbat.on_delay(self.now - sent_at, self.now)
-                flow.ledbat.on_ack(DATAGRAM, is_window_used=True, now=self.now)
-                flow.delivered += DATAGRAM
-                flow.delivered_lately += DATAGRAM
-            for each in self.flows:
-                if each.start <= self.now:
-                    self._send(each)
-        self.now = end
-
-    def share(self, seconds: float) -> float:
-        """Return the part of the link used since `forget`."""
-        used = sum(flow.delivered_lately for flow in self.flows)
-        return used * 8 / seconds / LINK_BPS
-
-    def mean_queue_us(self) -> float:
-        return self.queue_us_sum / self.samples
-
-    def forget(self) -> None:
-        self.queue_us_sum = self.samples = 0
-        for flow in self.flows:
-            flow.delivered_lately = 0
-
-    def _send(self, flow: Flow) -> None:
-        while flow.in_flight + DATAGRAM <= flow.ledbat.window_bytes:
-            queue_us = max(0, self._free_at - self.now)
-            self.queue_us_sum += queue_us
-            self.samples += 1
-            self._free_at = max(self.now, self._free_at) + DATAGRAM * 8 * SECOND // LINK_BPS
-            self._order += 1
-            at = self._free_at + BASE_US + self.foreign_us
-            heappush(self._acks, (at, self._order, flow, self.now))
-            flow.in_flight += DATAGRAM
-
-
-def test_alone_it_fills_the_link_with_a_queue_near_its_target() -> None:
-    link = Bottleneck([Flow()])
-    link.run_until(10 * SECOND)
+def run_for(link: Bottleneck, seconds: float) -> None:
+    """Let time pass, and count from its beginning."""
     link.forget()
-    link.run_until(70 * SECOND)
-    assert link.share(60) > 0.97
-    assert link.mean_queue_us() < TARGET_US + 10 * MILLISECOND
+    link.run_until(link.now + int(seconds * SECOND))
 
 
-def test_it_gives_way_to_a_queue_that_others_cause_and_comes_back() -> None:
-    link = Bottleneck([Flow()])
-    link.run_until(10 * SECOND)
-    link.foreign_us = 100 * MILLISECOND
-    link.run_until(15 * SECOND)
-    link.forget()
-    link.run_until(20 * SECOND)
-    assert link.share(5) < 0.1
-    link.foreign_us = 0
-    link.run_until(30 * SECOND)
-    link.forget()
-    link.run_until(35 * SECOND)
-    assert link.share(5) > 0.9
+@both_targets
+def test_alone_it_fills_the_link_with_a_queue_near_its_target(target_us: int) -> None:
+    link = Bottleneck([flow(target_us)])
+    run_for(link, 10)
+    run_for(link, 40)
+    assert link.share() > 0.97
+    assert link.mean_queue_us() < target_us + 10 * MILLISECOND
 
 
-def test_a_latecomer_gets_its_share() -> None:
-    first, second = Flow(), Flow(start=30 * SECOND)
+@both_targets
+def test_acknowledgements_of_whole_trains_do_as_well(target_us: int) -> None:
+    path = Path(rate_bps=100_000_000, ack_every=40, noise_us=2 * MILLISECOND)
+    link = Bottleneck([flow(target_us)], path)
+    run_for(link, 5)
+    run_for(link, 10)
+    assert link.share() > 0.95
+    assert link.mean_queue_us() < target_us + 10 * MILLISECOND
+
+
+@pytest.mark.parametrize(
+    ("rate_mbps", "base_ms", "seconds"), [(2, 10, 30), (2, 200, 60), (100, 10, 5), (50, 200, 20)]
+)
+def test_alone_it_fills_slow_and_fast_short_and_long_links(
+    rate_mbps: int, base_ms: int, seconds: int
+) -> None:
+    path = Path(rate_bps=rate_mbps * 1_000_000, base_us=base_ms * MILLISECOND)
+    link = Bottleneck([flow(FILES_US)], path)
+    run_for(link, seconds)
+    run_for(link, seconds)
+    assert link.share() > 0.9
+    assert link.mean_queue_us() < FILES_US + 10 * MILLISECOND
+
+
+@both_targets
+def test_cubic_beside_it_has_what_it_has_alone(target_us: int) -> None:
+    alone = Bottleneck([CubicFlow()])
+    run_for(alone, 20)
+    ours, cubic = flow(target_us), CubicFlow(start=20 * SECOND)
+    link = Bottleneck([ours, cubic])
+    run_for(link, 20)
+    run_for(link, 20)
+    assert link.share(cubic) > 0.97 * alone.share()
+
+
+@both_targets
+def test_it_is_back_soon_after_cubic_has_ended(target_us: int) -> None:
+    link = Bottleneck([flow(target_us), CubicFlow(start=10 * SECOND, end=30 * SECOND)])
+    run_for(link, 34)
+    run_for(link, 1)
+    assert link.share(link.flows[0]) > 0.9
+
+
+@both_targets
+def test_a_buffer_shorter_than_the_target_is_left_to_cubic_too(target_us: int) -> None:
+    """Delays alone do not show it: the queue never is as long as the target."""
+    ours, cubic = flow(target_us), CubicFlow(start=10 * SECOND)
+    link = Bottleneck([ours, cubic], Path(queue_us=20 * MILLISECOND))
+    run_for(link, 20)
+    run_for(link, 40)
+    assert link.share(cubic) > 0.8
+    assert link.share() > 0.95
+
+
+@both_targets
+def test_a_latecomer_gets_its_share(target_us: int) -> None:
+    first, second = flow(target_us), flow(target_us, start=30 * SECOND)
     link = Bottleneck([first, second])
-    for end in range(1, 91):
-        link.run_until(end * SECOND)
-    link.forget()
-    for end in range(91, 121):
-        link.run_until(end * SECOND)
-    a, b = first.delivered_lately, second.delivered_lately
+    run_for(link, 90)
+    run_for(link, 20)
+    a, b = link.share(first), link.share(second)
     assert (a + b) ** 2 / (2 * (a * a + b * b)) > 0.97, "Jain's index"
+    assert link.mean_queue_us() < target_us + 10 * MILLISECOND
 
 
-def test_random_loss_does_not_starve_it() -> None:
-    link = Bottleneck([Flow()], loss=0.001)
-    link.run_until(10 * SECOND)
-    link.forget()
-    link.run_until(30 * SECOND)
-    assert link.share(20) > 0.35, "as Reno would: it halves at every loss"
+@both_targets
+@pytest.mark.parametrize("loss", [0.001, 0.01])
+@pytest.mark.parametrize("ack_every", [1, 10])
+def test_random_loss_does_not_starve_it(target_us: int, loss: float, ack_every: int) -> None:
+    for seed in range(3):
+        link = Bottleneck([flow(target_us)], Path(loss=loss, ack_every=ack_every), seed)
+        run_for(link, 10)
+        run_for(link, 20)
+        assert link.share() > 0.85, f"seed {seed}"
+
+
+@both_targets
+def test_a_policer_that_drops_without_a_queue_is_not_hammered(target_us: int) -> None:
+    ours = flow(target_us)
+    link = Bottleneck([ours], Path(queue_us=MILLISECOND))
+    run_for(link, 10)
+    ours.lost = 0
+    run_for(link, 30)
+    assert ours.lost < 0.01 * ours.delivered
+    assert link.share() > 0.4
 
 
 def test_it_recovers_from_a_burst_of_losses() -> None:
-    link = Bottleneck([Flow()])
-    link.run_until(10 * SECOND)
+    link = Bottleneck([flow(TARGET_US)])
+    run_for(link, 10)
     link.loss = 1.0
-    link.run_until(10 * SECOND + 500 * MILLISECOND)
+    run_for(link, 0.5)
     link.loss = 0.0
-    link.run_until(20 * SECOND)
-    link.forget()
-    link.run_until(25 * SECOND)
-    assert link.share(5) > 0.9
+    run_for(link, 5)
+    run_for(link, 5)
+    assert link.share() > 0.9
+
+
+def test_it_gives_way_to_a_queue_that_others_cause_and_comes_back() -> None:
+    link = Bottleneck([flow(TARGET_US)])
+    run_for(link, 10)
+    link.foreign_us = 100 * MILLISECOND
+    run_for(link, 5)
+    run_for(link, 5)
+    assert link.share() < 0.1
+    link.foreign_us = 0
+    run_for(link, 5)
+    run_for(link, 5)
+    assert link.share() > 0.9
 
 
 def test_a_shorter_route_is_noticed_at_once_and_a_longer_one_within_the_history() -> None:
     """Until then the longer one looks like a queue of others, to which it must give way."""
-    link = Bottleneck([Flow()])
+    link = Bottleneck([flow(TARGET_US)])
     link.foreign_us = 100 * MILLISECOND
-    link.run_until(10 * SECOND)
+    run_for(link, 10)
     link.foreign_us = 0
-    link.run_until(20 * SECOND)
-    link.forget()
-    link.run_until(25 * SECOND)
-    assert link.share(5) > 0.9
+    run_for(link, 10)
+    run_for(link, 5)
+    assert link.share() > 0.9
     assert link.mean_queue_us() < TARGET_US + 10 * MILLISECOND
     link.foreign_us = 100 * MILLISECOND
-    link.run_until(60 * SECOND)
-    link.forget()
-    link.run_until(65 * SECOND)
-    assert link.share(5) < 0.1
-    link.run_until(12 * 60 * SECOND)
-    link.forget()
-    link.run_until(12 * 60 * SECOND + 5 * SECOND)
-    assert link.share(5) > 0.9
+    run_for(link, 35)
+    run_for(link, 5)
+    assert link.share() < 0.1
+    run_for(link, 11 * 60)
+    run_for(link, 60)
+    assert link.share() > 0.9
+
+
+@pytest.mark.parametrize("drift_ppm", [-500, 500])
+def test_clocks_that_drift_apart_do_not_change_its_share(drift_ppm: int) -> None:
+    """One-way delays then grow or fall for ever: 300 ms within ten minutes."""
+    ours = flow(FILES_US)
+    ours.is_one_way, ours.drift_ppm = True, drift_ppm
+    link = Bottleneck([ours], Path(rate_bps=2_000_000))
+    run_for(link, 590)
+    run_for(link, 60)
+    assert link.share() > 0.95
+    assert link.mean_queue_us() < FILES_US + 20 * MILLISECOND
+
+
+@pytest.mark.parametrize("jump_us", [-5 * SECOND, -SECOND // 3, SECOND // 3, 5 * SECOND])
+def test_a_clock_that_is_set_does_not_stop_it(jump_us: int) -> None:
+    ours = flow(FILES_US)
+    ours.is_one_way = True
+    link = Bottleneck([ours])
+    run_for(link, 10)
+    ours.clock_us = jump_us
+    run_for(link, 5)
+    run_for(link, 10)
+    assert link.share() > 0.95
+    assert link.mean_queue_us() < FILES_US + 10 * MILLISECOND
+
+
+def test_queues_on_the_way_back_do_not_slow_it_where_delays_are_one_way() -> None:
+    ledbat = Ledbat(DATAGRAM, TARGET_US)
+    for step in range(200):
+        ledbat.on_delay(BASE_US, step * 10 * MILLISECOND, BASE_US * (1 if step < 10 else 5))
+    assert ledbat.queuing_delay_us == 0
+
+
+@pytest.mark.parametrize("live_mbps", [4, 15, None])
+def test_files_of_a_node_give_way_to_its_live_flows_and_use_the_rest(live_mbps: int | None) -> None:
+    precedence = Precedence()
+    files, live = flow(FILES_US, 0, precedence), flow(LIVE_US, 10 * SECOND, precedence)
+    live.rate_bps = None if live_mbps is None else live_mbps * 1_000_000
+    live.end = 40 * SECOND
+    link = Bottleneck([files, live])
+    run_for(link, 13)
+    run_for(link, 25)
+    assert link.share(live) > 0.98 * (live_mbps or 18) / 20
+    assert link.share() > 0.9
+    assert link.mean_queue_us() < LIVE_US + 5 * MILLISECOND
+    run_for(link, 10)
+    run_for(link, 10)
+    assert link.share(files) > 0.93, "after the live flow's end"
+    assert link.mean_queue_us() > LIVE_US
 
 
 def test_a_pause_of_the_application_does_not_put_off_the_next_slowdown_for_hours() -> None:
@@ -192,9 +243,10 @@ def test_a_constant_offset_of_clocks_changes_nothing() -> None:
         now = step * 10 * MILLISECOND
         delay = BASE_US + (step * 7919) % (40 * MILLISECOND)
         for ledbat, offset in ((plain, 0), (skewed, 123_456_789)):
-            ledbat.on_delay(delay + offset, now)
+            ledbat.on_delay(delay + offset, now, 2 * BASE_US)
             ledbat.on_ack(DATAGRAM, is_window_used=True, now=now)
-    assert plain.queuing_delay_us == skewed.queuing_delay_us
+        assert plain.queuing_delay_us == skewed.queuing_delay_us
+        assert plain.window_bytes == skewed.window_bytes
 
 
 def test_what_was_promised_is_its_floor() -> None:

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
 from livestream.transport.connection import ConnectionState, Transport
+from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
-from livestream.transport.utp.packet import HEADER, HEADER_BYTES, Packet, PacketType
-from livestream.transport.utp.receiving import EarlyBudget, Receiving
+from livestream.transport.utp.intake import Intake
+from livestream.transport.utp.mtu import datagram_floor
+from livestream.transport.utp.packet import HEADER, HEADER_BYTES, VERSION, Packet, PacketType
+from livestream.transport.utp.receiving import Receiving
 from livestream.transport.utp.rows import check_rows, payload_of, rows_of
 from livestream.transport.utp.sender import Sender
+from livestream.transport.utp.terms import Shared, Terms
 
-__all__ = ["Shared", "Terms", "UtpConnection", "UtpState"]
+__all__ = ["UtpConnection", "UtpState"]
 
-WINDOW_BYTES: Final = 2 << 20  # Fits the socket's buffer, for peers that send without a pause...
-WINDOW_BYTES_MAX: Final = 16 << 20  # ...and more on long paths, where it is under way...
-WINDOW_RATE_BPS: Final = 1_000_000_000  # ...so that one connection reaches this.
 ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
+DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
 LINGER_US: Final = 5 * SECOND  # For our last bytes and FIN to be acknowledged.
-
-
-class Terms(NamedTuple):
-    """What the handshake agreed on."""
-
-    receive_id: int
-    "By which the other side addresses us."
-    send_id: int
-    first_seq: int
-    "Of our data."
-    peer_seq: int | None
-    "The first of theirs; None while we call."
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all connections of an endpoint have in common."""
-
-    budget: EarlyBudget
-    delay_target_us: int
-    on_change: Callable[[UtpConnection], None]
-    "Called whenever there may be something to send or report."
-    scratch: bytearray
-    "For the payload of a train, until the stream has taken it."
 
 
 class UtpState(Enum):
@@ -80,8 +56,11 @@ class UtpConnection:
         )
         self.stream.transport = Transport.UTP
         self._shared = shared
-        self._sender = Sender(address, terms.first_seq, shared.delay_target_us, self._header, now)
-        self._receiving = Receiving(terms.peer_seq or 0, self._shared.budget)
+        self._intake = Intake(shared.budget, shared.allowance, shared.waiting)
+        self._window_told = 0
+        ledbat = Ledbat(datagram_floor(), shared.delay_target_us, shared.precedence)
+        self._sender = Sender(address, terms.first_seq, ledbat, self._header, now)
+        self._receiving = Receiving(terms.peer_seq or 0, shared.budget)
         self._our_delay = 0  # What we last measured of its packets' way, for it to know.
         self._rows_to_ack = 0
         self._ack_at: int | None = None
@@ -107,19 +86,19 @@ class UtpConnection:
         first, extension, *_, seq, _ = HEADER.unpack_from(data)
         receiving = self._receiving
         if (
-            first >> 4 != PacketType.DATA
+            first != DATA_FIRST
             or extension
             or receiving.early
             or receiving.end_seq is not None
             or seq != receiving.next_seq & 0xFFFF
-            or self.state is UtpState.SYN_SENT
+            or self.state in (UtpState.SYN_SENT, UtpState.CLOSED)
             or len(data) - last_at <= HEADER_BYTES
             or not check_rows(data, size, rows, seq)
         ):
             return False
         *_, timestamp, difference, window, seq, ack = HEADER.unpack_from(data, last_at)
         last = Packet(PacketType.DATA, self.receive_id, timestamp, difference, window, seq, ack)
-        if not self._take_header(last, now):
+        if not self._take_header(last, now) or not self._has_room(len(data), now):
             return True
         receiving.advance(rows)
         self._rows_to_ack += rows
@@ -128,6 +107,8 @@ class UtpConnection:
 
     def receive_packet(self, packet: Packet, now: int) -> None:
         """Take one packet."""
+        if self.is_over:
+            return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
             self._finish_syn(packet, now)
         elif packet.type is not PacketType.SYN and self._take_header(packet, now):
@@ -138,8 +119,7 @@ class UtpConnection:
             elif packet.type is PacketType.FIN:
                 self._receiving.end(packet.seq)
                 self._ack_at = now
-            if self._receiving.is_ended and self.state is not UtpState.CLOSED:
-                self.stream.lost("hung up")
+            self._look_for_end()
 
     def _finish_syn(self, packet: Packet, now: int) -> None:
         board = self._sender.board
@@ -166,9 +146,11 @@ class UtpConnection:
         return True
 
     def _take_data(self, packet: Packet, now: int) -> None:
+        if not self._has_room(len(packet.payload), now):
+            return
         receiving = self._receiving
         before = receiving.next_seq
-        ready = receiving.take(packet.seq, packet.payload, self._window())
+        ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
         if receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, or a copy: the sender must know at once.
@@ -176,8 +158,35 @@ class UtpConnection:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
 
     def _deliver(self, payload: bytes | memoryview, now: int) -> None:
-        self.stream.rewind()  # What the last bytes told was taken by now.
+        if self._shared.allowance is None:
+            self._pass_on(payload, now)
+        elif self.stream.state is ConnectionState.CONNECTED:
+            self._intake.keep(bytes(payload))
+            self._shared.waiting[self] = None
+
+    def _pass_on(self, payload: bytes | memoryview, now: int) -> None:
+        self.stream.rewind()
         self.stream.receive_data(payload, now)
+
+    def hand_out(self, now: int) -> None:
+        """Give the stream a share of what waits for the allowance; whoever has more, queues up."""
+        allowance = self._shared.allowance
+        self._shared.waiting.pop(self, None)
+        if allowance is None or not self._intake.held_bytes:
+            return
+        share = self._intake.next_share(allowance.share_bytes)
+        allowance.take(len(share), now)
+        if self._intake.held_bytes:
+            self._shared.waiting[self] = None
+        if self._intake.is_worth_telling(self._window_told, self._window()):
+            self._ack_at = now
+        self._pass_on(share, now)
+        self._look_for_end()
+
+    def _look_for_end(self) -> None:
+        is_ended = self._receiving.is_ended and not self._intake.held_bytes
+        if is_ended and self.state is not UtpState.CLOSED:
+            self.stream.lost("hung up")
 
     # Packets out
 
@@ -190,6 +199,7 @@ class UtpConnection:
         trains = self._sender.send(self.stream, now)
         if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
             self.state = UtpState.CLOSING
+            self._stop_waiting()
             self._end_at = now + LINGER_US
             trains.append(self._sender.send_fin(now))
         elif self.state is UtpState.CLOSING and not self._sender.board.flights:
@@ -224,21 +234,32 @@ class UtpConnection:
         return [Train(self.address, packet.to_bytes(), HEADER_BYTES)]
 
     def _ack(self, now: int) -> Train:
-        header = now, self._our_delay, self._window()
+        self._window_told = self._window()
+        header = now, self._our_delay, self._window_told
         seq, ack = self._sender.board.next_seq, self._receiving.next_seq - 1
         early = self._receiving.early
         data = Packet(PacketType.STATE, self.send_id, *header, seq, ack, early).to_bytes()
         return Train(self.address, data, len(data))
 
     def _header(self, kind: PacketType, seq: int, now: int) -> bytes:
-        header = now, self._our_delay, self._window()
+        self._window_told = self._window()
+        header = now, self._our_delay, self._window_told
         return Packet(kind, self.send_id, *header, seq, self._receiving.next_seq - 1).to_bytes()
 
     def _window(self) -> int:
-        """How many bytes we take: more on long paths, less what waits for its turn."""
-        rtt_us = self._sender.board.rtt.smoothed_us or 0
-        wanted = min(WINDOW_RATE_BPS // 8 * rtt_us // SECOND, WINDOW_BYTES_MAX)
-        return max(wanted, WINDOW_BYTES) - self._receiving.early_bytes
+        """How many bytes we take: less what waits for its turn or for the allowance."""
+        kept = self._receiving.early_bytes + self._intake.held_bytes
+        return max(0, self._intake.window_limit(self._rtt_us) - kept)
+
+    @property
+    def _rtt_us(self) -> int:
+        return self._sender.board.rtt.smoothed_us or 0
+
+    def _has_room(self, size: int, now: int) -> bool:
+        has_room = self._intake.has_room(size)
+        if not has_room:
+            self._ack_at = now  # It does not know our window.
+        return has_room
 
     def _is_ack_due(self, now: int) -> bool:
         is_due = self._ack_at is not None and self._ack_at <= now
@@ -275,6 +296,11 @@ class UtpConnection:
 
     def _close(self, reason: str) -> None:
         self.state = UtpState.CLOSED
+        self._stop_waiting()
         self._receiving.close()
         self._sender.board.flights.clear()
         self.stream.lost(reason)
+
+    def _stop_waiting(self) -> None:
+        self._intake.close()
+        self._shared.waiting.pop(self, None)

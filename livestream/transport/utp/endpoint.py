@@ -9,11 +9,13 @@ from typing import Final
 
 from livestream.config import TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address, Machine, Train
+from livestream.machine import SECOND, Address, Machine, Train, earliest
+from livestream.transport.allowance import Allowance
 from livestream.transport.connection import ConnectionEvent
+from livestream.transport.precedence import Precedence
 from livestream.transport.stream import Stream
 from livestream.transport.timers import Timers
-from livestream.transport.utp.connection import Shared, Terms, UtpConnection
+from livestream.transport.utp.connection import UtpConnection
 from livestream.transport.utp.packet import (
     HEADER_BYTES,
     Packet,
@@ -21,6 +23,7 @@ from livestream.transport.utp.packet import (
     parse_packet,
 )
 from livestream.transport.utp.receiving import EarlyBudget
+from livestream.transport.utp.terms import Shared, Terms
 
 __all__ = ["UtpEndpoint", "UtpStats"]
 
@@ -31,7 +34,7 @@ SCRATCH_BYTES: Final = 512 * 1024  # As long as a turn of the driver, and more.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
-FIRST_ROWS_MAX: Final = 8  # So many packets may come before the one that was sent first.
+FIRST_ROWS_MAX: Final = 10  # What callers send at once; of these any may come first.
 CALLERS_SHARE: Final = 0.75  # Of all connections: callers cannot keep us from calling others.
 
 
@@ -56,13 +59,31 @@ class UtpEndpoint(Machine):
     Invariant: a connection is in `_by_key` under its address and receiving id until it is over.
     """
 
-    def __init__(self, config: TransportConfig, rng: Random) -> None:
+    def __init__(
+        self,
+        config: TransportConfig,
+        rng: Random,
+        allowance: Allowance | None = None,
+        precedence: Precedence | None = None,
+    ) -> None:
+        """Take what caps what streams are given (None: nothing), and whose flows go first."""
         self.stats = UtpStats()
         self._config = config
         self._rng = rng
         self._secret = rng.randbytes(32)
         budget = EarlyBudget(EARLY_BYTES_MAX)
-        self._shared = Shared(budget, config.delay_target_us, self._mark, bytearray(SCRATCH_BYTES))
+        self._allowance = allowance
+        self._waiting: dict[UtpConnection, None] = {}
+        self._hand_out_at: int | None = None
+        self._shared = Shared(
+            budget,
+            config.delay_target_us,
+            precedence or Precedence(),
+            self._mark,
+            bytearray(SCRATCH_BYTES),
+            allowance,
+            self._waiting,
+        )
         self._by_key: dict[tuple[Address, int], UtpConnection] = {}
         self._dirty: dict[UtpConnection, None] = {}
         self._timers: Timers[UtpConnection] = Timers()
@@ -88,6 +109,11 @@ class UtpEndpoint(Machine):
         """Connections that cost memory now."""
         return len(self._by_key)
 
+    @property
+    def early_bytes_left(self) -> int:
+        """How much more may be kept of what comes before its turn."""
+        return self._shared.budget.left
+
     # The five verbs
 
     def receive_run(self, train: Train, now: int) -> bool:
@@ -99,6 +125,7 @@ class UtpEndpoint(Machine):
         if connection is None or not connection.receive_run(train, now):
             return False
         self._mark(connection)
+        self._hand_out(now)
         return True
 
     def receive_train(self, train: Train, now: int) -> None:
@@ -109,6 +136,7 @@ class UtpEndpoint(Machine):
             if not self.receive_run(chunk, now):
                 for datagram in chunk.datagrams():
                     self._receive_one(datagram, train.address, now)
+        self._hand_out(now)
 
     def trains_to_send(self, now: int) -> list[Train]:
         """Return what must go out now."""
@@ -121,17 +149,20 @@ class UtpEndpoint(Machine):
                 self._forget(connection)
             else:
                 self._timers.set(connection, connection.get_timer())
+        if self._allowance is not None:
+            self._hand_out_at = self._allowance.next_tokens_at(now) if self._waiting else None
         return trains
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return self._timers.first()
+        return earliest(self._timers.first(), self._hand_out_at)
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
         while (connection := self._timers.pop_due(now)) is not None:
             connection.handle_timer(now)
             self._mark(connection)
+        self._hand_out(now)
 
     def next_event(self) -> ConnectionEvent | None:
         """Return the oldest event that was not yet taken, or None."""
@@ -141,6 +172,17 @@ class UtpEndpoint(Machine):
         return self._events.popleft() if self._events else None
 
     # Helpers
+
+    def _hand_out(self, now: int) -> None:
+        """Give each of those that wait a share, as far as the allowance goes."""
+        if self._allowance is None:
+            return
+        for connection in list(self._waiting):
+            if not self._allowance.has_tokens(now):
+                break
+            if connection in self._waiting:
+                connection.hand_out(now)
+                self._mark(connection)
 
     def _receive_one(self, datagram: bytes, address: Address, now: int) -> None:
         try:
@@ -178,12 +220,10 @@ class UtpEndpoint(Machine):
 
     def _first_seq(self, packet: Packet, address: Address) -> int | None:
         """Return the number that a stranger's data begins with; the first of it may be late."""
-        connection_id = (packet.connection_id - 1) & 0xFFFF
-        for behind in range(1, FIRST_ROWS_MAX + 1):
-            syn = (packet.seq - behind) & 0xFFFF
-            if packet.ack == (self._cookie(address, connection_id, syn) - 1) & 0xFFFF:
-                return (syn + 1) & 0xFFFF
-        return None
+        key = self._cookie(address, (packet.connection_id - 1) & 0xFFFF, 0)
+        syn = (packet.ack + 1 - key) & 0xFFFF
+        is_near = 1 <= (packet.seq - syn) & 0xFFFF <= FIRST_ROWS_MAX
+        return (syn + 1) & 0xFFFF if is_near else None
 
     def _accept(self, packet: Packet, address: Address, now: int) -> None:
         ours = (packet.ack + 1) & 0xFFFF
@@ -218,10 +258,13 @@ class UtpEndpoint(Machine):
             )
 
     def _cookie(self, address: Address, connection_id: int, syn: int) -> int:
-        """Return the number of our first packet to a caller: its proof that it hears us."""
-        about = f"{address} {connection_id} {syn}".encode()
+        """Return the number of our first packet to a caller: its proof that it hears us.
+
+        What it makes of the SYN's number can be undone, so that strangers cost one hash.
+        """
+        about = f"{address} {connection_id}".encode()
         digest = blake2b(about, key=self._secret, digest_size=2).digest()
-        return int.from_bytes(digest, "big")
+        return (int.from_bytes(digest, "big") + syn) & 0xFFFF
 
     def _is_full(self) -> bool:
         return len(self._by_key) >= self._config.connections_max * CALLERS_SHARE

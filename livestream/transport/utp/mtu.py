@@ -57,6 +57,10 @@ class MtuSearch:
             self._finish()
         self._probing = None
 
+    def heard_nothing(self) -> None:
+        """There was silence: what became of a probe will not be known."""
+        self._probing = None
+
     def start_again(self) -> None:
         """The path may have changed: only the floor is certain."""
         self.size = self._floor

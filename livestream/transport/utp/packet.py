@@ -13,6 +13,7 @@ __all__ = [
     "HEADER",
     "HEADER_BYTES",
     "SACK_BYTES_MAX",
+    "VERSION",
     "Packet",
     "PacketType",
     "is_utp",

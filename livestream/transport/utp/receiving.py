@@ -14,7 +14,11 @@ EARLY_ROWS_MAX: Final = 8 * SACK_BYTES_MAX  # What a selective acknowledgement c
 
 @dataclass(slots=True)
 class EarlyBudget:
-    """Bytes that all connections of an endpoint may keep of what came before its turn."""
+    """Bytes that all connections of an endpoint may keep of what came before its turn.
+
+    Each may keep as much as it leaves to the others: so however many fill it, there is room for
+    one more, and one alone has half of it.
+    """
 
     left: int
 
@@ -90,7 +94,8 @@ class Receiving:
     def _keep(self, ahead: int, payload: bytes | memoryview, limit: int) -> None:
         size = len(payload)
         bit = 1 << (ahead - 1)
-        is_room = self.early_bytes + size <= limit and size <= self._budget.left
+        wanted = self.early_bytes + size
+        is_room = wanted <= min(limit, self._budget.left)
         if ahead > EARLY_ROWS_MAX or self.early & bit or not is_room:
             return
         self.early |= bit

@@ -41,12 +41,17 @@ class RoundTrip:
         self._doublings = min(self._doublings + 1, 6)
 
     @property
+    def longest_us(self) -> int:
+        """What no round trip of now takes longer than; the last one measured did not, either."""
+        return (self.smoothed_us or 0) + 4 * self._variation_us
+
+    @property
     def timeout_us(self) -> int:
         """How long after the last news everything under way counts as lost."""
         if self.smoothed_us is None:
             wait_us = TIMEOUT_FIRST_US
         else:
-            wait_us = max(TIMEOUT_MIN_US, self.smoothed_us + 4 * self._variation_us)
+            wait_us = max(TIMEOUT_MIN_US, self.longest_us)
         return min(wait_us << self._doublings, TIMEOUT_MAX_US)
 
     @property

@@ -121,12 +121,16 @@ class Scoreboard:
                 return
 
     def take_lost(self, room: int, now: int) -> Iterator[tuple[Flight, int, int]]:
-        """Yield (flight, first row, rows) to be sent again, as far as there is room in bytes."""
+        """Yield (flight, first row, rows) to be sent again, as far as there is room in bytes.
+
+        One row goes in any case when nothing is under way: rows stay as large as they were made,
+        and a window may be smaller now.
+        """
         if not self.lost_rows:
             return
         for flight in self.flights:
             for row, count in runs(flight.lost):
-                fit = min(count, room // flight.datagram_size)
+                fit = min(count, max(room // flight.datagram_size, 0 if self.in_flight else 1))
                 if fit < 1:
                     return
                 mask = ((1 << fit) - 1) << row

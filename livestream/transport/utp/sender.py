@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from livestream.machine import Address, Train, earliest
+from livestream.machine import MILLISECOND, Address, Train, earliest
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.delay import DelaySamples
@@ -21,6 +21,7 @@ __all__ = ["Sender"]
 TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
 ROWS_MAX: Final = 60
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
+CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
 TIMEOUTS_MAX: Final = 5  # In a row: about half a minute.
 
 
@@ -34,13 +35,13 @@ class Sender:
         self,
         address: Address,
         first_seq: int,
-        delay_target_us: int,
+        ledbat: Ledbat,
         header: Callable[[PacketType, int, int], bytes],
         now: int,
     ) -> None:
         """Take `header`, which makes one of a type, a number and the time, µs."""
         floor = datagram_floor()
-        self.ledbat = Ledbat(floor, delay_target_us)
+        self.ledbat = ledbat
         self.board = Scoreboard(first_seq)
         self.peer_window = floor  # Until it says.
         self.is_given_up = False
@@ -64,7 +65,7 @@ class Sender:
         news = self.board.on_ack(packet.ack, packet.sack, now)
         if news is None:
             return False
-        self.peer_window = packet.window
+        self._take_window(packet.window)
         if news.acked_bytes:
             self._news_at = now
             self._timeouts = 0
@@ -75,11 +76,24 @@ class Sender:
         self._take_news(news, now)
         return True
 
+    def _take_window(self, window: int) -> None:
+        was_shut, self.peer_window = self._is_shut, window
+        if self._is_shut:
+            self._timeouts = 0  # It is there, and takes nothing: its disk may be busy for minutes.
+        elif was_shut and self._has_probed:
+            self.board.give_up_all()  # What it was asked with met a shut window.
+
+    @property
+    def _is_shut(self) -> bool:
+        """Whether the other side has no room for a row."""
+        return self.peer_window < self._mtu.size
+
     def _take_delay(self, difference: int, now: int) -> None:
-        delay_us = self._delays.unwrap(difference)
+        rtt, base_us = self.board.rtt, self.ledbat.base_delay_us
+        queuing_us_max = rtt.longest_us + CLOCK_STEP_US
+        delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
         if delay_us is not None:
-            rtt = self.board.rtt
-            self.ledbat.on_delay(delay_us, now, rtt.smoothed_us or rtt.timeout_us)
+            self.ledbat.on_delay(delay_us, now, rtt.latest_us or rtt.timeout_us)
 
     def _take_news(self, news: AckNews, now: int) -> None:
         if news.probed:
@@ -87,7 +101,7 @@ class Sender:
         if news.probe_lost:
             self._mtu.lost(news.probe_lost)
         if news.lost_bytes:
-            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0)
+            self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0, news.lost_bytes)
 
     # What goes out
 
@@ -98,14 +112,15 @@ class Sender:
             self.board.rtt.smoothed_us,
             is_starting=self.ledbat.slow_start_threshold is None,
         )
-        trains = self.send_lost(now)
         self._paced_until = None
+        trains = self.send_lost(now)
         while stream.backlog_bytes:
             size, is_probe = self._mtu.size, False
             rows = self._rows_allowed(size, now)
             if not rows:
                 break
-            probe = self._mtu.next_probe() if stream.backlog_bytes > 2 * size else None
+            may_probe = stream.backlog_bytes > 2 * size and not self._is_shut
+            probe = self._mtu.next_probe() if may_probe else None
             if probe is not None:
                 size, rows, is_probe = probe, 1, True
             trains.append(self._cut(stream, size, rows, now, is_probe=is_probe))
@@ -119,8 +134,13 @@ class Sender:
         room = min(self.ledbat.window_bytes, max(self.peer_window, self._mtu.size))
         room -= board.in_flight
         if not board.in_flight:
-            room = max(room, self._mtu.size)
             self._news_at = now
+        paced = self._pacer.room(now)
+        if paced is not None:
+            if not paced:
+                self._paced_until = self._pacer.next_at(now)
+                return []
+            room = min(room, max(paced, self._mtu.size))
         trains: list[Train] = []
         for flight, row, count in board.take_lost(room, now):
             data = flight.cut(row, count)
@@ -143,7 +163,7 @@ class Sender:
             return 0
         if board.lost_rows or board.rows_in_flight > ROWS_IN_FLIGHT_MAX:
             return 0
-        if self.peer_window < size:  # No room there: a row now and then, to hear when there is.
+        if self._is_shut:  # No room there: a row now and then, to hear when there is.
             is_time, self._may_knock = self._may_knock, False
             return 1 if is_time else 0
         paced = self._pacer.room(now)
@@ -196,7 +216,7 @@ class Sender:
 
     def _silence_at(self, stream: Stream) -> int | None:
         """When the lack of news means something."""
-        is_stuck = bool(stream.backlog_bytes) and self.peer_window < self._mtu.size
+        is_stuck = bool(stream.backlog_bytes) and self._is_shut
         if not self.board.flights and not is_stuck:
             return None
         rtt = self.board.rtt
@@ -204,6 +224,7 @@ class Sender:
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
+        self._mtu.heard_nothing()
         if not self._has_probed:
             self._has_probed = True
             self.board.give_up_last()
@@ -215,7 +236,9 @@ class Sender:
             return
         self._timeouts += 1
         self.is_given_up = self._timeouts > TIMEOUTS_MAX
+        self.board.give_up_all()
+        if self._is_shut:
+            return  # That is no congestion.
         if self._timeouts > 1:
             self._mtu.start_again()
-        self.board.give_up_all()
         self.ledbat.on_timeout()

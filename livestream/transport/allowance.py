@@ -1,0 +1,28 @@
+"""How much of what comes may be taken in now, over whatever it comes (`Allowance`)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+__all__ = ["Allowance"]
+
+
+class Allowance(Protocol):
+    """A budget that all transports of a node share. What is taken is paid for afterwards."""
+
+    @property
+    def share_bytes(self) -> int:
+        """What one connection takes at once, before others have their turn."""
+
+    @property
+    def window_bytes(self) -> int:
+        """What one peer may have on its way to us."""
+
+    def has_tokens(self, now: int) -> bool:
+        """Whether something may be taken now."""
+
+    def take(self, size: int, now: int) -> None:
+        """Book so many bytes as taken."""
+
+    def next_tokens_at(self, now: int) -> int:
+        """Return when there are tokens, µs."""

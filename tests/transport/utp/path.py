@@ -1,0 +1,113 @@
+"""A path between two hosts in virtual time, as µTP meets them: narrow, lossy, small, censored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from livestream.machine import SECOND, Address, Train
+from tests.world import Link, World
+
+Censor = Callable[[Address, bytes], list[bytes]]
+"What becomes of a datagram from someone: nothing, itself, several."
+
+
+@dataclass(frozen=True)
+class Narrow(Link):
+    """A link with a rate, a drop-tail queue and a largest datagram, the same in each direction."""
+
+    rate_bps: int = 0
+    "0: as fast as you like."
+    queue_us: int = 300_000
+    "What does not fit in it is dropped."
+    datagram_bytes_max: int = 65_535
+    "Larger ones are cut up on the way, or dropped where that is forbidden."
+    is_whole: bool = False
+    "Trains arrive as trains, without the rows that were lost."
+
+
+@dataclass
+class Traffic:
+    """What one side has sent, and what became of it."""
+
+    datagrams: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    delivered_bytes: int = 0
+    queue_us_sum: int = 0
+    burst_bytes: int = 0
+    "The most that left at one instant."
+
+    @property
+    def queue_us(self) -> float:
+        """How long a datagram waited, on average."""
+        return self.queue_us_sum / max(1, self.datagrams - self.dropped)
+
+
+class Path(World):
+    """Invariant: what leaves first arrives first, except for jitter."""
+
+    def __init__(self, seed: int, link: Link, censor: Censor | None = None) -> None:
+        super().__init__(seed, link)
+        self.censor = censor
+        self.traffic: dict[Address, Traffic] = {}
+        self._free_at: dict[Address, int] = {}
+        self._instant: dict[Address, tuple[int, int]] = {}
+
+    def traffic_of(self, source: Address) -> Traffic:
+        """Return what a side has sent since `forget`."""
+        return self.traffic.setdefault(source, Traffic())
+
+    def forget(self) -> None:
+        """Count anew."""
+        self.traffic.clear()
+
+    def depart(self, source: Address, train: Train) -> None:
+        arrived: list[tuple[int, bytes]] = []
+        for datagram in train.datagrams():
+            self._count(source, len(datagram))
+            copies = [datagram] if self.censor is None else self.censor(source, datagram)
+            for copy in copies:
+                at = self._arrival(source, copy, dont_fragment=train.dont_fragment)
+                if at is None:
+                    self.traffic_of(source).dropped += 1
+                else:
+                    arrived.append((at, copy))
+        self._land(source, train.address, arrived)
+
+    def _land(self, source: Address, to: Address, arrived: list[tuple[int, bytes]]) -> None:
+        sizes = [len(datagram) for _, datagram in arrived]
+        is_train = len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0]
+        if isinstance(self.link, Narrow) and self.link.is_whole and is_train:
+            data = b"".join(datagram for _, datagram in arrived)
+            self.fly(max(at for at, _ in arrived), to, Train(source, data, sizes[0]))
+            return
+        for at, datagram in arrived:
+            self.fly(at, to, Train(source, datagram, max(1, len(datagram))))
+
+    def _count(self, source: Address, size: int) -> None:
+        traffic = self.traffic_of(source)
+        traffic.datagrams += 1
+        traffic.bytes += size
+        at, burst = self._instant.get(source, (-1, 0))
+        burst = burst + size if at == self.now else size
+        self._instant[source] = self.now, burst
+        traffic.burst_bytes = max(traffic.burst_bytes, burst)
+
+    def _arrival(self, source: Address, datagram: bytes, *, dont_fragment: bool) -> int | None:
+        """When it arrives; None: never."""
+        link, at = self.link, self.now
+        if link.loss and self.rng.random() < link.loss:
+            return None
+        if isinstance(link, Narrow):
+            if dont_fragment and len(datagram) > link.datagram_bytes_max:
+                return None
+            if link.rate_bps:
+                at = max(self.now, self._free_at.get(source, 0))
+                if at - self.now > link.queue_us:
+                    return None
+                self.traffic_of(source).queue_us_sum += at - self.now
+                at += len(datagram) * 8 * SECOND // link.rate_bps
+                self._free_at[source] = at
+        self.traffic_of(source).delivered_bytes += len(datagram)
+        return at + link.delay_us + int(link.jitter_us * self.rng.random())
