@@ -18,6 +18,7 @@ from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import (
     SCENARIOS,
     design_named,
+    links_named,
     read_scenario,
     scenario_named,
     with_overrides,
@@ -63,10 +64,7 @@ def run(options: SimulateOptions) -> int:
         UsageError: no such scenario or design, or parameters that contradict each other.
         DiskError: a file cannot be written.
     """
-    if options.links != "messages":
-        raise UsageError(
-            f"--links {options.links[:40]}: there are only messages yet, a model of the transport."
-        )
+    links = links_named(options.links)
     design = design_named(options.design)
     scenario = _scenario(options)
     results = []
@@ -75,7 +73,11 @@ def run(options: SimulateOptions) -> int:
         what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
         with progress(what, is_quiet=options.is_quiet) as show:
             result = simulate(
-                scenario, design, seed, lambda done, of: show(int(done * 10), int(of * 10))
+                scenario,
+                design,
+                seed,
+                links=links,
+                on_progress=lambda done, of: show(int(done * 10), int(of * 10)),
             )
         result.wall_s = round(time.monotonic() - began, 2)
         results.append(result)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from livestream.config import Transport
+from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.connection import ModelConnection
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
@@ -55,6 +55,9 @@ class Host:
         self.number = number
         self.address = internet.address_of(number)
         self.public_key = public_key
+        self.identity = Identity(public_key, b"", b"")
+        self.transport: Transport | None = None
+        "The only one that its node may use; None: what suits the swarm."
         self.uplink = Uplink(access.uplink_bps)
         self.is_up = True
         self.control_bytes_out = 0
@@ -74,8 +77,8 @@ class Host:
     # Set-up
 
     @property
-    def diallers(self) -> dict[Transport, Dialler]:
-        """What the node is to call by."""
+    def diallers(self) -> dict[Transport, Dialler] | None:
+        """What the node is to call by; None: its own endpoint."""
         return {Transport.QUIC: self}
 
     def run(self, node: Node, on_event: Callable[[Event, int], None]) -> None:

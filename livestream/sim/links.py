@@ -42,7 +42,11 @@ class Path:
     "One way; each pair of hosts has its own, the same both ways."
     jitter_us: int = 2 * MILLISECOND
     loss: float = 0.0
-    "Of datagrams, independently of each other."
+    "Of datagrams; with messages, independently of each other."
+    loss_burst: float = 1.0
+    "How many are lost in a row, on average; of packets only."
+    reordered: float = 0.0
+    "The share of datagrams that others overtake; of packets only."
 
 
 def datagrams_of(size: int) -> int:
@@ -88,7 +92,7 @@ class Paths:
         luck = self._lucky[count] if count < DATAGRAMS_TABLED else (1.0 - loss) ** count
         if self._rng.random() < luck:
             return []
-        rounds = []
+        rounds: list[int] = []
         lost = max(1, sum(self._rng.random() < loss for _ in range(count)))
         while lost and len(rounds) < ROUNDS_MAX:
             rounds.append(lost)

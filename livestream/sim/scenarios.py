@@ -11,9 +11,10 @@ from typing import Final
 
 from livestream.errors import UsageError
 from livestream.sim.designs import DESIGNS, Design
+from livestream.sim.internets import Links
 from livestream.sim.scenario import Happening, Kind, Scenario
 
-__all__ = ["SCENARIOS", "design_named", "read_scenario", "scenario_named", "with_overrides"]
+__all__ = ["SCENARIOS", "design_named", "links_named", "read_scenario", "scenario_named", "with_overrides"]
 
 L0: Final = Scenario("L0", "1,000 viewers at home, 1 % loss, 5 % a minute come and go")
 
@@ -102,6 +103,14 @@ def design_named(name: str) -> Design:
     if found is None:
         raise UsageError(_unknown("design", name, DESIGNS))
     return found
+
+
+def links_named(name: str) -> Links:
+    """Return a kind of links by its name. Raises UsageError, which names the nearest."""
+    kinds = {kind.value: kind for kind in Links}
+    if name not in kinds:
+        raise UsageError(_unknown("kind of links", name, kinds))
+    return kinds[name]
 
 
 def read_scenario(text: str, where: str, *, is_json: bool) -> Scenario:

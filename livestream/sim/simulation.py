@@ -6,14 +6,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from livestream.config import LiveConfig
+from livestream.config import LiveConfig, SwarmConfig
 from livestream.discovery.tracker import Announce, AnnounceEvent, TrackerState
 from livestream.live.channel import Channel
 from livestream.live.signing import Signer
 from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.sim.designs import Design, Role
 from livestream.sim.happenings import Joining, plan_happenings
-from livestream.sim.host import Host, Internet
+from livestream.sim.host import Host
+from livestream.sim.internets import Links, make_internet
 from livestream.sim.ledger import Ledger
 from livestream.sim.links import Access, Path
 from livestream.sim.scenario import Scenario
@@ -39,7 +40,9 @@ class Simulation:
     Invariant: `present` are the viewers that are there now, by the number of their host.
     """
 
-    def __init__(self, scenario: Scenario, design: Design, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, design: Design, seed: int, links: Links = Links.MESSAGES
+    ) -> None:
         self.scenario = scenario
         self.design = design
         self.seed = seed
@@ -47,7 +50,7 @@ class Simulation:
         self.rng = Random(seed ^ 0x5EED)
         low, high = scenario.delays_us
         path = Path(low, high, int(scenario.jitter_ms * MILLISECOND), scenario.loss)
-        self.internet = Internet(self.world, path, seed)
+        self.internet = make_internet(links, self.world, path, seed)
         self.signer = Signer(Random(seed).randbytes(32))
         self.notary = Notary(self.signer.public_key)
         self.ledger = Ledger(self.signer.public_key)
@@ -153,6 +156,7 @@ class Simulation:
             UNIX_OFFSET_US,
             node_rng,
             live=self._live_config(),
+            swarm=SwarmConfig(transport=host.transport),
             is_source=True,
             parts=self.design.parts(self.notary, Role.HONEST),
         )
