@@ -318,7 +318,7 @@ class Channel(Extension):
             end = message.start + message.held.bit_length()
             claimed = min(end - 1, self.window.newest + CLAIM_AHEAD_MAX)
             self._picker.note_edge(claimed, now)
-            self._picker.wake(now)
+            self._picker.note_holders(now)
 
     def _on_status(self, peer: Peer, status: Status, now: int) -> None:
         if status.is_source:

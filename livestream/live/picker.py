@@ -27,6 +27,7 @@ SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much lat
 REPAIR_PER_PEER_MAX: Final = 8
 TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
+NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 
 
@@ -37,7 +38,28 @@ class _Missing:
     known_at: int
     open_at: int = 0
     "A request is under way until then."
+    blocked_until: int = 0
+    "Nobody can be asked until then, unless somebody holds more than before."
     tried: list[Peer] = field(default_factory=list)
+
+
+class _Choice:
+    """Somebody who may be asked for pieces from `first` on, and how long that would take."""
+
+    __slots__ = ("held", "holder", "is_source", "requests_out", "wait_us")
+
+    def __init__(self, holder: Peer, first: int, *, is_source: bool) -> None:
+        self.holder = holder
+        self.held = holder.held.bits_from(first)
+        "Bit i: it has piece `first` + i."
+        self.is_source = is_source
+        self.requests_out = holder.requests_out
+        self.wait_us = holder.expected_wait_us
+
+    def asked(self) -> None:
+        """One more request goes there."""
+        self.requests_out += 1
+        self.wait_us += SERVICE_US
 
 
 class _Lateness:
@@ -87,6 +109,10 @@ class DeadlinePicker(Picker[Peer]):
         self._edge = -1
         self._tune_in_end = 0
         self._wake_at: int | None = None
+        self._is_blocked = False
+        "Something is due that nobody could be asked for..."
+        self._has_news = False
+        "...and since then, somebody has told what it holds."
         self._repair = TokenBucket(1, 1)
 
     # Commands
@@ -110,14 +136,26 @@ class DeadlinePicker(Picker[Peer]):
         if newest <= self._edge:
             return
         start = max(self._edge + 1, newest - MISSING_MAX // 2, self._window.first)
+        known = len(self._missing)
+        is_fed = True
         for index in range(start, newest + 1):
             if not self._window.holds(index):
                 self._missing[index] = _Missing(now)
+                is_fed = is_fed and self._is_fed(index % len(self._lateness))
         self._edge = newest
-        self.wake(now)
+        if len(self._missing) > known:
+            # What is pushed to us is not due before: no need to look until then.
+            is_due = not is_fed or newest < self._tune_in_end
+            self._wake_by(now + (COALESCE_US if is_due else GRACE_MIN_US))
+
+    def note_holders(self, now: int) -> None:
+        """Somebody holds more than before."""
+        if self._is_blocked:
+            self._has_news = True
+            self._wake_by(now + NEWS_COALESCE_US)
 
     def wake(self, now: int) -> None:
-        """Look again soon: somebody holds more than before, or left."""
+        """Look again soon: somebody left."""
         if self._missing:
             at = now + COALESCE_US
             self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
@@ -140,32 +178,52 @@ class DeadlinePicker(Picker[Peer]):
     def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
         """Return the requests to send now, most urgent first."""
         self._wake_at = None
+        self._is_blocked = False
+        has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
-        asked: dict[Peer, int] = {}
+        choices: list[_Choice] = []
+        first = min(self._missing, default=0)
+        held = 0
+        for holder in holders if self._missing else ():
+            held |= holder.held.bits_from(first)
         for index in sorted(self._missing):
             missing = self._missing[index]
+            if missing.open_at > now and index >= self._window.first:
+                self._wake_by(missing.open_at)
+                continue
+            is_held = held >> (index - first) & 1
+            if missing.blocked_until > now and not (has_news and is_held):
+                self._is_blocked = True
+                self._wake_by(missing.blocked_until)
+                continue
             deadline = self._deadline(index)
             if self._is_too_late(index, deadline, now):
                 del self._missing[index]
                 continue
-            due_at = max(missing.open_at, self._due_at(index, missing, deadline))
+            due_at = self._due_at(index, missing, deadline)
             if due_at > now:
                 self._wake_by(due_at)
                 continue
-            able = self._able(holders, asked, index)
-            holder = self._quickest(able, missing, asked)
-            if holder is not None and self._is_source(holder):
-                is_allowed = self._may_ask_source(holders, missing, deadline, now)
-                holder = holder if is_allowed else None
-            if holder is None or not self._may_repair(index, now):
-                self._wake_by(now + NO_HOLDER_US)
+            if is_held and not choices:
+                choices = [
+                    _Choice(holder, first, is_source=self._is_source(holder)) for holder in holders
+                ]
+            choice = self._quickest(choices, index - first, index, missing) if is_held else None
+            if choice is not None and choice.is_source:
+                is_allowed = self._may_ask_source(choices, missing, deadline, now)
+                choice = choice if is_allowed else None
+            if choice is None or not self._may_repair(index, now):
+                # All of them are looked at again together.
+                missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
+                self._is_blocked = True
+                self._wake_by(missing.blocked_until)
                 continue
-            timeout_us = self._timeout(holder, index)
+            timeout_us = self._timeout(choice.holder, index)
             missing.open_at = now + timeout_us
-            missing.tried.append(holder)
-            asked[holder] = asked.get(holder, 0) + 1
+            missing.tried.append(choice.holder)
+            choice.asked()
             self._wake_by(missing.open_at)
-            picks.append(Pick(holder, index, timeout_us))
+            picks.append(Pick(choice.holder, index, timeout_us))
         self.pieces_asked += len(picks)
         return picks
 
@@ -212,33 +270,31 @@ class DeadlinePicker(Picker[Peer]):
             due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
         return due_at
 
-    def _able(self, holders: Sequence[Peer], asked: dict[Peer, int], index: int) -> list[Peer]:
-        limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
-        return [
-            holder
-            for holder in holders
-            if holder.holds(index) and holder.requests_out + asked.get(holder, 0) < limit
-        ]
-
     def _quickest(
-        self, able: Sequence[Peer], missing: _Missing, asked: dict[Peer, int]
-    ) -> Peer | None:
+        self, choices: Sequence[_Choice], offset: int, index: int, missing: _Missing
+    ) -> _Choice | None:
         """Whoever was not tried, then not the publisher, then the shortest wait."""
-        return min(
-            able,
-            key=lambda holder: (
-                missing.tried.count(holder),
-                self._is_source(holder),
-                holder.expected_wait_us + SERVICE_US * asked.get(holder, 0),
-            ),
-            default=None,
-        )
+        limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
+        tried = missing.tried
+        best: _Choice | None = None
+        best_rank = (0, False, 0)
+        for choice in choices:
+            if not choice.held >> offset & 1 or choice.requests_out >= limit:
+                continue
+            rank = (
+                tried.count(choice.holder) if tried else 0,
+                choice.is_source,
+                choice.wait_us,
+            )
+            if best is None or rank < best_rank:
+                best, best_rank = choice, rank
+        return best
 
     def _may_ask_source(
-        self, holders: Sequence[Peer], missing: _Missing, deadline: int | None, now: int
+        self, choices: Sequence[_Choice], missing: _Missing, deadline: int | None, now: int
     ) -> bool:
         """Keep viewers off the publisher: it is asked last, and late unless time is short."""
-        if all(self._is_source(holder) for holder in holders):
+        if all(choice.is_source for choice in choices):
             return True
         if deadline is None or deadline - now < URGENT_US:
             return True

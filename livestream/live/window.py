@@ -60,6 +60,11 @@ class LiveWindow(PieceStore):
         self._captured_ms.clear()
         self._bytes = 0
 
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all pieces held."""
+        return self._bytes
+
     def wants(self, index: int) -> bool:
         """Whether this piece is within reach and not yet held."""
         if self.epoch is None or index in self._data:

@@ -91,11 +91,14 @@ class ModelConnection(Connection):
     @property
     def rtt_us(self) -> int:
         """The path's round trip, and what waits at both uplinks now."""
-        if self.other is None:
+        other = self.other
+        if other is None:
             return SECOND // 10
-        now = self.host.world.now
-        waits = max(0, self.host.uplink.free_at - now) + max(0, self.other.host.uplink.free_at - now)
-        return 2 * self.delay_us + waits
+        now, rtt_us = self.host.world.now, 2 * self.delay_us
+        for free_at in (self.host.uplink.free_at, other.host.uplink.free_at):
+            if free_at > now:
+                rtt_us += free_at - now
+        return rtt_us
 
     # The five verbs: the model moves messages, not datagrams
 
@@ -160,6 +163,9 @@ class ModelConnection(Connection):
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
+        if self.host.on_sent is not None:
+            for message in messages:
+                self.host.on_sent(self.host, message)
         size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
         self._backlog -= size
         host, paths = self.host, self.host.internet.paths

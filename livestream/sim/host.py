@@ -9,6 +9,7 @@ from typing import Final
 from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.connection import ModelConnection
+from livestream.sim.designs import Role
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node
@@ -67,6 +68,9 @@ class Host:
         self.sending: dict[ModelConnection, None] = {}
         "Connections with a queue, in the order of their turns."
         self.node: Node | None = None
+        self.on_sent: Callable[[Host, bytes], None] | None = None
+        "Sees every message that leaves."
+        self.role = Role.HONEST
         self._on_event: Callable[[Event, int], None] = _ignore
         self._reports: deque[ConnectionEvent] = deque()
         self._downlink_bps = access.downlink_bps

@@ -10,7 +10,8 @@ from typing import Final
 from livestream.live.piece import PIECE_OVERHEAD
 from livestream.machine import SECOND
 from livestream.sim.bounds import bounds_of
-from livestream.sim.simulation import Simulation
+from livestream.sim.simulation import Simulation, totals_of
+from livestream.sim.viewer import Viewer
 
 __all__ = ["Result", "Series", "result_of"]
 
@@ -91,18 +92,13 @@ def result_of(simulation: Simulation, series: Series) -> Result:
     now = simulation.world.now
     bounds = bounds_of(scenario)
     lags = [median(viewer.lags_us) / SECOND for viewer in viewers if viewer.lags_us]
-    starts = [
-        (viewer.started_at - viewer.joined_at) / SECOND
-        for viewer in viewers
-        if viewer.started_at is not None
-    ]
+    starts = _starts_s(viewers, simulation.began_at + scenario.warm_up_us)
     continuity = _continuity(simulation, now)
-    hosts = [simulation.publisher, *(viewer.host for viewer in viewers)]
-    stats = [viewer.channel.swarm.stats for viewer in viewers]
-    wire = max(1, sum(host.uplink.bytes_out for host in hosts))
-    payload = sum(each.payload_bytes for each in stats)
-    kept = sum(each.kept_bytes for each in stats)
-    useful = max(1, kept - PIECE_OVERHEAD * sum(each.pieces_received for each in stats))
+    now_totals, before = totals_of(simulation), simulation.totals_before
+    wire = max(1, now_totals.wire - before.wire)
+    received, kept = now_totals.received - before.received, now_totals.kept - before.kept
+    useful = kept - PIECE_OVERHEAD * (now_totals.pieces_kept - before.pieces_kept)
+    published = max(1, now_totals.published - before.published)
     series.continuity = _continuity_by_second(simulation, now)
     return Result(
         scenario=scenario.name,
@@ -112,12 +108,10 @@ def result_of(simulation: Simulation, series: Series) -> Result:
         lag_p50_s=round(share_at(lags, 0.5), 4),
         lag_p99_s=round(share_at(lags, 0.99), 4),
         continuity=round(continuity, 5),
-        publisher_upload_x=round(
-            simulation.publisher_bytes_out / max(1, simulation.ledger.payload_bytes), 3
-        ),
-        duplicate_share=round((payload - kept) / max(1, payload), 5),
-        control_share=round(sum(host.control_bytes_out for host in hosts) / wire, 5),
-        overhead_share=round(wire / useful - 1, 5),
+        publisher_upload_x=round((now_totals.publisher - before.publisher) / published, 3),
+        duplicate_share=round((received - kept) / max(1, received), 5),
+        control_share=round((now_totals.control - before.control) / wire, 5),
+        overhead_share=round(wire / max(1, useful) - 1, 5),
         rate_share=round(scenario.rate_bps * continuity / max(1.0, bounds["rate_bps"]), 4),
         start_p50_s=round(share_at(starts, 0.5), 3),
         start_p95_s=round(share_at(starts, 0.95), 3),
@@ -140,15 +134,30 @@ def share_at(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
+def _starts_s(viewers: Sequence[Viewer], warm_at: int) -> list[float]:
+    """Return how long viewers waited for the picture: of those that came after the warm-up.
+
+    Where nobody came then, of all.
+    """
+    started = [
+        (viewer.joined_at, viewer.started_at)
+        for viewer in viewers
+        if viewer.started_at is not None
+    ]
+    late = [each for each in started if each[0] >= warm_at]
+    return [(start - joined) / SECOND for joined, start in late or started]
+
+
 def _continuity(simulation: Simulation, now: int) -> float:
     """Return the share of pieces that were there when due, of all viewers together."""
     due = late = 0
+    warm_at = simulation.began_at + simulation.scenario.warm_up_us
     for viewer in simulation.viewers:
         due += viewer.due_before
         late += viewer.late_before
         if viewer.started_at is None:
-            waited_us = (viewer.left_at or now) - viewer.joined_at - PATIENCE_US
-            missed = simulation.ledger.count_between(viewer.joined_at, waited_us)
+            since = max(viewer.joined_at + PATIENCE_US, warm_at)
+            missed = simulation.ledger.count_between(since, (viewer.left_at or now) - since)
             due, late = due + missed, late + missed
             continue
         first, end = viewer.due(now)

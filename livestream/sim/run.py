@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from livestream.machine import SECOND
+from livestream.sim.checks import Checks
 from livestream.sim.designs import Design
 from livestream.sim.internets import Links
 from livestream.sim.result import Result, Series, result_of
@@ -35,11 +36,14 @@ def simulate(
         CheckError: something happened that must never happen.
     """
     simulation = Simulation(scenario, design, seed, links)
+    checks = Checks(simulation)
+    simulation.on_sent = checks.on_sent
     series = Series()
     seconds = 0
 
     def step(now: int) -> None:
         nonlocal seconds
+        checks.look(now)
         elapsed = now - simulation.began_at
         if elapsed // SECOND > seconds:
             seconds = elapsed // SECOND
@@ -48,4 +52,5 @@ def simulate(
             on_progress(elapsed / SECOND, scenario.seconds)
 
     simulation.run(step)
+    checks.look_at_the_end(simulation.world.now)
     return result_of(simulation, series)

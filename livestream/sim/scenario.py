@@ -62,6 +62,8 @@ class Scenario:
     loss: float = 0.01
     join_s: float = 5.0
     "The viewers of the beginning come, evenly, within so long."
+    warm_up_s: float = 15.0
+    "What happens before counts in no figure; never more than half of the time."
     churn_per_minute: float = 0.05
     "Of the viewers: so many leave, and as many others come."
     crash_share: float = 0.5
@@ -82,6 +84,11 @@ class Scenario:
     def duration_us(self) -> int:
         """The whole of it, µs."""
         return int(self.seconds * SECOND)
+
+    @property
+    def warm_up_us(self) -> int:
+        """From the beginning to that of the figures, µs."""
+        return int(min(self.warm_up_s, self.seconds / 2) * SECOND)
 
     @property
     def latency_us(self) -> int:

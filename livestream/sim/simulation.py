@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -23,7 +24,7 @@ from livestream.sim.source import Source
 from livestream.sim.viewer import UNIX_OFFSET_US, Viewer, make_node
 from livestream.sim.world import Occurrence, World
 
-__all__ = ["STEP_US", "Simulation"]
+__all__ = ["STEP_US", "Simulation", "Totals", "totals_of"]
 
 STEP_US: Final = 100 * MILLISECOND  # Between looks of whoever watches the run.
 ANNOUNCE_US: Final = 30 * SECOND  # As our tracker asks for.
@@ -32,6 +33,21 @@ WANTED: Final = 50
 UPLINK_BPS_MIN: Final = 256_000  # "No upload" is none to speak of: words must get through.
 SLOW_DOWNLINK: Final = 0.7  # Of the rate, of viewers whose line is too slow for the channel.
 PUBLISHER: Final = 0  # Its host's number.
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """What everybody together has sent and received, bytes."""
+
+    wire: int = 0
+    control: int = 0
+    publisher: int = 0
+    published: int = 0
+    "Payload of the pieces that went on the air."
+    received: int = 0
+    "Of pieces, those included that were there already."
+    kept: int = 0
+    pieces_kept: int = 0
 
 
 class Simulation:
@@ -54,7 +70,13 @@ class Simulation:
         self.signer = Signer(Random(seed).randbytes(32))
         self.notary = Notary(self.signer.public_key)
         self.ledger = Ledger(self.signer.public_key)
+        self.totals_before = Totals()
+        "What had been sent when the figures began."
         self.tracker = TrackerState(Random(seed + 1))
+        self.on_sent: Callable[[Host, bytes], None] | None = None
+        "Sees every message of those that come from now on."
+        self.published_at = self.world.now
+        "When the last piece went on the air."
         self.viewers: list[Viewer] = []
         "All that ever came."
         self.present: dict[int, Viewer] = {}
@@ -69,6 +91,7 @@ class Simulation:
         for number in range(first):
             at = self.world.now + int(scenario.join_s * SECOND * number / first)
             self.world.plan(at, Joining(self))
+        self.world.plan(self.began_at + scenario.warm_up_us, _WarmedUp(self))
         if scenario.churn_per_minute:
             self.world.plan(self._next_churn(), _Churn(self))
 
@@ -99,6 +122,8 @@ class Simulation:
             share = SLOW_DOWNLINK if is_slow else scenario.downlink_x
             downlink = int(share * scenario.rate_bps)
         host = self.internet.add(self._hosts, Access(uplink, downlink), rng.randbytes(32))
+        host.role = role
+        host.on_sent = self.on_sent
         viewer = Viewer(
             host,
             self.ledger,
@@ -107,6 +132,7 @@ class Simulation:
             Random(rng.getrandbits(64)),
             upload_bps=uplink,
             skew_us=int((2 * rng.random() - 1) * scenario.skew_s * SECOND),
+            is_slow=is_slow,
         )
         self.viewers.append(viewer)
         self.present[host.number] = viewer
@@ -214,8 +240,24 @@ class _Publish(Occurrence):
         for piece in self._source.handle_timer(now):
             captured_at = piece.payload.captured_ms * MILLISECOND - UNIX_OFFSET_US
             self._simulation.ledger.add(piece, captured_at)
+            self._simulation.published_at = now
         self._host.settle(now)
         self._host.world.plan(self._source.get_timer(), self)
+
+
+class _WarmedUp(Occurrence):
+    """The figures begin now."""
+
+    __slots__ = ("_simulation",)
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
+
+    def happen(self, now: int) -> None:
+        simulation = self._simulation
+        simulation.totals_before = totals_of(simulation)
+        for viewer in simulation.viewers:
+            viewer.forget_figures(now)
 
 
 class _Churn(Occurrence):
@@ -239,6 +281,21 @@ class _Announce(Occurrence):
         if self._viewer.left_at is None:
             self._simulation.announce(self._viewer, AnnounceEvent.NONE)
             self._simulation.world.plan(now + ANNOUNCE_US, self)
+
+
+def totals_of(simulation: Simulation) -> Totals:
+    """Return the totals until now."""
+    hosts = [simulation.publisher, *(viewer.host for viewer in simulation.viewers)]
+    stats = [viewer.channel.swarm.stats for viewer in simulation.viewers]
+    return Totals(
+        wire=sum(host.uplink.bytes_out for host in hosts),
+        control=sum(host.control_bytes_out for host in hosts),
+        publisher=simulation.publisher_bytes_out,
+        published=simulation.ledger.payload_bytes,
+        received=sum(each.payload_bytes for each in stats),
+        kept=sum(each.kept_bytes for each in stats),
+        pieces_kept=sum(each.pieces_received for each in stats),
+    )
 
 
 def _draws(scenario: Scenario, rng: Random) -> list[tuple[Role, float, bool]]:

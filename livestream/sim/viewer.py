@@ -46,8 +46,11 @@ class Viewer:
         *,
         upload_bps: int,
         skew_us: int = 0,
+        is_slow: bool = False,
     ) -> None:
         self.host = host
+        self.is_slow = is_slow
+        "Its line cannot carry the channel."
         self.joined_at = host.world.now
         self.started_at: int | None = None
         "When the first sample was released."
@@ -103,6 +106,14 @@ class Viewer:
             return 0
         _, end = self.due(now)
         return self.playout.pieces_late + max(0, end - self.playout.next_index)
+
+    def forget_figures(self, now: int) -> None:
+        """Begin the figures anew: what was until now is warming up."""
+        first, end = self.due(now)
+        self.due_before = -(end - first)
+        self.late_before = -min(self.late(now), end - first)
+        self.lags_us = array("I")
+        self.delivery_lags_us = array("I")
 
     def leave(self, now: int, *, says_goodbye: bool) -> None:
         """Go, with a word or without."""

@@ -187,12 +187,12 @@ class Node(Machine):
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         return earliest(
-            *(dialler.get_timer() for dialler in self._diallers.values()),
+            *[dialler.get_timer() for dialler in self._diallers.values()],
             self.web_seeds.get_timer(),
             self._calls.get_timer(),
             self._attempt_at,
             self._blocked_until,
-            *(swarm.get_timer() for swarm in self._swarms.values()),
+            *[swarm.get_timer() for swarm in self._swarms.values()],
         )
 
     def handle_timer(self, now: int) -> None:

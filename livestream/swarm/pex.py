@@ -8,7 +8,7 @@ from typing import Final
 
 from livestream.discovery.reach import Zone, zone_of
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address
+from livestream.machine import SECOND, Address, earliest
 from livestream.swarm.extension import Extension
 from livestream.swarm.peer import Peer
 from livestream.wire import bencode
@@ -59,6 +59,8 @@ class PeerExchange(Extension):
         self._peers = peers
         self._on_seeds = on_seeds
         self._told: dict[Peer, _Told] = {}
+        self._timer: int | None = None
+        "Not after the first time that anybody is due."
 
     def take_learned(self) -> list[Address]:
         """Return the addresses heard of since the last call."""
@@ -68,6 +70,7 @@ class PeerExchange(Extension):
     def on_ready(self, peer: Peer, now: int) -> None:
         """Start telling a peer."""
         self._told[peer] = _Told(now + FIRST_US)
+        self._timer = earliest(self._timer, now + FIRST_US)
 
     def on_message(self, peer: Peer, payload: bytes, now: int) -> None:
         """Learn addresses. Raises MessageDecodeError."""
@@ -105,7 +108,7 @@ class PeerExchange(Extension):
 
     def get_timer(self) -> int | None:
         """Return when somebody is to be told."""
-        return min((told.next_at for told in self._told.values()), default=None)
+        return self._timer
 
     def handle_timer(self, now: int) -> None:
         """Tell those who are due what has changed."""
@@ -126,6 +129,7 @@ class PeerExchange(Extension):
             told.next_at = now + INTERVAL_US
             news = {address: addresses[address] for address in added}
             peer.send_extended(self.name, _serialise(news, dropped[:ADDED_MAX]))
+        self._timer = min((told.next_at for told in self._told.values()), default=None)
 
 
 def _flags_of(fields: Mapping[bytes, bencode.Value], key: bytes) -> bytes:

@@ -258,7 +258,7 @@ class Swarm(ABC):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(self._sweep_at, *(extension.get_timer() for extension in self._extensions))
+        return earliest(self._sweep_at, *[each.get_timer() for each in self._extensions])
 
     def handle_timer(self, now: int) -> None:
         """Do what is due: extensions, and a look around once a second."""
