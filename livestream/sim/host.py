@@ -32,7 +32,9 @@ class Internet:
 
     def address_of(self, number: int) -> Address:
         """Return the public address of a host."""
-        return Address(f"45.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
+        # Each in a network of its own: neighbours in one count as one for much (BEP 6, BEP 42).
+        high, low = divmod(number, 1 << 16)
+        return Address(f"{45 + high}.{low >> 8}.{low & 255}.1", PORT)
 
     def add(self, number: int, access: Access, public_key: bytes) -> Host:
         """Connect a host that has no node yet."""

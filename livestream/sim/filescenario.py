@@ -1,0 +1,102 @@
+"""File swarms to simulate, as data (`FileScenario`), and those that have names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+from livestream.errors import UsageError
+
+__all__ = ["FILE_SCENARIOS", "FileScenario", "with_file_overrides"]
+
+MBPS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class FileScenario:
+    """A file, who has it, who wants it, and their lines. Shares are between 0 and 1."""
+
+    name: str
+    summary: str
+    viewers: int = 1_000
+    "Downloaders; named as in live scenarios, so that one option counts both."
+    seconds: float = 900.0
+    "Simulated at most; it ends as soon as everybody has the file."
+    pieces: int = 64
+    piece_kib: int = 256
+    seed_uplink_bps: int = 20 * MBPS
+    uplinks: tuple[tuple[float, int], ...] = ((0.3, 2 * MBPS), (0.5, 5 * MBPS), (0.2, 20 * MBPS))
+    "(share of downloaders, upload)."
+    downlink_bps: int = 50 * MBPS
+    delay_ms_min: float = 5.0
+    delay_ms_max: float = 90.0
+    jitter_ms: float = 2.0
+    loss: float = 0.001
+    join_s: float = 2.0
+    "All come, evenly, within so long."
+    free_rider_share: float = 0.0
+    "Give nothing, and have the uplink of the others all the same."
+    seed_leaves_copies: float | None = None
+    "The seed goes once it has sent so many times the file."
+    stays: bool = True
+    "Whether whoever has the whole file goes on giving."
+    neighbours: int = 30
+    "Peers that a node calls by itself."
+    peers_max: int = 50
+
+    @property
+    def size_bytes(self) -> int:
+        """The bytes of the file."""
+        return self.pieces * self.piece_kib * 1024
+
+
+CROWD: Final = FileScenario("files-crowd", "1,000 come within 2 s to one seed")
+
+FILE_SCENARIOS: Final = {
+    scenario.name: scenario
+    for scenario in (
+        CROWD,
+        replace(
+            CROWD,
+            name="files-seed-leaves",
+            summary="the seed goes when it has sent 1.0 copies",
+            viewers=100,
+            seed_leaves_copies=1.0,
+        ),
+        replace(
+            CROWD,
+            name="files-free-riders",
+            summary="30 % give nothing",
+            viewers=100,
+            free_rider_share=0.3,
+        ),
+        replace(
+            CROWD,
+            name="files-selfish",
+            summary="whoever has the file goes at once",
+            viewers=100,
+            stays=False,
+        ),
+    )
+}
+
+
+def with_file_overrides(
+    base: FileScenario, given: Mapping[str, object], where: str
+) -> FileScenario:
+    """Return a scenario with some keys changed. Raises UsageError."""
+    known = {each.name for each in fields(FileScenario)}
+    for key in given:
+        if key not in known:
+            raise UsageError(f"{where}: file scenarios have no {key!r}.")
+    scenario = replace(base, **given)  # type: ignore[arg-type]
+    problems = {
+        "viewers must be 1 to 10,000": not 1 <= scenario.viewers <= 10_000,
+        "seconds must be 1 to 86,400": not 1 <= scenario.seconds <= 86_400,
+        "join_s is beyond the end": scenario.join_s >= scenario.seconds,
+    }
+    for problem, is_there in problems.items():
+        if is_there:
+            raise UsageError(f"{where}: {problem}.")
+    return scenario
