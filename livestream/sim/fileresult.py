@@ -103,6 +103,8 @@ def _result_of(simulation: FileSimulation) -> FileResult:
     bound = file_bound_s(
         size, scenario.seed_uplink_bps, simulation.giving_bps, scenario.downlink_bps
     )
+    last_came_s = max((each.joined_at - simulation.began_at for each in givers), default=0) / SECOND
+    bound = max(bound, last_came_s + size * 8 / scenario.downlink_bps)
     return FileResult(
         scenario=scenario.name,
         seed=simulation.seed,

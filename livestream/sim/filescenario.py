@@ -24,7 +24,7 @@ class FileScenario:
     seconds: float = 900.0
     "Simulated at most; it ends as soon as everybody has the file."
     pieces: int = 64
-    piece_kib: int = 256
+    piece_kib: int = 128
     seed_uplink_bps: int = 20 * MBPS
     uplinks: tuple[tuple[float, int], ...] = ((0.3, 2 * MBPS), (0.5, 5 * MBPS), (0.2, 20 * MBPS))
     "(share of downloaders, upload)."

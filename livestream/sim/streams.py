@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from livestream.config import Transport
-from livestream.machine import Address
+from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.runtime.keys import identity_of
 from livestream.sim.host import Host, Internet
 from livestream.sim.links import Access, Path
@@ -27,11 +27,22 @@ SEGMENT_HEADERS: Final = 52  # ...behind IPv4 and TCP headers, with timestamps.
 ACK_EVERY: Final = 2  # Segments that one acknowledgement, headers only, is for (RFC 9293).
 CALLERS_PORT: Final = 20_000
 TURN_BYTES: Final = BLOCK_BYTES + BLOCK_HEADER_BYTES
+TURN_US: Final = 25 * MILLISECOND  # Of uplinks that are quick: less is only more work.
 
 
 def segments_size(size: int) -> int:
     """Return what so many bytes of a stream are on the wire."""
     return size + -(-size // SEGMENT_BYTES) * SEGMENT_HEADERS
+
+
+def _first_bytes(stream: Stream, size_max: int) -> bytes:
+    parts: list[bytes | bytearray | memoryview] = []
+    for buffer in stream.buffers_to_send():
+        parts.append(buffer if len(buffer) <= size_max else memoryview(buffer)[:size_max])
+        size_max -= len(buffer)
+        if size_max <= 0:
+            break
+    return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
 
 
 class StreamInternet(Internet):
@@ -63,7 +74,7 @@ class StreamInternet(Internet):
 class StreamHost(Host):
     """Moves the bytes of one node's streams.
 
-    Invariant: a stream in `_unsent` may have something to send, or has closed; `_far` has the
+    Invariant: a stream in `_unsent` may have something to send; `_far` has the
     other end of each stream that is up, and that host's `_far` has this one.
     """
 
@@ -104,7 +115,11 @@ class StreamHost(Host):
             while (stream := node.streams.next_dial()) is not None:
                 self._dial(stream, now)
             for stream in node.streams.take_unsent():
-                self._unsent[stream] = None
+                if stream.state is ConnectionState.CLOSED:
+                    self._unsent.pop(stream, None)
+                    self._hang_up(stream, now)
+                else:
+                    self._unsent[stream] = None
             if not self._send(now):
                 break
         while (event := node.next_event()) is not None:
@@ -174,25 +189,25 @@ class StreamHost(Host):
 
     def _send(self, now: int) -> bool:
         """Give the uplink a turn of each stream while it is free. Whether anything went."""
+        unsent, uplink = self._unsent, self.uplink
         has_sent = False
-        for stream in list(self._unsent):
-            if stream.state is ConnectionState.CLOSED:
-                del self._unsent[stream]
-                self._hang_up(stream, now)
-            elif self.uplink.free_at > now:
-                continue
-            elif stream in self._far:
-                del self._unsent[stream]
+        for _ in range(len(unsent)):
+            if uplink.free_at > now:
+                break
+            stream = next(iter(unsent))
+            del unsent[stream]
+            if stream in self._far:
                 has_sent |= self._send_turn(stream, now)
                 if stream.backlog_bytes:
-                    self._unsent[stream] = None  # Its next turn comes after everybody else's.
-        if self._unsent and self._turn_at is None and self.uplink.free_at > now:
-            self._turn_at = self.uplink.free_at
+                    unsent[stream] = None  # Its next turn comes after everybody else's.
+        if unsent and self._turn_at is None and uplink.free_at > now:
+            self._turn_at = uplink.free_at
             self.world.plan(self._turn_at, _Turn(self))
         return has_sent
 
     def _send_turn(self, stream: Stream, now: int) -> bool:
-        data = b"".join(stream.buffers_to_send())[:TURN_BYTES]
+        turn_bytes = max(TURN_BYTES, self.uplink.rate_bps * TURN_US // (8 * SECOND))
+        data = _first_bytes(stream, turn_bytes)
         if not data:
             return False
         stream.sent(len(data), now)
