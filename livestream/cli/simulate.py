@@ -9,11 +9,15 @@ import typer
 __all__ = ["simulate"]
 
 
-def simulate(
+def simulate(  # noqa: PLR0917 - the signature is the interface.
     scenario: Annotated[str, typer.Argument(help="L0 or another by name, or a TOML or JSON file")],
-    viewers: Annotated[int | None, typer.Option(help="how many; the scenario's if not given")] = None,
+    viewers: Annotated[
+        int | None, typer.Option(help="how many; the scenario's if not given")
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="of simulated time")] = None,
-    seed: Annotated[list[int] | None, typer.Option(help="what chance begins with; may repeat")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(help="what chance begins with; may repeat")
+    ] = None,
     links: Annotated[str, typer.Option(help="messages: a model of the transport")] = "messages",
     design: Annotated[str, typer.Option(help="trees, pull, random or tree")] = "trees",
     json: Annotated[str | None, typer.Option(help="write the figures here; - for stdout")] = None,

@@ -1,4 +1,4 @@
-"""Carries out `livestream simulate`: reads the scenario, runs it, shows and writes what came out."""
+"""Carries out `livestream simulate`: reads the scenario, runs it, shows and writes the figures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final
 
 from livestream.cli.progress import progress
 from livestream.errors import DiskError, UsageError
+from livestream.sim.plot import draw
 from livestream.sim.result import Result
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
@@ -83,6 +84,8 @@ def run(options: SimulateOptions) -> int:
         results.append(result)
         if not options.is_quiet and options.json_file != "-":
             sys.stdout.write(_table(result, scenario))
+    if options.plot_file is not None:
+        draw(results[-1], scenario, options.plot_file)
     if options.json_file is not None:
         _write_json(results, options.json_file)
     return 0
@@ -130,12 +133,14 @@ def _table(result: Result, scenario: Scenario) -> str:
     for key, words, unit in _ROWS:
         bound = result.bounds.get("start_s" if key.startswith("start") else key)
         shown = "" if bound is None else _shown(bound, unit)
-        lines.append(f"  {words:26}{_shown(float(str(figures[key])), unit):>10}{shown:>10}\n")
+        lines.append(f"  {words:26}{_shown(figures[key], unit):>10}{shown:>10}\n")
     lines.append(f"  trace {result.trace_hash}\n")
     return "".join(lines)
 
 
-def _shown(value: float, unit: str) -> str:
+def _shown(value: object, unit: str) -> str:
+    if not isinstance(value, (int, float)):
+        return "none"
     if unit == "%":
         return f"{value * 100:.2f} %"
     return f"{value:.0f}" if not unit else f"{value:.2f} {unit}"

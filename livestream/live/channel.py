@@ -122,7 +122,12 @@ class Channel(Extension):
         self.choker = choker
         seams = Seams(self._verifier, self.window, self._picker, choker)
         self.swarm = WholePieceSwarm(
-            info_hash_of(channel_key), node_key, seams, swarm_config, rng, parts.make_uploads()
+            info_hash_of(channel_key),
+            node_key,
+            seams,
+            swarm_config,
+            rng,
+            uploads=parts.make_uploads(),
         )
         self.feeders = parts.make_feeders(self.swarm.node_id, rng, self._send)
         self._pex = PeerExchange(self._reachable)

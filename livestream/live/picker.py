@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from livestream.config import LiveConfig
+from livestream.live.choices import Choice, Choices
 from livestream.live.clock import ChannelClock
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.picker import Pick, Picker
-from livestream.swarm.peer import SERVICE_US, Peer
+from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 
 __all__ = ["DeadlinePicker"]
@@ -41,25 +42,6 @@ class _Missing:
     blocked_until: int = 0
     "Nobody can be asked until then, unless somebody holds more than before."
     tried: list[Peer] = field(default_factory=list)
-
-
-class _Choice:
-    """Somebody who may be asked for pieces from `first` on, and how long that would take."""
-
-    __slots__ = ("held", "holder", "is_source", "requests_out", "wait_us")
-
-    def __init__(self, holder: Peer, first: int, *, is_source: bool) -> None:
-        self.holder = holder
-        self.held = holder.held.bits_from(first)
-        "Bit i: it has piece `first` + i."
-        self.is_source = is_source
-        self.requests_out = holder.requests_out
-        self.wait_us = holder.expected_wait_us
-
-    def asked(self) -> None:
-        """One more request goes there."""
-        self.requests_out += 1
-        self.wait_us += SERVICE_US
 
 
 class _Lateness:
@@ -181,17 +163,14 @@ class DeadlinePicker(Picker[Peer]):
         self._is_blocked = False
         has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
-        choices: list[_Choice] = []
-        first = min(self._missing, default=0)
-        held = 0
-        for holder in holders if self._missing else ():
-            held |= holder.held.bits_from(first)
+        choices: Choices | None = None
         for index in sorted(self._missing):
             missing = self._missing[index]
             if missing.open_at > now and index >= self._window.first:
                 self._wake_by(missing.open_at)
                 continue
-            is_held = held >> (index - first) & 1
+            choices = choices or Choices(holders, index, self._is_source)
+            is_held = choices.is_held(index)
             if missing.blocked_until > now and not (has_news and is_held):
                 self._is_blocked = True
                 self._wake_by(missing.blocked_until)
@@ -204,26 +183,14 @@ class DeadlinePicker(Picker[Peer]):
             if due_at > now:
                 self._wake_by(due_at)
                 continue
-            if is_held and not choices:
-                choices = [
-                    _Choice(holder, first, is_source=self._is_source(holder)) for holder in holders
-                ]
-            choice = self._quickest(choices, index - first, index, missing) if is_held else None
-            if choice is not None and choice.is_source:
-                is_allowed = self._may_ask_source(choices, missing, deadline, now)
-                choice = choice if is_allowed else None
-            if choice is None or not self._may_repair(index, now):
+            choice = self._choose(choices, index, missing, deadline, now) if is_held else None
+            if choice is None:
                 # All of them are looked at again together.
                 missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
                 self._is_blocked = True
                 self._wake_by(missing.blocked_until)
-                continue
-            timeout_us = self._timeout(choice.holder, index)
-            missing.open_at = now + timeout_us
-            missing.tried.append(choice.holder)
-            choice.asked()
-            self._wake_by(missing.open_at)
-            picks.append(Pick(choice.holder, index, timeout_us))
+            else:
+                picks.append(self._ask(choice, index, missing, now))
         self.pieces_asked += len(picks)
         return picks
 
@@ -270,44 +237,46 @@ class DeadlinePicker(Picker[Peer]):
             due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
         return due_at
 
-    def _quickest(
-        self, choices: Sequence[_Choice], offset: int, index: int, missing: _Missing
-    ) -> _Choice | None:
-        """Whoever was not tried, then not the publisher, then the shortest wait."""
+    def _choose(
+        self, choices: Choices, index: int, missing: _Missing, deadline: int | None, now: int
+    ) -> Choice | None:
+        """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
+        if not self._may_repair(index, now):
+            return None
         limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
-        tried = missing.tried
-        best: _Choice | None = None
-        best_rank = (0, False, 0)
-        for choice in choices:
-            if not choice.held >> offset & 1 or choice.requests_out >= limit:
-                continue
-            rank = (
-                tried.count(choice.holder) if tried else 0,
-                choice.is_source,
-                choice.wait_us,
-            )
-            if best is None or rank < best_rank:
-                best, best_rank = choice, rank
-        return best
+        choice = choices.quickest(index, missing.tried, limit)
+        if choice is None:
+            return None
+        if choice.is_source and not self._may_ask_source(choices, missing, deadline, now):
+            return None
+        return choice
+
+    def _ask(self, choice: Choice, index: int, missing: _Missing, now: int) -> Pick[Peer]:
+        self._pay(index, now)
+        timeout_us = self._timeout(choice.holder, index)
+        missing.open_at = now + timeout_us
+        missing.tried.append(choice.holder)
+        choice.note_asked()
+        self._wake_by(missing.open_at)
+        return Pick(choice.holder, index, timeout_us)
 
     def _may_ask_source(
-        self, choices: Sequence[_Choice], missing: _Missing, deadline: int | None, now: int
+        self, choices: Choices, missing: _Missing, deadline: int | None, now: int
     ) -> bool:
         """Keep viewers off the publisher: it is asked last, and late unless time is short."""
-        if all(choice.is_source for choice in choices):
+        if choices.are_all_source():
             return True
         if deadline is None or deadline - now < URGENT_US:
             return True
         return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
 
     def _may_repair(self, index: int, now: int) -> bool:
-        if index < self._tune_in_end:
-            return True
-        if not self._repair.has_tokens(now):
-            return False
-        newest = self._window.last
-        self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
-        return True
+        return index < self._tune_in_end or self._repair.has_tokens(now)
+
+    def _pay(self, index: int, now: int) -> None:
+        if index >= self._tune_in_end:
+            newest = self._window.last
+            self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
 
     def _timeout(self, holder: Peer, index: int) -> int:
         if index < self._tune_in_end:

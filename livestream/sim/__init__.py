@@ -1,1 +1,1 @@
-"""Virtual time for whole swarms: the same nodes as in `runtime`, driven without clock or sockets."""
+"""Whole swarms in virtual time: the nodes of `runtime`, driven without clock or sockets."""

@@ -11,7 +11,7 @@ from livestream.sim.scenario import Scenario
 from livestream.sim.source import payload_bytes
 from livestream.wire.messages import Piece
 
-__all__ = ["bounds_of", "file_bound_s", "postal_lags_s"]
+__all__ = ["bounds_of", "file_bound_s", "lag_bounds_s", "postal_lags_s"]
 
 
 def bounds_of(scenario: Scenario) -> dict[str, float]:
@@ -20,10 +20,7 @@ def bounds_of(scenario: Scenario) -> dict[str, float]:
     count, rate = max(scenario.viewers, 1), scenario.rate_bps
     publisher = scenario.publisher_uplink_x * rate
     rate_max = min(publisher, (publisher + sum(uplinks)) / count)
-    delay_s = (scenario.delay_ms_min + scenario.delay_ms_max) / 2_000
-    payload = payload_bytes(rate)
-    message = Piece(0, 0, bytes(payload + PIECE_OVERHEAD)).to_bytes()
-    lags = postal_lags_s(wire_size(len(message)) * 8, publisher, uplinks, delay_s)
+    lags = lag_bounds_s(scenario)
     return {
         "rate_bps": round(rate_max),
         "publisher_upload_x": round(max(rate, count * rate - sum(uplinks)) / rate, 3),
@@ -31,10 +28,17 @@ def bounds_of(scenario: Scenario) -> dict[str, float]:
         "lag_p99_s": round(_at(lags, 0.99), 3),
         "continuity": 1.0,
         "duplicate_share": 0.0,
-        "overhead_share": round(wire_size(len(message)) / payload - 1, 4),
+        "overhead_share": round(_piece_wire_bytes(rate) / payload_bytes(rate) - 1, 4),
         "rate_share": 1.0,
-        "start_s": round(4 * delay_s + scenario.gop_s, 3),
+        "start_s": round(4 * _delay_s(scenario) + scenario.gop_s, 3),
     }
+
+
+def lag_bounds_s(scenario: Scenario) -> list[float]:
+    """Return the least lag of each viewer, by the postal model at the mean delay."""
+    publisher = scenario.publisher_uplink_x * scenario.rate_bps
+    bits = _piece_wire_bytes(scenario.rate_bps) * 8
+    return postal_lags_s(bits, publisher, _uplinks(scenario), _delay_s(scenario))
 
 
 def postal_lags_s(
@@ -64,6 +68,16 @@ def file_bound_s(
     bits = size_bytes * 8
     together = seed_bps + sum(uplinks_bps)
     return max(bits / seed_bps, bits / downlink_bps, len(uplinks_bps) * bits / together)
+
+
+def _delay_s(scenario: Scenario) -> float:
+    return (scenario.delay_ms_min + scenario.delay_ms_max) / 2_000
+
+
+def _piece_wire_bytes(rate_bps: int) -> int:
+    """Return what a full piece is on the wire."""
+    message = Piece(0, 0, bytes(payload_bytes(rate_bps) + PIECE_OVERHEAD)).to_bytes()
+    return wire_size(len(message))
 
 
 def _uplinks(scenario: Scenario) -> list[float]:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Final
 from livestream.errors import UserError
 from livestream.live.window import WINDOW_BYTES_MAX
 from livestream.machine import MILLISECOND, SECOND
-from livestream.sim.designs import Role
+from livestream.sim.parts import Role
 from livestream.swarm.candidates import CANDIDATES_MAX
 from livestream.swarm.uploads import BACKLOG_BYTES_MAX, QUEUE_MAX
 from livestream.wire.messages import Piece, Request
 
 if TYPE_CHECKING:
+    from livestream.live.channel import Channel
     from livestream.sim.host import Host
     from livestream.sim.simulation import Simulation
     from livestream.sim.viewer import Viewer
@@ -66,8 +67,10 @@ class Checks:
 
     def look(self, now: int) -> None:
         """Look at everybody. Raises CheckError."""
-        for viewer in self._simulation.present.values():
-            self._check_bounds(viewer)
+        simulation = self._simulation
+        self._check_bounds(simulation.publisher, simulation.channel)
+        for viewer in simulation.present.values():
+            self._check_bounds(viewer.host, viewer.channel)
             if viewer.bad_pieces_shown:
                 self._fail(f"viewer {viewer.host.number} was shown a piece that nobody published")
         if self._sees_messages and now >= self._repair_at:
@@ -88,28 +91,29 @@ class Checks:
 
     # Helpers
 
-    def _check_bounds(self, viewer: Viewer) -> None:
-        swarm, number = viewer.channel.swarm, viewer.host.number
+    def _check_bounds(self, host: Host, channel: Channel) -> None:
+        swarm, number = channel.swarm, host.number
         for peer in swarm.ready:
             if swarm.uploads.length(peer) > QUEUE_MAX:
                 waiting = swarm.uploads.length(peer)
-                self._fail(f"viewer {number} queues {waiting} pieces for one peer")
+                self._fail(f"host {number} queues {waiting} pieces for one peer")
             if peer.connection.backlog_bytes > CONNECTION_BACKLOG_MAX:
                 backlog = peer.connection.backlog_bytes
-                self._fail(f"viewer {number} has {backlog} bytes waiting in one connection")
+                self._fail(f"host {number} has {backlog} bytes waiting in one connection")
         if len(swarm.peers) > swarm.config.peers_max + swarm.config.neighbours_wanted:
-            self._fail(f"viewer {number} has {len(swarm.peers)} peers")
+            self._fail(f"host {number} has {len(swarm.peers)} peers")
         if len(swarm.candidates) > CANDIDATES_MAX:
-            self._fail(f"viewer {number} remembers {len(swarm.candidates)} addresses")
-        if viewer.channel.window.size_bytes > WINDOW_BYTES_MAX:
-            self._fail(f"viewer {number} keeps {viewer.channel.window.size_bytes} bytes of pieces")
+            self._fail(f"host {number} remembers {len(swarm.candidates)} addresses")
+        if channel.window.size_bytes > WINDOW_BYTES_MAX:
+            self._fail(f"host {number} keeps {channel.window.size_bytes} bytes of pieces")
 
     def _check_repair(self, viewer: Viewer, now: int) -> None:
         """Who misses what its neighbours hold must ask for it."""
         number = viewer.host.number
         asked = self._requests.get(number, 0) - self._requests_before.get(number, 0)
+        waits = any(peer.requests_out for peer in viewer.channel.swarm.ready)
         misses = viewer.started_at is not None and self._misses(viewer, now) >= MISSED_MIN
-        if asked or not misses:
+        if asked or waits or not misses:
             self._silent_looks[number] = 0
             return
         self._silent_looks[number] = self._silent_looks.get(number, 0) + 1
@@ -126,7 +130,8 @@ class Checks:
         first = ledger.end_captured_by(epoch, now - latency_us)
         end = ledger.end_captured_by(epoch, now - min(OVERDUE_US, latency_us * 3 // 4))
         return sum(
-            not window.holds(index) and any(peer.holds(index) for peer in viewer.channel.swarm.ready)
+            not window.holds(index)
+            and any(peer.holds(index) for peer in viewer.channel.swarm.ready)
             for index in range(max(first, window.first), end)
         )
 

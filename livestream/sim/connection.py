@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from livestream.config import Transport
+from livestream.errors import StateError
 from livestream.machine import SECOND, Address, Event, Train
 from livestream.sim.links import (
     ACK_DELAY_US,
@@ -122,6 +123,13 @@ class ModelConnection(Connection):
 
     # For the model
 
+    @property
+    def end(self) -> ModelConnection:
+        """The other end, once it has answered."""
+        if self.other is None:
+            raise StateError(f"nobody has answered at {self.address} yet")
+        return self.other
+
     def dial(self, now: int) -> None:
         """Call the other side; whoever is not there does not answer."""
         host = self.host
@@ -139,8 +147,7 @@ class ModelConnection(Connection):
     def connected(self) -> None:
         """The handshake is done at this end."""
         self.state = ConnectionState.CONNECTED
-        assert self.other is not None
-        self.host.report(self, Connected(self.other.host.public_key))
+        self.host.report(self, Connected(self.end.host.public_key))
         if self._backlog:
             self.host.sending[self] = None
 
@@ -157,8 +164,7 @@ class ModelConnection(Connection):
 
     def transmit(self, now: int) -> bool:
         """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
-        other = self.other
-        assert other is not None
+        other = self.end
         is_ordered = bool(self._ordered)
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:

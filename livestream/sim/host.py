@@ -9,8 +9,8 @@ from typing import Final
 from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.connection import ModelConnection
-from livestream.sim.designs import Role
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
+from livestream.sim.parts import Role
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node
 from livestream.transport.connection import ConnectionEvent, ConnectionState
@@ -50,9 +50,7 @@ class Host:
     and the world wakes it at its timer or before.
     """
 
-    def __init__(
-        self, internet: Internet, number: int, access: Access, public_key: bytes
-    ) -> None:
+    def __init__(self, internet: Internet, number: int, access: Access, public_key: bytes) -> None:
         self.internet = internet
         self.world = internet.world
         self.number = number
@@ -180,7 +178,7 @@ class Host:
         if node is None or self._wakes_at != at:
             return
         self._wakes_at = None
-        timer = node.get_timer()
+        timer = node.get_timer()  # It may have moved to later since.
         if timer is not None and timer <= now:
             node.handle_timer(now)
             self.settle(now)

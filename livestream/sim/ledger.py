@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import NamedTuple
 
+from livestream.errors import StateError
 from livestream.live.piece import LivePiece
 from livestream.machine import SECOND
 
@@ -36,7 +37,8 @@ class Ledger:
     def add(self, piece: LivePiece, captured_at: int) -> None:
         """Note a piece that goes on the air."""
         pieces = self._epochs.setdefault(piece.epoch, [])
-        assert piece.index == len(pieces)
+        if piece.index != len(pieces):
+            raise StateError(f"piece {piece.index} published after {len(pieces)} others")
         pieces.append(Published(captured_at, piece.payload.data))
         self._times.setdefault(piece.epoch, []).append(captured_at)
         self.payload_bytes += len(piece.payload.data)

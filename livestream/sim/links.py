@@ -137,7 +137,7 @@ class Uplink:
 
     def take(self, size: int, now: int) -> int:
         """Send so many bytes; returns when the last of them has left."""
-        start = self.free_at if self.free_at > now else now
+        start = max(self.free_at, now)
         self.free_at = start + size * 8 * SECOND // self.rate_bps
         self.bytes_out += size
         return self.free_at

@@ -9,7 +9,7 @@ from typing import Final
 
 from livestream.live.piece import PIECE_OVERHEAD
 from livestream.machine import SECOND
-from livestream.sim.bounds import bounds_of
+from livestream.sim.bounds import bounds_of, lag_bounds_s
 from livestream.sim.simulation import Simulation, totals_of
 from livestream.sim.viewer import Viewer
 
@@ -43,16 +43,17 @@ class Result:
     design: str
     seed: int
     viewers: int
-    lag_p50_s: float
-    lag_p99_s: float
+    lag_p50_s: float | None
+    "None: nobody saw anything."
+    lag_p99_s: float | None
     continuity: float
     publisher_upload_x: float
     duplicate_share: float
     control_share: float
     overhead_share: float
     rate_share: float
-    start_p50_s: float
-    start_p95_s: float
+    start_p50_s: float | None
+    start_p95_s: float | None
     bad_pieces_shown: int
     bounds: dict[str, float]
     trace_hash: str
@@ -61,6 +62,8 @@ class Result:
     "Of each viewer: the median over its stay of release minus capture."
     delivery_lags_s: list[float] = field(default_factory=list)
     "Of each viewer: by when 99 % of its pieces had come, after their capture."
+    bound_lags_s: list[float] = field(default_factory=list)
+    "The least lag of each viewer, by the postal model."
     series: Series = field(default_factory=Series)
 
     def to_json(self) -> dict[str, object]:
@@ -105,33 +108,34 @@ def result_of(simulation: Simulation, series: Series) -> Result:
         design=simulation.design.name,
         seed=simulation.seed,
         viewers=scenario.viewers,
-        lag_p50_s=round(share_at(lags, 0.5), 4),
-        lag_p99_s=round(share_at(lags, 0.99), 4),
+        lag_p50_s=share_at(lags, 0.5),
+        lag_p99_s=share_at(lags, 0.99),
         continuity=round(continuity, 5),
         publisher_upload_x=round((now_totals.publisher - before.publisher) / published, 3),
         duplicate_share=round((received - kept) / max(1, received), 5),
         control_share=round((now_totals.control - before.control) / wire, 5),
         overhead_share=round(wire / max(1, useful) - 1, 5),
         rate_share=round(scenario.rate_bps * continuity / max(1.0, bounds["rate_bps"]), 4),
-        start_p50_s=round(share_at(starts, 0.5), 3),
-        start_p95_s=round(share_at(starts, 0.95), 3),
+        start_p50_s=share_at(starts, 0.5),
+        start_p95_s=share_at(starts, 0.95),
         bad_pieces_shown=sum(viewer.bad_pieces_shown for viewer in viewers),
         bounds=bounds,
         trace_hash=simulation.world.trace_hash(),
         lags_s=lags,
         delivery_lags_s=[
-            share_at(viewer.delivery_lags_us, 0.99) / SECOND
+            (share_at(viewer.delivery_lags_us, 0.99) or 0.0) / SECOND
             for viewer in viewers
             if viewer.delivery_lags_us
         ],
+        bound_lags_s=lag_bounds_s(scenario),
         series=series,
     )
 
 
-def share_at(values: Sequence[float], share: float) -> float:
-    """Return the value that this share of all is at or below; 0 of none."""
+def share_at(values: Sequence[float], share: float) -> float | None:
+    """Return the value that this share of all is at or below; None of none."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 4) if ordered else None
 
 
 def _starts_s(viewers: Sequence[Viewer], warm_at: int) -> list[float]:
@@ -140,9 +144,7 @@ def _starts_s(viewers: Sequence[Viewer], warm_at: int) -> list[float]:
     Where nobody came then, of all.
     """
     started = [
-        (viewer.joined_at, viewer.started_at)
-        for viewer in viewers
-        if viewer.started_at is not None
+        (viewer.joined_at, viewer.started_at) for viewer in viewers if viewer.started_at is not None
     ]
     late = [each for each in started if each[0] >= warm_at]
     return [(start - joined) / SECOND for joined, start in late or started]

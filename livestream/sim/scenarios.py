@@ -16,13 +16,15 @@ from livestream.sim.scenario import Happening, Kind, Scenario
 
 __all__ = ["SCENARIOS", "design_named", "links_named", "read_scenario", "scenario_named", "with_overrides"]
 
-L0: Final = Scenario("L0", "1,000 viewers at home, 1 % loss, 5 % a minute come and go")
+L0: Final = Scenario("L0", "viewers at home, 1 % loss, 5 % a minute come and go")
 
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
         L0,
-        replace(L0, name="still", summary="L0 without loss or churn", loss=0.0, churn_per_minute=0.0),
+        replace(
+            L0, name="still", summary="L0 without loss or churn", loss=0.0, churn_per_minute=0.0
+        ),
         replace(L0, name="loss", summary="L0 with 3 % loss", loss=0.03),
         replace(
             L0,

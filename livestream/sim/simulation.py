@@ -12,12 +12,13 @@ from livestream.discovery.tracker import Announce, AnnounceEvent, TrackerState
 from livestream.live.channel import Channel
 from livestream.live.signing import Signer
 from livestream.machine import MILLISECOND, SECOND, Address, Event
-from livestream.sim.designs import Design, Role
+from livestream.sim.designs import Design
 from livestream.sim.happenings import Joining, plan_happenings
 from livestream.sim.host import Host
 from livestream.sim.internets import Links, make_internet
 from livestream.sim.ledger import Ledger
 from livestream.sim.links import Access, Path
+from livestream.sim.parts import Role
 from livestream.sim.scenario import Scenario
 from livestream.sim.signatures import Notary
 from livestream.sim.source import Source
@@ -176,6 +177,7 @@ class Simulation:
         uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
         host = self.internet.add(PUBLISHER, Access(uplink), rng.randbytes(32))
         node_rng = Random(rng.getrandbits(64))
+        parts = self.design.parts(self.notary, Role.HONEST)
         channel = Channel(
             self.ledger.public_key,
             host.public_key,
@@ -184,8 +186,9 @@ class Simulation:
             live=self._live_config(),
             swarm=SwarmConfig(transport=host.transport),
             is_source=True,
-            parts=self.design.parts(self.notary, Role.HONEST),
+            parts=parts,
         )
+        parts.adopt(channel)
         node = make_node(host, node_rng, channel)
         host.run(node, _ignore)
         source = Source(scenario, self.signer, channel, self._epoch, self.world.now)
@@ -219,9 +222,7 @@ class Simulation:
         return self.world.now + int(self.rng.expovariate(per_second) * SECOND)
 
     def _live_config(self) -> LiveConfig:
-        return LiveConfig(
-            latency_us=self.scenario.latency_us, substreams=self.design.substreams
-        )
+        return LiveConfig(latency_us=self.scenario.latency_us, substreams=self.design.substreams)
 
 
 class _Publish(Occurrence):

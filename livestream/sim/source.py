@@ -8,7 +8,7 @@ from livestream.live.channel import Channel
 from livestream.live.head import HEAD_INTERVAL_US, KEYFRAMES_MAX, Head
 from livestream.live.piece import LivePiece
 from livestream.live.signing import Signer
-from livestream.machine import MILLISECOND, SECOND
+from livestream.machine import SECOND
 from livestream.media.chunker import Chunker
 from livestream.media.records import RECORD_HEADER_SIZE
 from livestream.media.sample import VIDEO_CLOCK_RATE, Sample, Track, TrackKind

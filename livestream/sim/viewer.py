@@ -8,16 +8,17 @@ from typing import Final
 
 from livestream.config import LiveConfig, SwarmConfig
 from livestream.live.channel import Channel, EpochStarted, PieceVerified
-from livestream.live.parts import Parts
 from livestream.machine import SECOND, Event
 from livestream.sim.host import Host
 from livestream.sim.ledger import Ledger
+from livestream.sim.parts import SimParts
 from livestream.sim.world import Occurrence
 from livestream.swarm.node import Node
 from viewer.playout import Playout, SamplesReleased
 
 __all__ = ["UNIX_OFFSET_US", "Viewer", "make_node"]
 
+SETTLING_US: Final = SECOND // 20  # After the deadline: whatever is due has been released by then.
 UNIX_OFFSET_US: Final = 1_700_000_000 * SECOND  # What Unix time is at world time 0.
 
 
@@ -41,7 +42,7 @@ class Viewer:
         host: Host,
         ledger: Ledger,
         config: LiveConfig,
-        parts: Parts,
+        parts: SimParts,
         rng: Random,
         *,
         upload_bps: int,
@@ -77,6 +78,7 @@ class Viewer:
             swarm=SwarmConfig(upload_bps=upload_bps, transport=host.transport),
             parts=parts,
         )
+        parts.adopt(self.channel)
         self.node = make_node(host, rng, self.channel)
         self.playout: Playout | None = None
         self._plays_at: int | None = None
@@ -97,7 +99,8 @@ class Viewer:
         if self.playout is None or self.started_at is None or self.epoch is None:
             return 0, 0
         until = self.left_at if self.left_at is not None else now
-        end = self._ledger.end_captured_by(self.epoch, until - self.channel.config.latency_us)
+        due_us = self.channel.config.latency_us + SETTLING_US
+        end = self._ledger.end_captured_by(self.epoch, until - due_us)
         return self.first_index, max(end, self.first_index)
 
     def late(self, now: int) -> int:
@@ -132,7 +135,7 @@ class Viewer:
         self._plays_at = None
         if self.playout is not None:
             self.playout.handle_timer(now)
-            self._drain(now)
+            self._drain(self.playout, now)
 
     # Helpers
 
@@ -165,11 +168,9 @@ class Viewer:
             self.on_time[second] = self.on_time.get(second, 0) + 1
         if self.playout is not None:
             self.playout.receive(piece.index, piece.payload, event.captured_at, now)
-            self._drain(now)
+            self._drain(self.playout, now)
 
-    def _drain(self, now: int) -> None:
-        playout = self.playout
-        assert playout is not None
+    def _drain(self, playout: Playout, now: int) -> None:
         while (event := playout.next_event()) is not None:
             if isinstance(event, SamplesReleased):
                 if self.started_at is None:

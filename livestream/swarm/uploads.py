@@ -40,7 +40,8 @@ class Upload:
 class UploadQueue:
     """Queues of pieces, one a peer; the connection's own backlog stays short.
 
-    Invariant: at most QUEUE_MAX entries a peer, none of them past its deadline when returned.
+    Invariant: at most QUEUE_MAX entries a peer, none of them past its deadline when returned; who
+    has nothing queued has no queue, but for a moment.
     """
 
     def __init__(self) -> None:
@@ -82,13 +83,20 @@ class UploadQueue:
 
     def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
         """Return and remove the most urgent piece among the peers that can take one."""
+        if not self._queues:
+            return None  # Asked after every event, and mostly in vain.
         best: tuple[Peer, Upload] | None = None
+        empty: list[Peer] = []
         for peer, queue in self._queues.items():
-            if not queue or peer.connection.backlog_bytes >= BACKLOG_BYTES_MAX:
+            if peer.connection.backlog_bytes >= BACKLOG_BYTES_MAX:
                 continue
             upload = self._first_alive(peer, queue, now)
-            if upload is not None and (best is None or upload < best[1]):
+            if upload is None:
+                empty.append(peer)
+            elif best is None or upload < best[1]:
                 best = peer, upload
+        for peer in empty:
+            del self._queues[peer]
         if best is not None:
             peer, upload = best
             heappop(self._queues[peer])

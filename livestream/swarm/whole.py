@@ -52,6 +52,7 @@ class WholePieceSwarm(Swarm):
         seams: Seams,
         config: SwarmConfig,
         rng: Random,
+        *,
         uploads: UploadQueue | None = None,
     ) -> None:
         super().__init__(info_hash, public_key, config, rng)

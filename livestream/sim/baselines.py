@@ -1,0 +1,151 @@
+"""Designs to compare with, behind the same seams: mesh pull, and random push.
+
+* Mesh pull (CoolStreaming): neighbours tell what they hold; everything is asked for.
+* "Random peer, latest useful piece" (Bonald et al., 2008): whoever can send picks a neighbour at
+  random and gives it the newest piece that it lacks; what is late is asked for as in the product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from livestream.config import LiveConfig
+from livestream.live.channel import Channel
+from livestream.live.choker import LiveChoker
+from livestream.live.clock import ChannelClock
+from livestream.live.feeders import Feeders
+from livestream.live.picker import DeadlinePicker
+from livestream.live.window import LiveWindow
+from livestream.machine import SECOND
+from livestream.pieces.bitfield import SlidingBitfield
+from livestream.sim.parts import Role, SimParts
+from livestream.sim.signatures import Notary
+from livestream.swarm.peer import Peer
+from livestream.swarm.uploads import BACKLOG_BYTES_MAX, Upload, UploadQueue, Urgency
+from livestream.wire.live import LiveMessage
+
+__all__ = ["PullParts", "RandomParts"]
+
+PULL_SHARE: Final = 1.5  # Of the rate: all of it, and what has to be asked for again.
+LATEST: Final = 64  # Pieces behind the newest that are worth pushing: more than a second's.
+TRIES: Final = 4  # Neighbours looked at before an uplink is left idle until there is news.
+
+
+class _Unfed(Feeders):
+    """Asks nobody to feed it."""
+
+    def handle_timer(self, peers: Sequence[Peer], from_index: int, now: int) -> None:
+        """Nothing is ever asked for, so that nothing is ever pushed by subscription."""
+        self._timer = None
+
+
+class PullParts(SimParts):
+    """Nobody feeds anybody: what a neighbour holds is asked for at once."""
+
+    def make_feeders(
+        self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
+    ) -> Feeders:
+        """Return feeders that are never asked."""
+        return _Unfed(node_id, rng, send)
+
+    def make_picker(
+        self,
+        window: LiveWindow,
+        clock: ChannelClock,
+        config: LiveConfig,
+        is_fed: Callable[[int], bool],
+        is_source: Callable[[Peer], bool],
+    ) -> DeadlinePicker:
+        """Return a picker that may ask for everything."""
+        everything = replace(config, repair_share=PULL_SHARE)
+        return super().make_picker(window, clock, everything, is_fed, is_source)
+
+
+class RandomParts(PullParts):
+    """Everybody pushes to whom chance says, the newest piece that it lacks."""
+
+    def __init__(self, notary: Notary, role: Role = Role.HONEST) -> None:
+        super().__init__(notary, role)
+        self._uploads = _LatestUseful()
+
+    def adopt(self, channel: Channel) -> None:
+        """Let the pushes choose among the channel's peers."""
+        self._uploads.peers = channel.swarm.ready
+
+    def make_window(self, span_us: int) -> LiveWindow:
+        """Return a window that the pushes choose from."""
+        window = super().make_window(span_us)
+        self._uploads.window = window
+        return window
+
+    def make_uploads(self) -> UploadQueue:
+        """Return the queue that pushes without being asked."""
+        return self._uploads
+
+    def make_feeders(
+        self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
+    ) -> Feeders:
+        """Return feeders that call what is pushed at random fed, so that it is not asked for."""
+        self._uploads.rng = rng
+        return _FedByChance(node_id, rng, send)
+
+    def make_choker(
+        self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool
+    ) -> LiveChoker:
+        """Return the choker; it tells what a node may give."""
+        choker = super().make_choker(window, config, upload_bps=upload_bps, is_source=is_source)
+        gives = self._role in (Role.HONEST, Role.POLLUTER)
+        self._uploads.gives = gives and (is_source or (upload_bps or 0) > 0)
+        return choker
+
+
+class _FedByChance(_Unfed):
+    def is_fed(self, number: int) -> bool:
+        return True
+
+
+class _LatestUseful(UploadQueue):
+    """What was asked for first; then the newest piece for a neighbour that chance names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rng = Random(0)
+        self.window: LiveWindow | None = None
+        self.gives = True
+        self.peers: dict[Peer, None] = {}
+        "Those of the swarm; see `RandomParts.adopt`."
+        self._given: dict[Peer, SlidingBitfield] = {}
+
+    def drop_peer(self, peer: Peer) -> None:
+        super().drop_peer(peer)
+        self._given.pop(peer, None)
+
+    def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
+        asked = super().next_upload(now)
+        window = self.window
+        if asked is not None or not self.gives or window is None or not self.peers:
+            return asked
+        peers = list(self.peers)
+        for _ in range(min(TRIES, len(peers))):
+            peer = self.rng.choice(peers)
+            if peer.connection.backlog_bytes >= BACKLOG_BYTES_MAX:
+                continue
+            index = self._latest_useful(peer, window)
+            if index is not None:
+                self._order += 1
+                return peer, Upload(Urgency.ASKED, now + 2 * SECOND, self._order, index, now)
+        return None
+
+    def _latest_useful(self, peer: Peer, window: LiveWindow) -> int | None:
+        given = self._given.setdefault(peer, SlidingBitfield())
+        start = max(window.first, window.newest - LATEST + 1)
+        theirs = peer.held.bits_from(start) | given.bits_from(start)
+        useful = window.held.bits_from(start) & ~theirs
+        if useful <= 0:
+            return None
+        index = start + useful.bit_length() - 1
+        given.add(index)
+        return index

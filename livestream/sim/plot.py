@@ -1,0 +1,157 @@
+"""The picture of a run: lag against its bound, continuity over time, what the publisher sends.
+
+The only module that draws; matplotlib is there with the extra `sim`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from livestream.errors import DiskError, UsageError
+from livestream.sim.result import Result
+from livestream.sim.scenario import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["draw"]
+
+INK: Final = "#22303c"
+BLUE: Final = "#1f77b4"
+PALE: Final = "#9ecae1"
+RED: Final = "#c0392b"
+GREEN: Final = "#2a9d6f"
+GOAL_PUBLISHER_X: Final = 2.25  # live.md, section 5.
+GOAL_CONTINUITY: Final = 0.999
+
+
+def draw(result: Result, scenario: Scenario, where: str) -> None:
+    """Draw one run into a PNG file.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+        DiskError: the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import.
+    except ImportError:
+        raise UsageError(
+            "--plot needs matplotlib, which is not installed. "
+            "Install it with: pip install 'livestream[sim]'"
+        ) from None
+    figure = Figure(figsize=(12, 7.2), dpi=120, layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["lag", "lag"], ["continuity", "publisher"]], height_ratios=(1.15, 1)
+    )
+    figure.suptitle(
+        f"{scenario.name}: {scenario.summary}\n"
+        f"{result.viewers} viewers, {scenario.rate_bps / 1e6:g} Mbit/s, design {result.design}, "
+        f"seed {result.seed}, {scenario.seconds:g} s",
+        color=INK,
+        fontsize=13,
+    )
+    _draw_lag(axes["lag"], result, scenario)
+    _draw_continuity(axes["continuity"], result, scenario)
+    _draw_publisher(axes["publisher"], result, scenario)
+    for each in axes.values():
+        each.spines[["top", "right"]].set_visible(False)
+        each.grid(alpha=0.25)
+    try:
+        figure.savefig(Path(where))
+    except (OSError, ValueError) as error:
+        raise DiskError(f"{where}: the picture cannot be written: {error}.") from error
+
+
+def _draw_lag(axes: Axes, result: Result, scenario: Scenario) -> None:
+    """Cumulative distributions over viewers: of delivery, of release, and of the bound."""
+    axes.set_title("How far behind the camera", loc="left", color=INK)
+    curves = (
+        (result.bound_lags_s, GREEN, "--", "bound: postal model, no losses, no queues"),
+        (result.delivery_lags_s, BLUE, "-", "delivery: 99 % of a viewer's pieces are there"),
+        (result.lags_s, INK, "-", "release to the decoder, median of a viewer"),
+    )
+    for values, colour, style, label in curves:
+        if values:
+            ordered = sorted(values)
+            shares = [100 * (number + 1) / len(ordered) for number in range(len(ordered))]
+            axes.step(
+                ordered, shares, where="post", color=colour, linestyle=style, label=label, lw=2
+            )
+    axes.axvline(scenario.latency_s, color=RED, lw=1, ls=":")
+    axes.annotate(
+        "deadline",
+        (scenario.latency_s, 3),
+        xytext=(4, 0),
+        textcoords="offset points",
+        color=RED,
+        fontsize=9,
+    )
+    axes.set_xlabel("lag behind the capture, s")
+    axes.set_ylabel("viewers with at most this lag, %")
+    axes.set_ylim(0, 101)
+    longest = max([*result.delivery_lags_s, *result.lags_s, scenario.latency_s], default=1.0)
+    axes.set_xlim(0, min(longest, 4 * scenario.latency_s) * 1.05)
+    axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_continuity(axes: Axes, result: Result, scenario: Scenario) -> None:
+    """Of each second of capture, what was there in time; and what befell the swarm."""
+    axes.set_title("Pieces there by their deadline", loc="left", color=INK)
+    points = [
+        (second + 0.5, 100 * share)
+        for second, share in enumerate(result.series.continuity)
+        if share is not None
+    ]
+    if points:
+        axes.plot(*zip(*points, strict=True), color=BLUE, lw=2, marker="o", ms=3)
+        axes.fill_between(*zip(*points, strict=True), color=PALE, alpha=0.3)
+    axes.axhline(100 * GOAL_CONTINUITY, color=GREEN, lw=1.5, ls="--", label="goal: 99.9 %")
+    _shade_warm_up(axes, scenario)
+    for happening in scenario.happenings:
+        axes.axvspan(
+            happening.at_s, happening.at_s + max(happening.for_s, 0.15), color=RED, alpha=0.25
+        )
+        axes.annotate(
+            happening.kind.value,
+            (happening.at_s, 4),
+            rotation=90,
+            fontsize=8,
+            color=RED,
+            xytext=(-10, 0),
+            textcoords="offset points",
+        )
+    axes.set_xlabel("simulated time of capture, s")
+    axes.set_ylabel("of what was due, %")
+    axes.set_xlim(0, scenario.seconds)
+    axes.set_ylim(0, 104)
+    axes.legend(loc="lower right", frameon=False)
+
+
+def _draw_publisher(axes: Axes, result: Result, scenario: Scenario) -> None:
+    """What the publisher sends, second by second, over the number of viewers then."""
+    axes.set_title("What the publisher sends", loc="left", color=INK)
+    series = result.series
+    seconds = [second + 0.5 for second in range(len(series.publisher_x))]
+    axes.plot(seconds, series.publisher_x, color=BLUE, lw=2, label="publisher's upload")
+    axes.axhline(GOAL_PUBLISHER_X, color=GREEN, lw=1.5, ls="--", label="goal: 2.25")
+    bound = result.bounds["publisher_upload_x"]
+    axes.axhline(bound, color=INK, lw=1, ls=":", label=f"bound: {bound:g}")
+    _shade_warm_up(axes, scenario)
+    axes.set_xlabel("simulated time, s")
+    axes.set_ylabel("upload / rate of the channel")
+    axes.set_xlim(0, scenario.seconds)
+    axes.set_ylim(0, max([*series.publisher_x, GOAL_PUBLISHER_X, bound]) * 1.15)
+    there = axes.twinx()
+    there.fill_between(seconds, series.viewers, color=INK, alpha=0.08, lw=0)
+    there.set_ylabel("viewers there (grey)")
+    there.set_ylim(0, max([*series.viewers, 1]) * 1.15)
+    there.spines[["top"]].set_visible(False)
+    axes.set_zorder(there.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+
+
+def _shade_warm_up(axes: Axes, scenario: Scenario) -> None:
+    """What counts in no figure."""
+    axes.axvspan(0, scenario.warm_up_us / 1e6, color=INK, alpha=0.05, lw=0, label="warming up")

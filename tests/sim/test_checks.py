@@ -1,0 +1,126 @@
+"""Designs that are broken on purpose, each put in through the seams, and caught by a checker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+
+from livestream.config import LiveConfig
+from livestream.live.clock import ChannelClock
+from livestream.live.picker import DeadlinePicker
+from livestream.live.signing import ChannelKey
+from livestream.live.window import LiveVerifier, LiveWindow
+from livestream.pieces.picker import Pick
+from livestream.pieces.verifier import Verdict
+from livestream.sim.checks import CheckError
+from livestream.sim.designs import DESIGNS, Design
+from livestream.sim.parts import Role, SimParts
+from livestream.sim.run import simulate
+from livestream.sim.scenario import Scenario
+from livestream.sim.signatures import Notary
+from livestream.swarm.peer import Peer
+from livestream.swarm.uploads import Upload, UploadQueue, Urgency
+
+SMALL = Scenario(
+    "small",
+    "a few viewers with good lines",
+    viewers=8,
+    seconds=8.0,
+    rate_bps=800_000,
+    uplinks=((1.0, 4.0),),
+    join_s=2.0,
+    warm_up_s=3.0,
+    loss=0.0,
+    churn_per_minute=0.0,
+)
+
+
+class _Credulous(LiveVerifier):
+    def verify(self, index: int, data: bytes) -> Verdict:
+        return Verdict.GENUINE
+
+
+class CredulousParts(SimParts):
+    """Forwards before it verifies."""
+
+    def make_verifier(self, key: ChannelKey, window: LiveWindow) -> LiveVerifier:
+        return _Credulous(key, window)
+
+
+class _Silent(DeadlinePicker):
+    def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
+        picks = super().picks(holders, now)
+        # The first group of pictures is asked for: without it there is nothing to miss.
+        return picks if now < 6_000_000 else []
+
+
+class SilentParts(SimParts):
+    """Never repairs."""
+
+    def make_picker(
+        self,
+        window: LiveWindow,
+        clock: ChannelClock,
+        config: LiveConfig,
+        is_fed: Callable[[int], bool],
+        is_source: Callable[[Peer], bool],
+    ) -> DeadlinePicker:
+        return _Silent(window, clock, config, is_fed, is_source)
+
+
+class _Endless(UploadQueue):
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept: dict[Peer, list[int]] = {}
+
+    def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int, now: int) -> bool:
+        self._kept.setdefault(peer, []).append(index)
+        never = now + 3_600_000_000
+        return super().add(peer, index, urgency=urgency, deadline=never, now=now) or True
+
+    def length(self, peer: Peer) -> int:
+        return len(self._kept.get(peer, ()))
+
+    def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
+        found = super().next_upload(now)
+        if found is not None:
+            peer, upload = found
+            self._kept[peer].remove(upload.index)
+        return found
+
+
+class EndlessParts(SimParts):
+    """Queues without a limit."""
+
+    def __init__(self, notary: Notary, role: Role = Role.HONEST) -> None:
+        super().__init__(notary, role)
+
+    def make_uploads(self) -> UploadQueue:
+        return _Endless()
+
+
+def test_who_forwards_before_verifying_is_caught() -> None:
+    polluted = replace(SMALL, polluter_share=0.25)
+    with pytest.raises(CheckError, match=r"forged|nobody published"):
+        simulate(polluted, Design("credulous", "", CredulousParts), 1)
+
+
+def test_who_verifies_is_not_troubled_by_polluters() -> None:
+    result = simulate(replace(SMALL, polluter_share=0.25), DESIGNS["trees"], 1)
+    assert result.bad_pieces_shown == 0
+
+
+def test_who_never_repairs_is_caught() -> None:
+    lossy = replace(SMALL, seconds=14.0, uplinks=((0.5, 0.0), (0.5, 1.2)))
+    with pytest.raises(CheckError, match="does not ask"):
+        simulate(lossy, Design("silent", "", SilentParts), 1)
+    simulate(lossy, DESIGNS["trees"], 1)
+
+
+def test_a_queue_without_a_limit_is_caught() -> None:
+    narrow = replace(SMALL, viewers=1, seconds=14.0, publisher_uplink_x=0.3, rate_bps=4_000_000)
+    with pytest.raises(CheckError, match="queues"):
+        simulate(narrow, Design("endless", "", EndlessParts), 1)
+    simulate(narrow, DESIGNS["trees"], 1)
