@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from livestream.cli.progress import progress
+from livestream.cli.filetable import file_table
+from livestream.cli.sweeps import FileJob, LiveJob, run_file, run_jobs, run_live, variants
 from livestream.errors import DiskError, UsageError
+from livestream.sim.filescenario import (
+    file_scenario_named,
+    is_file_scenario,
+    with_file_overrides,
+)
+from livestream.sim.internets import Links
 from livestream.sim.plot import draw
 from livestream.sim.result import Result
-from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import (
     SCENARIOS,
@@ -53,6 +58,8 @@ class SimulateOptions:
     seeds: tuple[int, ...]
     links: str
     design: str
+    sweeps: tuple[str, ...]
+    scheduler: str | None
     json_file: str | None
     plot_file: str | None
     is_quiet: bool
@@ -66,28 +73,41 @@ def run(options: SimulateOptions) -> int:
         DiskError: a file cannot be written.
     """
     links = links_named(options.links)
+    changes = variants(options.sweeps)
+    if is_file_scenario(options.scenario):
+        return _run_files(options, links, changes)
     design = design_named(options.design)
     scenario = _scenario(options)
-    results = []
-    for seed in options.seeds:
-        began = time.monotonic()
-        what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
-        with progress(what, is_quiet=options.is_quiet) as show:
-            result = simulate(
-                scenario,
-                design,
-                seed,
-                links=links,
-                on_progress=lambda done, of: show(int(done * 10), int(of * 10)),
-            )
-        result.wall_s = round(time.monotonic() - began, 2)
-        results.append(result)
-        if not options.is_quiet and options.json_file != "-":
-            sys.stdout.write(_table(result, scenario))
+    scenarios = [with_overrides(scenario, each, "--sweep") for each in changes]
+    jobs = [LiveJob(each, design.name, seed, links) for each in scenarios for seed in options.seeds]
+    results = run_jobs(run_live, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    if not options.is_quiet and options.json_file != "-":
+        for job, result in zip(jobs, results, strict=True):
+            sys.stdout.write(_table(result, job.scenario))
     if options.plot_file is not None:
-        draw(results[-1], scenario, options.plot_file)
+        draw(results[-1], jobs[-1].scenario, options.plot_file)
     if options.json_file is not None:
-        _write_json(results, options.json_file)
+        _write_json([result.to_json() for result in results], options.json_file)
+    return 0
+
+
+def _run_files(
+    options: SimulateOptions, links: Links, changes: Sequence[Mapping[str, object]]
+) -> int:
+    if options.plot_file is not None:
+        raise UsageError("--plot draws live scenarios only; --json has the figures of files.")
+    if options.design != "trees":
+        raise UsageError("--design is of live scenarios; files spread in one way, rarest first.")
+    base = file_scenario_named(options.scenario)
+    given = _given(options)
+    scenarios = [with_file_overrides(base, {**given, **each}, "--sweep") for each in changes]
+    jobs = [FileJob(each, seed, links) for each in scenarios for seed in options.seeds]
+    results = run_jobs(run_file, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    if not options.is_quiet and options.json_file != "-":
+        for result in results:
+            sys.stdout.write(file_table(result))
+    if options.json_file is not None:
+        _write_json([result.to_json() for result in results], options.json_file)
     return 0
 
 
@@ -102,16 +122,15 @@ def _scenario(options: SimulateOptions) -> Scenario:
         scenario = read_scenario(text, name, is_json=suffix == ".json")
     else:
         scenario = scenario_named(name)
-    changes: dict[str, object] = {}
-    if options.viewers is not None:
-        changes["viewers"] = options.viewers
-    if options.seconds is not None:
-        changes["seconds"] = options.seconds
-    return with_overrides(scenario, changes, "the command line")
+    return with_overrides(scenario, _given(options), "the command line")
 
 
-def _write_json(results: Sequence[Result], where: str) -> None:
-    written = [result.to_json() for result in results]
+def _given(options: SimulateOptions) -> dict[str, object]:
+    given: dict[str, object] = {"viewers": options.viewers, "seconds": options.seconds}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _write_json(written: Sequence[object], where: str) -> None:
     text = json.dumps(written[0] if len(written) == 1 else written, indent=2) + "\n"
     if where == "-":
         sys.stdout.write(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from livestream.machine import SECOND
@@ -22,11 +22,11 @@ class FileResult:
     scenario: str
     seed: int
     viewers: int
-    done_last_s: float
+    done_last_s: float | None
     "When the last had it; of those that give, where there are free riders."
-    took_p50_s: float
+    took_p50_s: float | None
     "From coming to having it, of those that give."
-    took_p95_s: float
+    took_p95_s: float | None
     free_riders_took_p50_s: float | None
     finished_share: float
     "Of those that give."
@@ -109,10 +109,10 @@ def _result_of(simulation: FileSimulation) -> FileResult:
         scenario=scenario.name,
         seed=simulation.seed,
         viewers=scenario.viewers,
-        done_last_s=round(max(done, default=0.0), 3),
-        took_p50_s=round(share_at(took, 0.5), 3),
-        took_p95_s=round(share_at(took, 0.95), 3),
-        free_riders_took_p50_s=round(share_at(riders, 0.5), 3) if riders else None,
+        done_last_s=_at(done, 1.0),
+        took_p50_s=_at(took, 0.5),
+        took_p95_s=_at(took, 0.95),
+        free_riders_took_p50_s=_at(riders, 0.5),
         finished_share=round(len(done) / max(1, len(givers)), 4),
         seed_copies=round(simulation.origin.swarm.stats.stream_bytes_out / size, 3),
         duplicate_share=round(max(0, received - kept) / max(1, received), 5),
@@ -129,3 +129,8 @@ def _took_s(simulation: FileSimulation, *, is_free_rider: bool) -> list[float]:
         for each in simulation.downloaders
         if each.finished_at is not None and each.is_free_rider is is_free_rider
     ]
+
+
+def _at(values: Sequence[float], share: float) -> float | None:
+    value = share_at(values, share)
+    return None if value is None else round(value, 3)

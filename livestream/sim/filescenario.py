@@ -7,8 +7,15 @@ from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from livestream.errors import UsageError
+from livestream.sim.names import unknown
 
-__all__ = ["FILE_SCENARIOS", "FileScenario", "with_file_overrides"]
+__all__ = [
+    "FILE_SCENARIOS",
+    "FileScenario",
+    "file_scenario_named",
+    "is_file_scenario",
+    "with_file_overrides",
+]
 
 MBPS: Final = 1_000_000
 
@@ -82,16 +89,40 @@ FILE_SCENARIOS: Final = {
 }
 
 
+def is_file_scenario(name: str) -> bool:
+    """Whether a name is meant for a file swarm, whether there is one of that name or not."""
+    return name in FILE_SCENARIOS or name.startswith("files")
+
+
+def file_scenario_named(name: str) -> FileScenario:
+    """Return a scenario by its name. Raises UsageError, which names the nearest."""
+    found = FILE_SCENARIOS.get(name)
+    if found is None:
+        raise UsageError(unknown("scenario", name, FILE_SCENARIOS))
+    return found
+
+
 def with_file_overrides(
     base: FileScenario, given: Mapping[str, object], where: str
 ) -> FileScenario:
     """Return a scenario with some keys changed. Raises UsageError."""
-    known = {each.name for each in fields(FileScenario)}
-    for key in given:
+    known = {each.name: getattr(base, each.name) for each in fields(FileScenario)}
+    for key, value in given.items():
         if key not in known:
-            raise UsageError(f"{where}: file scenarios have no {key!r}.")
+            raise UsageError(f"{where}: {unknown('key of a file scenario', key, known)}")
+        like = known[key]
+        wanted = int if type(like) is int else (int, float)
+        if isinstance(like, (str, tuple)) or not isinstance(value, wanted):
+            raise UsageError(f"{where}: {key} = {value!r} is not a value such as {like!r}.")
     scenario = replace(base, **given)  # type: ignore[arg-type]
     problems = {
+        "pieces must be 1 to 10,000": not 1 <= scenario.pieces <= 10_000,
+        "piece_kib must be 16 to 4,096": not 16 <= scenario.piece_kib <= 4_096,
+        "free_rider_share must be 0 to 1": not 0 <= scenario.free_rider_share <= 1,
+        "loss must be 0 to 0.5": not 0 <= scenario.loss < 0.5,
+        "delay_ms_max is below delay_ms_min": scenario.delay_ms_max < scenario.delay_ms_min,
+        "a line's rate must be 10,000 and more": scenario.seed_uplink_bps < 10_000
+        or scenario.downlink_bps < 10_000,
         "viewers must be 1 to 10,000": not 1 <= scenario.viewers <= 10_000,
         "seconds must be 1 to 86,400": not 1 <= scenario.seconds <= 86_400,
         "join_s is beyond the end": scenario.join_s >= scenario.seconds,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import Final
 
 from livestream.errors import UsageError
 from livestream.sim.designs import DESIGNS, Design
 from livestream.sim.internets import Links
+from livestream.sim.names import unknown
 from livestream.sim.scenario import Happening, Kind, Scenario
 
-__all__ = ["SCENARIOS", "design_named", "links_named", "read_scenario", "scenario_named", "with_overrides"]
+__all__ = [
+    "SCENARIOS",
+    "design_named",
+    "links_named",
+    "read_scenario",
+    "scenario_named",
+    "with_overrides",
+]
 
 L0: Final = Scenario("L0", "viewers at home, 1 % loss, 5 % a minute come and go")
 
@@ -95,7 +102,7 @@ def scenario_named(name: str) -> Scenario:
     """Return a scenario by its name. Raises UsageError, which names the nearest."""
     found = SCENARIOS.get(name)
     if found is None:
-        raise UsageError(_unknown("scenario", name, SCENARIOS))
+        raise UsageError(unknown("scenario", name, SCENARIOS))
     return found
 
 
@@ -103,7 +110,7 @@ def design_named(name: str) -> Design:
     """Return a design by its name. Raises UsageError, which names the nearest."""
     found = DESIGNS.get(name)
     if found is None:
-        raise UsageError(_unknown("design", name, DESIGNS))
+        raise UsageError(unknown("design", name, DESIGNS))
     return found
 
 
@@ -111,7 +118,7 @@ def links_named(name: str) -> Links:
     """Return a kind of links by its name. Raises UsageError, which names the nearest."""
     kinds = {kind.value: kind for kind in Links}
     if name not in kinds:
-        raise UsageError(_unknown("kind of links", name, kinds))
+        raise UsageError(unknown("kind of links", name, kinds))
     return kinds[name]
 
 
@@ -138,7 +145,7 @@ def with_overrides(base: Scenario, given: Mapping[str, object], where: str) -> S
     changes: dict[str, object] = {}
     for key, value in given.items():
         if key not in known:
-            raise UsageError(f"{where}: {_unknown('key', key, known)}")
+            raise UsageError(f"{where}: {unknown('key', key, known)}")
         changes[key] = _read(key, value, known[key], where)
     return _checked(replace(base, **changes), where)  # type: ignore[arg-type]
 
@@ -176,9 +183,9 @@ def _happenings(value: object, where: str) -> tuple[Happening, ...]:
             raise UsageError(f"{where}: a happening has at least a kind and an at_s.")
         for key in entry:
             if key not in names:
-                raise UsageError(f"{where}: {_unknown('key of a happening', key, names)}")
+                raise UsageError(f"{where}: {unknown('key of a happening', key, names)}")
         if entry["kind"] not in kinds:
-            raise UsageError(f"{where}: {_unknown('happening', str(entry['kind']), kinds)}")
+            raise UsageError(f"{where}: {unknown('happening', str(entry['kind']), kinds)}")
         numbers = {key: each for key, each in entry.items() if key != "kind"}
         if not all(isinstance(each, (int, float)) for each in numbers.values()):
             raise UsageError(f"{where}: {entry['kind']}: its values are numbers.")
@@ -215,10 +222,3 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         if is_there:
             raise UsageError(f"{where}: {problem}.")
     return scenario
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.3)
-    nearest = f" The nearest is {near[0]}." if near else ""
-    return f"there is no {what} {name[:60]!r}.{nearest} There are: {', '.join(names)}."
