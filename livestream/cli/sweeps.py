@@ -26,14 +26,14 @@ VARIANTS_MAX: Final = 10_000
 Tell = Callable[[float, float], None]
 "What is told of progress: done, of how many."
 
-JobT = TypeVar("JobT", "LiveJob", "FileJob", contravariant=True)
-ResultT = TypeVar("ResultT", Result, FileResult, covariant=True)
+JobT_contra = TypeVar("JobT_contra", "LiveJob", "FileJob", contravariant=True)
+ResultT_co = TypeVar("ResultT_co", Result, FileResult, covariant=True)
 
 
-class Runner(Protocol[JobT, ResultT]):
+class Runner(Protocol[JobT_contra, ResultT_co]):
     """Runs one job."""
 
-    def __call__(self, job: JobT, on_progress: Tell | None = None) -> ResultT:
+    def __call__(self, job: JobT_contra, on_progress: Tell | None = None) -> ResultT_co:
         """Run it."""
 
 
@@ -79,12 +79,12 @@ def run_file(job: FileJob, on_progress: Tell | None = None) -> FileResult:
 
 
 def run_jobs(
-    runner: Runner[JobT, ResultT],
-    jobs: Sequence[JobT],
+    runner: Runner[JobT_contra, ResultT_co],
+    jobs: Sequence[JobT_contra],
     *,
     scheduler: str | None,
     is_quiet: bool,
-) -> list[ResultT]:
+) -> list[ResultT_co]:
     """Run one job here, with its progress; or many, on all cores or on a cluster."""
     if len(jobs) == 1 and scheduler is None:
         name = f"{jobs[0].scenario.name}, seed {jobs[0].seed}"

@@ -1,4 +1,4 @@
-"""What hosts can be joined by: a model of the transport, or datagrams of the real ones (`Links`)."""
+"""What joins hosts: a model of the transport, or datagrams of the real ones (`Links`)."""
 
 from __future__ import annotations
 
