@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Final
 
 from livestream.cli.filetable import file_table
-from livestream.cli.sweeps import FileJob, LiveJob, run_file, run_jobs, run_live, variants
+from livestream.cli.sweeps import Failed, FileJob, LiveJob, run_file, run_jobs, run_live, variants
 from livestream.errors import DiskError, UsageError
+from livestream.sim.checks import CheckError
 from livestream.sim.filescenario import (
     file_scenario_named,
     is_file_scenario,
@@ -32,6 +34,7 @@ from livestream.sim.scenarios import (
 
 __all__ = ["SimulateOptions", "run"]
 
+FAILED_FILE: Final = "failed-seeds.txt"  # In the current folder, as reports of test runs are.
 # Figure, its name in words, its unit, how it is to compare with its bound.
 _ROWS: Final = (
     ("lag_p50_s", "lag, median viewer", "s"),
@@ -78,16 +81,23 @@ def run(options: SimulateOptions) -> int:
         return _run_files(options, links, changes)
     design = design_named(options.design)
     scenario = _scenario(options)
-    scenarios = [with_overrides(scenario, each, "--sweep") for each in changes]
-    jobs = [LiveJob(each, design.name, seed, links) for each in scenarios for seed in options.seeds]
-    results = run_jobs(run_live, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    scenarios = [(each, with_overrides(scenario, each, "--sweep")) for each in changes]
+    jobs = [
+        LiveJob(each, design.name, seed, links, _replay(options, swept, seed))
+        for swept, each in scenarios
+        for seed in options.seeds
+    ]
+    outcomes = run_jobs(run_live, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
     if not options.is_quiet and options.json_file != "-":
-        for job, result in zip(jobs, results, strict=True):
-            sys.stdout.write(_table(result, job.scenario))
-    if options.plot_file is not None:
-        draw(results[-1], jobs[-1].scenario, options.plot_file)
-    if options.json_file is not None:
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Result):
+                sys.stdout.write(_table(outcome, job.scenario))
+    if options.plot_file is not None and isinstance(outcomes[-1], Result):
+        draw(outcomes[-1], jobs[-1].scenario, options.plot_file)
+    if options.json_file is not None and results:
         _write_json([result.to_json() for result in results], options.json_file)
+    _keep([outcome for outcome in outcomes if isinstance(outcome, Failed)])
     return 0
 
 
@@ -109,6 +119,33 @@ def _run_files(
     if options.json_file is not None:
         _write_json([result.to_json() for result in results], options.json_file)
     return 0
+
+
+def _replay(options: SimulateOptions, swept: Mapping[str, object], seed: int) -> str:
+    """Return the command that runs one of them again."""
+    words = ["livestream", "simulate", options.scenario, "--design", options.design]
+    words += [] if options.viewers is None else ["--viewers", str(options.viewers)]
+    words += [] if options.seconds is None else ["--seconds", f"{options.seconds:g}"]
+    words += [] if options.links == "messages" else ["--links", options.links]
+    for key, value in swept.items():
+        words += ["--sweep", f"{key}={value}"]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def _keep(failures: Sequence[Failed]) -> None:
+    """Say how to see them again, and keep that where it is found again. Raises CheckError."""
+    if not failures:
+        return
+    kept = Path(FAILED_FILE)
+    try:
+        with kept.open("a", encoding="utf-8") as file:
+            file.writelines(f"{each.replay}  # {each.what}\n" for each in failures)
+        where = f"It is kept in {kept}."
+    except OSError as failure:
+        where = f"It could not be kept in {kept}: {failure.strerror}."
+    first, others = failures[0], len(failures) - 1
+    more = f" {others} more runs failed." if others else ""
+    raise CheckError(f"{first.what} To see it again: {first.replay}. {where}{more}")
 
 
 def _scenario(options: SimulateOptions) -> Scenario:

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar
 from livestream.cli.progress import progress
 from livestream.errors import UsageError
 from livestream.runtime.jobs import run_all
+from livestream.sim.checks import CheckError
 from livestream.sim.fileresult import FileResult, simulate_file
 from livestream.sim.filescenario import FileScenario
 from livestream.sim.internets import Links
@@ -19,7 +20,7 @@ from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import design_named
 
-__all__ = ["FileJob", "LiveJob", "Tell", "run_file", "run_jobs", "run_live", "variants"]
+__all__ = ["Failed", "FileJob", "LiveJob", "Tell", "run_file", "run_jobs", "run_live", "variants"]
 
 VARIANTS_MAX: Final = 10_000
 
@@ -27,7 +28,7 @@ Tell = Callable[[float, float], None]
 "What is told of progress: done, of how many."
 
 JobT_contra = TypeVar("JobT_contra", "LiveJob", "FileJob", contravariant=True)
-ResultT_co = TypeVar("ResultT_co", Result, FileResult, covariant=True)
+ResultT_co = TypeVar("ResultT_co", "Result | Failed", FileResult, covariant=True)
 
 
 class Runner(Protocol[JobT_contra, ResultT_co]):
@@ -45,6 +46,16 @@ class LiveJob:
     design: str
     seed: int
     links: Links
+    replay: str = ""
+    "The command that runs it alone."
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A run that broke a rule: the others go on."""
+
+    what: str
+    replay: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +67,19 @@ class FileJob:
     links: Links
 
 
-def run_live(job: LiveJob, on_progress: Tell | None = None) -> Result:
+def run_live(job: LiveJob, on_progress: Tell | None = None) -> Result | Failed:
     """Run it, and note how long that took."""
     began = time.monotonic()
-    result = simulate(
-        job.scenario,
-        design_named(job.design),
-        job.seed,
-        links=job.links,
-        on_progress=on_progress,
-    )
+    try:
+        result = simulate(
+            job.scenario,
+            design_named(job.design),
+            job.seed,
+            links=job.links,
+            on_progress=on_progress,
+        )
+    except CheckError as error:
+        return Failed(str(error), job.replay)
     result.wall_s = round(time.monotonic() - began, 2)
     return result
 

@@ -27,10 +27,8 @@ from livestream.transport.connection import (
 if TYPE_CHECKING:
     from livestream.sim.host import Host
 
-__all__ = ["Arrival", "ModelConnection"]
+__all__ = ["Arrival", "ModelConnection", "repeat_us"]
 
-HANDSHAKE_TIMEOUT_US: Final = 5 * SECOND
-HELLO_BYTES: Final = 3 * 1_200  # A certificate and two padded datagrams, each way.
 UNANSWERED_BYTES_MAX: Final = 64 * 1024  # In flight to somebody who acknowledges nothing.
 QUEUE_BYTES_MAX: Final = 8 << 20  # As QUIC's control backlog: who lets it grow to that is let go.
 
@@ -130,20 +128,6 @@ class ModelConnection(Connection):
             raise StateError(f"nobody has answered at {self.address} yet")
         return self.other
 
-    def dial(self, now: int) -> None:
-        """Call the other side; whoever is not there does not answer."""
-        host = self.host
-        host.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(self))
-        called = host.internet.hosts.get(self.address)
-        if called is None:
-            return
-        self.delay_us = host.internet.paths.base_delay_us(host.number, called.number)
-        end = ModelConnection(called, host.address, is_outgoing=False)
-        end.delay_us = self.delay_us
-        leaves = host.uplink.take(HELLO_BYTES, now)
-        extra = _repeat_us(self, 1)
-        host.world.plan(leaves + self.delay_us + extra, _Ring(self, end))
-
     def connected(self) -> None:
         """The handshake is done at this end."""
         self.state = ConnectionState.CONNECTED
@@ -183,7 +167,7 @@ class ModelConnection(Connection):
             self._unanswered += wire
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
-        at = leaves + self.delay_us + paths.jitter_us() + _repeat_us(self, datagrams_of(size))
+        at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
         host.world.plan(at + other.host.downlink_us(wire), Arrival(other, messages, wire))
@@ -217,7 +201,7 @@ class ModelConnection(Connection):
         return []
 
 
-def _repeat_us(connection: ModelConnection, count: int) -> int:
+def repeat_us(connection: ModelConnection, count: int) -> int:
     """Return what losses add to a message of so many datagrams, and send those again.
 
     A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of a
@@ -264,60 +248,6 @@ class Arrival(Occurrence):
         for message in self._messages:
             host.report(end, MessageReceived(message))
         host.on_arrival(self._wire, now)
-
-
-class _Ring(Occurrence):
-    """A call reaches whom it was for."""
-
-    __slots__ = ("_caller", "_end")
-
-    def __init__(self, caller: ModelConnection, end: ModelConnection) -> None:
-        self._caller = caller
-        self._end = end
-
-    def happen(self, now: int) -> None:
-        """Answer."""
-        caller, end = self._caller, self._end
-        called = end.host
-        joined = called.internet.paths.are_joined(caller.host.number, called.number)
-        if not (called.is_up and joined and called.has_room):
-            return
-        end.other, caller.other = caller, end
-        called.connections[end] = None
-        leaves = called.uplink.take(HELLO_BYTES, now)
-        called.world.plan(leaves + end.delay_us + _repeat_us(end, 1), _Answer(caller))
-
-
-class _Answer(Occurrence):
-    """The answer to a call reaches the caller."""
-
-    __slots__ = ("_caller",)
-
-    def __init__(self, caller: ModelConnection) -> None:
-        self._caller = caller
-
-    def happen(self, now: int) -> None:
-        """The caller's end is up; the other one is, when it hears from it."""
-        caller = self._caller
-        if caller.host.is_up and caller.state is ConnectionState.CONNECTING:
-            caller.connected()
-            caller.host.on_arrival(HELLO_BYTES, now)
-
-
-class _GiveUp(Occurrence):
-    """Nobody has answered for so long."""
-
-    __slots__ = ("_caller",)
-
-    def __init__(self, caller: ModelConnection) -> None:
-        self._caller = caller
-
-    def happen(self, now: int) -> None:
-        """End a call without an answer."""
-        caller = self._caller
-        if caller.host.is_up and caller.state is ConnectionState.CONNECTING:
-            caller.finish("no answer", is_local=False)
-            caller.host.settle(now)
 
 
 class _HangUp(Occurrence):

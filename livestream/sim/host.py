@@ -8,6 +8,7 @@ from typing import Final
 
 from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
+from livestream.sim.calls import dial
 from livestream.sim.connection import ModelConnection
 from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
 from livestream.sim.parts import Role
@@ -106,7 +107,7 @@ class Host:
         """Open a connection; it reports `Connected` or `Disconnected`."""
         connection = ModelConnection(self, address, is_outgoing=True)
         self.connections[connection] = None
-        connection.dial(now)
+        dial(connection, now)
         return connection
 
     def next_event(self) -> ConnectionEvent | None:
@@ -155,10 +156,11 @@ class Host:
     def settle(self, now: int) -> None:
         """Let the node take what is reported, and carry out all that it wants. Call at any change.
 
-        A host without a node, or one that has crashed, wants nothing.
+        Without a node, what was sent on its connections leaves all the same.
         """
         node = self.node
         if node is None:
+            self._pump(now)
             return
         if self._reports:
             node.handle_streams(now)

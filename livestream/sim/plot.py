@@ -98,14 +98,14 @@ def _draw_lag(axes: Axes, result: Result, scenario: Scenario) -> None:
 def _draw_continuity(axes: Axes, result: Result, scenario: Scenario) -> None:
     """Of each second of capture, what was there in time; and what befell the swarm."""
     axes.set_title("Pieces there by their deadline", loc="left", color=INK)
-    points = [
+    known = [
         (second + 0.5, 100 * share)
         for second, share in enumerate(result.series.continuity)
         if share is not None
     ]
-    if points:
-        axes.plot(*zip(*points, strict=True), color=BLUE, lw=2, marker="o", ms=3)
-        axes.fill_between(*zip(*points, strict=True), color=PALE, alpha=0.3)
+    at, shares = [second for second, _ in known], [share for _, share in known]
+    axes.plot(at, shares, color=BLUE, lw=2, marker="o", ms=3)
+    axes.fill_between(at, shares, color=PALE, alpha=0.3)
     axes.axhline(100 * GOAL_CONTINUITY, color=GREEN, lw=1.5, ls="--", label="goal: 99.9 %")
     _shade_warm_up(axes, scenario)
     for happening in scenario.happenings:

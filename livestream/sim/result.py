@@ -10,7 +10,8 @@ from typing import Final
 from livestream.live.piece import PIECE_OVERHEAD
 from livestream.machine import SECOND
 from livestream.sim.bounds import bounds_of, lag_bounds_s
-from livestream.sim.simulation import Simulation, totals_of
+from livestream.sim.simulation import Simulation
+from livestream.sim.totals import totals_of
 from livestream.sim.viewer import Viewer
 
 __all__ = ["Result", "Series", "result_of"]
@@ -29,7 +30,7 @@ class Series:
 
     def add_second(self, simulation: Simulation) -> None:
         """Take the figures of the second that has passed."""
-        sent = simulation.publisher.uplink.bytes_out - self._bytes_before
+        sent = simulation.publisher_bytes_out - self._bytes_before
         self._bytes_before += sent
         self.viewers.append(len(simulation.present))
         self.publisher_x.append(sent * 8 / simulation.scenario.rate_bps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
@@ -22,10 +21,11 @@ from livestream.sim.parts import Role
 from livestream.sim.scenario import Scenario
 from livestream.sim.signatures import Notary
 from livestream.sim.source import Source
+from livestream.sim.totals import Totals, totals_of
 from livestream.sim.viewer import UNIX_OFFSET_US, Viewer, make_node
 from livestream.sim.world import Occurrence, World
 
-__all__ = ["STEP_US", "Simulation", "Totals", "totals_of"]
+__all__ = ["STEP_US", "Simulation"]
 
 STEP_US: Final = 100 * MILLISECOND  # Between looks of whoever watches the run.
 ANNOUNCE_US: Final = 30 * SECOND  # As our tracker asks for.
@@ -34,21 +34,6 @@ WANTED: Final = 50
 UPLINK_BPS_MIN: Final = 256_000  # "No upload" is none to speak of: words must get through.
 SLOW_DOWNLINK: Final = 0.7  # Of the rate, of viewers whose line is too slow for the channel.
 PUBLISHER: Final = 0  # Its host's number.
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What everybody together has sent and received, bytes."""
-
-    wire: int = 0
-    control: int = 0
-    publisher: int = 0
-    published: int = 0
-    "Payload of the pieces that went on the air."
-    received: int = 0
-    "Of pieces, those included that were there already."
-    kept: int = 0
-    pieces_kept: int = 0
 
 
 class Simulation:
@@ -199,7 +184,7 @@ class Simulation:
     def stop_publisher(self) -> None:
         """Let the publisher vanish without a word."""
         self._bytes_before += self.publisher.uplink.bytes_out
-        self.publisher.uplink.bytes_out = 0
+        self.publisher.uplink.bytes_out = 0  # Counted once.
         self.publisher.crash()
 
     # Queries
@@ -282,21 +267,6 @@ class _Announce(Occurrence):
         if self._viewer.left_at is None:
             self._simulation.announce(self._viewer, AnnounceEvent.NONE)
             self._simulation.world.plan(now + ANNOUNCE_US, self)
-
-
-def totals_of(simulation: Simulation) -> Totals:
-    """Return the totals until now."""
-    hosts = [simulation.publisher, *(viewer.host for viewer in simulation.viewers)]
-    stats = [viewer.channel.swarm.stats for viewer in simulation.viewers]
-    return Totals(
-        wire=sum(host.uplink.bytes_out for host in hosts),
-        control=sum(host.control_bytes_out for host in hosts),
-        publisher=simulation.publisher_bytes_out,
-        published=simulation.ledger.payload_bytes,
-        received=sum(each.payload_bytes for each in stats),
-        kept=sum(each.kept_bytes for each in stats),
-        pieces_kept=sum(each.pieces_received for each in stats),
-    )
 
 
 def _draws(scenario: Scenario, rng: Random) -> list[tuple[Role, float, bool]]:

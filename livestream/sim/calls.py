@@ -1,0 +1,83 @@
+"""How connections of the model come to be: a call, its answer, or nobody there (`dial`)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from livestream.machine import SECOND
+from livestream.sim.connection import ModelConnection, repeat_us
+from livestream.sim.world import Occurrence
+from livestream.transport.connection import ConnectionState
+
+__all__ = ["dial"]
+
+HANDSHAKE_TIMEOUT_US: Final = 5 * SECOND  # As `TransportConfig` has it.
+HELLO_BYTES: Final = 3 * 1_200  # A certificate and two padded datagrams, each way.
+
+
+def dial(caller: ModelConnection, now: int) -> None:
+    """Call the other side; whoever is not there does not answer."""
+    host = caller.host
+    host.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(caller))
+    called = host.internet.hosts.get(caller.address)
+    if called is None:
+        return
+    caller.delay_us = host.internet.paths.base_delay_us(host.number, called.number)
+    end = ModelConnection(called, host.address, is_outgoing=False)
+    end.delay_us = caller.delay_us
+    leaves = host.uplink.take(HELLO_BYTES, now)
+    host.world.plan(leaves + caller.delay_us + repeat_us(caller, 1), _Ring(caller, end))
+
+
+class _Ring(Occurrence):
+    """A call reaches whom it was for."""
+
+    __slots__ = ("_caller", "_end")
+
+    def __init__(self, caller: ModelConnection, end: ModelConnection) -> None:
+        self._caller = caller
+        self._end = end
+
+    def happen(self, now: int) -> None:
+        """Answer."""
+        caller, end = self._caller, self._end
+        called = end.host
+        joined = called.internet.paths.are_joined(caller.host.number, called.number)
+        if not (called.is_up and joined and called.has_room):
+            return
+        end.other, caller.other = caller, end
+        called.connections[end] = None
+        leaves = called.uplink.take(HELLO_BYTES, now)
+        called.world.plan(leaves + end.delay_us + repeat_us(end, 1), _Answer(caller))
+
+
+class _Answer(Occurrence):
+    """The answer to a call reaches the caller."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: ModelConnection) -> None:
+        self._caller = caller
+
+    def happen(self, now: int) -> None:
+        """The caller's end is up; the other one is, when it hears from it."""
+        caller = self._caller
+        if caller.host.is_up and caller.state is ConnectionState.CONNECTING:
+            caller.connected()
+            caller.host.on_arrival(HELLO_BYTES, now)
+
+
+class _GiveUp(Occurrence):
+    """Nobody has answered for so long."""
+
+    __slots__ = ("_caller",)
+
+    def __init__(self, caller: ModelConnection) -> None:
+        self._caller = caller
+
+    def happen(self, now: int) -> None:
+        """End a call without an answer."""
+        caller = self._caller
+        if caller.host.is_up and caller.state is ConnectionState.CONNECTING:
+            caller.finish("no answer", is_local=False)
+            caller.host.settle(now)
