@@ -24,6 +24,7 @@ from livestream.sim.plot import draw
 from livestream.sim.result import Result
 from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import (
+    L0,
     SCENARIOS,
     design_named,
     links_named,
@@ -35,6 +36,8 @@ from livestream.sim.scenarios import (
 __all__ = ["SimulateOptions", "run"]
 
 FAILED_FILE: Final = "failed-seeds.txt"  # In the current folder, as reports of test runs are.
+PACKETS_ONLY: Final = ("loss_burst", "reordered_share", "queue_ms")
+
 # Figure, its name in words, its unit, how it is to compare with its bound.
 _ROWS: Final = (
     ("lag_p50_s", "lag, median viewer", "s"),
@@ -82,6 +85,8 @@ def run(options: SimulateOptions) -> int:
     design = design_named(options.design)
     scenario = _scenario(options)
     scenarios = [(each, with_overrides(scenario, each, "--sweep")) for each in changes]
+    for _, each in scenarios:
+        _refuse_packets_only(each, links)
     jobs = [
         LiveJob(each, design.name, seed, links, _replay(options, swept, seed))
         for swept, each in scenarios
@@ -119,6 +124,13 @@ def _run_files(
     if options.json_file is not None:
         _write_json([result.to_json() for result in results], options.json_file)
     return 0
+
+
+def _refuse_packets_only(scenario: Scenario, links: Links) -> None:
+    """What the model leaves out is not to be left out without a word. Raises UsageError."""
+    for key in PACKETS_ONLY:
+        if links is Links.MESSAGES and getattr(scenario, key) != getattr(L0, key):
+            raise UsageError(f"{key} is of packets only, not of their model: give --links packets.")
 
 
 def _replay(options: SimulateOptions, swept: Mapping[str, object], seed: int) -> str:

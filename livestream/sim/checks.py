@@ -41,10 +41,8 @@ class Checks:
     Invariant: it changes nothing, and takes nothing from chance: runs are the same without it.
     """
 
-    def __init__(self, simulation: Simulation, *, sees_messages: bool = True) -> None:
-        """Take what is looked at, and whether `on_sent` is told: not where datagrams travel."""
+    def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
-        self._sees_messages = sees_messages
         self._repair_at = simulation.world.now + REPAIR_LOOK_US
         self._requests: dict[int, int] = {}
         self._requests_before: dict[int, int] = {}
@@ -73,7 +71,7 @@ class Checks:
             self._check_bounds(viewer.host, viewer.channel)
             if viewer.bad_pieces_shown:
                 self._fail(f"viewer {viewer.host.number} was shown a piece that nobody published")
-        if self._sees_messages and now >= self._repair_at:
+        if self._simulation.internet.sees_messages and now >= self._repair_at:
             self._repair_at = now + REPAIR_LOOK_US
             for viewer in self._simulation.present.values():
                 self._check_repair(viewer, now)

@@ -5,18 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from hashlib import sha1
 from random import Random
+from typing import Final
 
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
-from livestream.wire.image import PieceImage
+from livestream.wire.image import BLOCK_BYTES, PieceImage
 
-__all__ = ["Contents", "MemoryStore"]
+__all__ = ["Contents", "MemoryStore", "image_of"]
+
+PIECE_BYTES: Final = 4 * BLOCK_BYTES
+
+
+def image_of(index: int, piece: bytes) -> PieceImage:
+    """Return a piece in the form in which it travels."""
+    image = PieceImage(index, len(piece))
+    at = 0
+    for place in image.places():
+        place[:] = piece[at : at + len(place)]
+        at += len(place)
+    return image
 
 
 class Contents:
     """A file of random bytes, and the hashes of its pieces."""
 
-    def __init__(self, pieces: int, piece_bytes: int, seed: int = 1) -> None:
+    def __init__(self, pieces: int, piece_bytes: int = PIECE_BYTES, seed: int = 1) -> None:
         self.piece_bytes = piece_bytes
         self.count = pieces
         self.data = Random(seed).randbytes(pieces * piece_bytes)
@@ -40,12 +53,7 @@ class Contents:
         """Return a piece as it travels; everybody serves from the same copy."""
         image = self._images.get(index)
         if image is None:
-            piece = self.piece(index)
-            image = self._images[index] = PieceImage(index, len(piece))
-            at = 0
-            for place in image.places():
-                place[:] = piece[at : at + len(place)]
-                at += len(place)
+            image = self._images[index] = image_of(index, self.piece(index))
         return image
 
 

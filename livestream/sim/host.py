@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
 from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
@@ -25,6 +25,9 @@ PORT: Final = 4000
 
 class Internet:
     """Hosts by address, and what is between them."""
+
+    sees_messages: ClassVar[bool] = True
+    "Whether each message that leaves a host is seen, and counted for what it is."
 
     def __init__(self, world: World, path: Path, seed: int) -> None:
         self.world = world

@@ -21,6 +21,7 @@ DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, fram
 ACK_BYTES: Final = 28 + 36  # One acknowledgement in a datagram of its own.
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram.
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
+QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem lets wait, by common measurements.
 DATAGRAMS_TABLED: Final = 64
 
 
@@ -31,6 +32,8 @@ class Access:
     uplink_bps: int
     downlink_bps: int | None = None
     "None: never the bottleneck."
+    queue_us: int = QUEUE_US
+    "How long the line's queue is, at its rate; of packets only."
 
 
 @dataclass(frozen=True, slots=True)

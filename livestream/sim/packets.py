@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from livestream.config import Transport
-from livestream.machine import MILLISECOND, SECOND, Address, Train
+from livestream.machine import SECOND, Address, Train
 from livestream.runtime.keys import identity_of
 from livestream.sim.host import Host, Internet
 from livestream.sim.lines import Line
@@ -16,17 +16,18 @@ from livestream.transport.dialler import Dialler
 
 __all__ = ["PacketHost", "PacketInternet", "queue_bytes"]
 
-QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem keeps waiting, by common measurements...
-QUEUE_BYTES_MIN: Final = 32 * 1024  # ...and however slow it is.
+QUEUE_BYTES_MIN: Final = 32 * 1024  # Of a line however slow: modems count in packets, too.
 
 
-def queue_bytes(rate_bps: int, queue_us: int = QUEUE_US) -> int:
+def queue_bytes(rate_bps: int, queue_us: int) -> int:
     """Return the length of a line's queue that takes so long to empty."""
     return max(QUEUE_BYTES_MIN, rate_bps * queue_us // (8 * SECOND))
 
 
 class PacketInternet(Internet):
     """Hosts by address, and a route for each two of them that have spoken, in each direction."""
+
+    sees_messages = False
 
     def __init__(
         self,
@@ -79,10 +80,14 @@ class PacketHost(Host):
         super().__init__(internet, number, access, identity.public_key)
         self.identity = identity
         self.transport = internet.transport
-        self.uplink = self._line = Line(access.uplink_bps, queue_bytes(access.uplink_bps))
+        self.uplink = self._line = Line(
+            access.uplink_bps, queue_bytes(access.uplink_bps, access.queue_us)
+        )
         self.downlink: Line | None = None
         if access.downlink_bps is not None:
-            self.downlink = Line(access.downlink_bps, queue_bytes(access.downlink_bps))
+            self.downlink = Line(
+                access.downlink_bps, queue_bytes(access.downlink_bps, access.queue_us)
+            )
         self._net = internet
 
     @property

@@ -36,7 +36,7 @@ def simulate(
         CheckError: something happened that must never happen.
     """
     simulation = Simulation(scenario, design, seed, links)
-    checks = Checks(simulation, sees_messages=links is Links.MESSAGES)
+    checks = Checks(simulation)
     simulation.on_sent = checks.on_sent
     series = Series()
     seconds = 0

@@ -15,6 +15,7 @@ from livestream.sim.names import unknown
 from livestream.sim.scenario import Happening, Kind, Scenario
 
 __all__ = [
+    "L0",
     "SCENARIOS",
     "design_named",
     "links_named",
@@ -207,6 +208,8 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         "rate_bps must be 10,000 to 100,000,000": not 10_000 <= scenario.rate_bps <= 100_000_000,
         "frames_per_second must be 1 to 240": not 1 <= scenario.frames_per_second <= 240,
         "latency_s must be 0.05 to 10": not 0.05 <= scenario.latency_s <= 10,
+        "loss_burst must be 1 to 1,000": not 1 <= scenario.loss_burst <= 1_000,
+        "queue_ms must be 1 to 10,000": not 1 <= scenario.queue_ms <= 10_000,
         "loss must be below 0.5": scenario.loss >= 0.5,
         "delay_ms_max is below delay_ms_min": scenario.delay_ms_max < scenario.delay_ms_min,
         "delay_ms_min is below 0": scenario.delay_ms_min < 0,

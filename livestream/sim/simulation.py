@@ -51,7 +51,14 @@ class Simulation:
         self.world = World(seed)
         self.rng = Random(seed ^ 0x5EED)
         low, high = scenario.delays_us
-        path = Path(low, high, int(scenario.jitter_ms * MILLISECOND), scenario.loss)
+        path = Path(
+            low,
+            high,
+            int(scenario.jitter_ms * MILLISECOND),
+            scenario.loss,
+            scenario.loss_burst,
+            scenario.reordered_share,
+        )
         self.internet = make_internet(links, self.world, path, seed)
         self.signer = Signer(Random(seed).randbytes(32))
         self.notary = Notary(self.signer.public_key)
@@ -107,7 +114,11 @@ class Simulation:
         if scenario.downlink_x is not None:
             share = SLOW_DOWNLINK if is_slow else scenario.downlink_x
             downlink = int(share * scenario.rate_bps)
-        host = self.internet.add(self._hosts, Access(uplink, downlink), rng.randbytes(32))
+        host = self.internet.add(
+            self._hosts,
+            Access(uplink, downlink, int(scenario.queue_ms * MILLISECOND)),
+            rng.randbytes(32),
+        )
         host.role = role
         host.on_sent = self.on_sent
         viewer = Viewer(
@@ -160,7 +171,11 @@ class Simulation:
         scenario, rng = self.scenario, self.rng
         self._epoch += 1
         uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
-        host = self.internet.add(PUBLISHER, Access(uplink), rng.randbytes(32))
+        host = self.internet.add(
+            PUBLISHER,
+            Access(uplink, queue_us=int(scenario.queue_ms * MILLISECOND)),
+            rng.randbytes(32),
+        )
         node_rng = Random(rng.getrandbits(64))
         parts = self.design.parts(self.notary, Role.HONEST)
         channel = Channel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -52,7 +53,7 @@ def test_what_is_reordered_comes_after_what_left_later() -> None:
     )
     assert len(arrivals) == 1_000
     numbers = [data for _, data in arrivals]
-    overtaken = sum(after < before for before, after in zip(numbers, numbers[1:], strict=False))
+    overtaken = sum(after < before for before, after in pairwise(numbers))
     assert 50 <= overtaken <= 110
 
 
