@@ -20,7 +20,7 @@ from livestream.sim.filescenario import (
     with_file_overrides,
 )
 from livestream.sim.internets import Links
-from livestream.sim.plot import draw
+from livestream.sim.plot import check_plot, draw
 from livestream.sim.result import Result
 from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import (
@@ -53,6 +53,8 @@ _ROWS: Final = (
     ("bad_pieces_shown", "bad pieces shown", ""),
 )
 
+_MORE_IS_BETTER: Final = ("continuity", "rate_share")
+
 
 @dataclass(frozen=True, slots=True)
 class SimulateOptions:
@@ -78,6 +80,7 @@ def run(options: SimulateOptions) -> int:
         UsageError: no such scenario or design, or parameters that contradict each other.
         DiskError: a file cannot be written.
     """
+    _check(options)
     links = links_named(options.links)
     changes = variants(options.sweeps)
     if is_file_scenario(options.scenario):
@@ -98,6 +101,8 @@ def run(options: SimulateOptions) -> int:
         for job, outcome in zip(jobs, outcomes, strict=True):
             if isinstance(outcome, Result):
                 sys.stdout.write(_table(outcome, job.scenario))
+        if len(results) > 1 and len(scenarios) == 1:
+            sys.stdout.write(_worst(results))
     if options.plot_file is not None and isinstance(outcomes[-1], Result):
         draw(outcomes[-1], jobs[-1].scenario, options.plot_file)
     if options.json_file is not None and results:
@@ -124,6 +129,15 @@ def _run_files(
     if options.json_file is not None:
         _write_json([result.to_json() for result in results], options.json_file)
     return 0
+
+
+def _check(options: SimulateOptions) -> None:
+    """Refuse before a long run what would fail after it."""
+    for file in (options.json_file, options.plot_file):
+        if file is not None and not Path(file).absolute().parent.is_dir():
+            raise UsageError(f"{file}: its folder is not there. Make it first.")
+    if options.plot_file is not None:
+        check_plot(options.plot_file)
 
 
 def _refuse_packets_only(scenario: Scenario, links: Links) -> None:
@@ -203,6 +217,19 @@ def _table(result: Result, scenario: Scenario) -> str:
         shown = "" if bound is None else _shown(bound, unit)
         lines.append(f"  {words:26}{_shown(figures[key], unit):>10}{shown:>10}\n")
     lines.append(f"  trace {result.trace_hash}\n")
+    return "".join(lines)
+
+
+def _worst(results: Sequence[Result]) -> str:
+    """Return the worst figure of all seeds, each for itself."""
+    lines = [f"Worst of {len(results)} seeds\n"]
+    for key, words, unit in _ROWS:
+        values = [result.to_json()[key] for result in results]
+        known = [value for value in values if isinstance(value, (int, float))]
+        worst = (
+            None if len(known) < len(values) else (min if key in _MORE_IS_BETTER else max)(known)
+        )
+        lines.append(f"  {words:26}{_shown(worst, unit):>10}\n")
     return "".join(lines)
 
 

@@ -15,7 +15,7 @@ from livestream.pieces.picker import Pick, Picker
 from livestream.swarm.peer import Peer
 from livestream.swarm.rates import TokenBucket
 
-__all__ = ["DeadlinePicker"]
+__all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
@@ -33,7 +33,7 @@ COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at to
 
 
 @dataclass(slots=True)
-class _Missing:
+class Missing:
     """A piece that exists and is not here."""
 
     known_at: int
@@ -86,7 +86,7 @@ class DeadlinePicker(Picker[Peer]):
         self._config = config
         self._is_fed = is_fed
         self._is_source = is_source
-        self._missing: dict[int, _Missing] = {}
+        self._missing: dict[int, Missing] = {}
         self._lateness: list[_Lateness] = []
         self._edge = -1
         self._tune_in_end = 0
@@ -122,7 +122,7 @@ class DeadlinePicker(Picker[Peer]):
         is_fed = True
         for index in range(start, newest + 1):
             if not self._window.holds(index):
-                self._missing[index] = _Missing(now)
+                self._missing[index] = Missing(now)
                 is_fed = is_fed and self._is_fed(index % len(self._lateness))
         self._edge = newest
         if len(self._missing) > known:
@@ -227,7 +227,7 @@ class DeadlinePicker(Picker[Peer]):
         allowance = TUNE_IN_LATE_US if index < self._tune_in_end else 0
         return deadline is not None and deadline + allowance < now
 
-    def _due_at(self, index: int, missing: _Missing, deadline: int | None) -> int:
+    def _due_at(self, index: int, missing: Missing, deadline: int | None) -> int:
         """When a push no longer excuses us from asking."""
         substream = index % len(self._lateness)
         if index < self._tune_in_end or not self._is_fed(substream):
@@ -238,7 +238,7 @@ class DeadlinePicker(Picker[Peer]):
         return due_at
 
     def _choose(
-        self, choices: Choices, index: int, missing: _Missing, deadline: int | None, now: int
+        self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
     ) -> Choice | None:
         """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
         if not self._may_repair(index, now):
@@ -251,7 +251,7 @@ class DeadlinePicker(Picker[Peer]):
             return None
         return choice
 
-    def _ask(self, choice: Choice, index: int, missing: _Missing, now: int) -> Pick[Peer]:
+    def _ask(self, choice: Choice, index: int, missing: Missing, now: int) -> Pick[Peer]:
         self._pay(index, now)
         timeout_us = self._timeout(choice.holder, index)
         missing.open_at = now + timeout_us
@@ -261,7 +261,7 @@ class DeadlinePicker(Picker[Peer]):
         return Pick(choice.holder, index, timeout_us)
 
     def _may_ask_source(
-        self, choices: Choices, missing: _Missing, deadline: int | None, now: int
+        self, choices: Choices, missing: Missing, deadline: int | None, now: int
     ) -> bool:
         """Keep viewers off the publisher: it is asked last, and late unless time is short."""
         if choices.are_all_source():

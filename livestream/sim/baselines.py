@@ -11,16 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
+from zlib import crc32
 
 from livestream.config import LiveConfig
 from livestream.live.channel import Channel
+from livestream.live.choices import Choice, Choices
 from livestream.live.choker import LiveChoker
 from livestream.live.clock import ChannelClock
 from livestream.live.feeders import Feeders
-from livestream.live.picker import DeadlinePicker
+from livestream.live.picker import URGENT_US, DeadlinePicker, Missing
 from livestream.live.window import LiveWindow
-from livestream.machine import SECOND
+from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.bitfield import SlidingBitfield
+from livestream.pieces.picker import Pick
 from livestream.sim.parts import Role, SimParts
 from livestream.sim.signatures import Notary
 from livestream.swarm.peer import Peer
@@ -30,6 +33,8 @@ from livestream.wire.live import LiveMessage
 __all__ = ["PullParts", "RandomParts"]
 
 PULL_SHARE: Final = 1.5  # Of the rate: all of it, and what has to be asked for again.
+SPREAD_US: Final = 400 * MILLISECOND  # A request, a copy, and the next window update of its taker.
+REQUESTS_MAX: Final = 24  # To one neighbour at once: half a second of the channel.
 LATEST: Final = 64  # Pieces behind the newest that are worth pushing: more than a second's.
 TRIES: Final = 4  # Neighbours looked at before an uplink is left idle until there is news.
 
@@ -42,8 +47,51 @@ class _Unfed(Feeders):
         self._timer = None
 
 
+class _Pull(DeadlinePicker):
+    """Asks for everything; the publisher at once for a share of the pieces, for others later.
+
+    Were it asked by all for all, it would send each piece to everybody.
+    """
+
+    def __init__(
+        self,
+        window: LiveWindow,
+        clock: ChannelClock,
+        config: LiveConfig,
+        is_fed: Callable[[int], bool],
+        is_source: Callable[[Peer], bool],
+        *,
+        rng: Random,
+    ) -> None:
+        super().__init__(window, clock, config, is_fed, is_source)
+        self._salt = rng.randbytes(4)
+        self._neighbours = 1
+
+    def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
+        self._neighbours = max(1, len(holders))
+        return super().picks(holders, now)
+
+    def _choose(
+        self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
+    ) -> Choice | None:
+        if not self._may_repair(index, now):
+            return None
+        choice = choices.quickest(index, missing.tried, REQUESTS_MAX)
+        if choice is None or not choice.is_source or choices.are_all_source():
+            return choice
+        is_urgent = deadline is None or deadline - now < URGENT_US
+        # One of the neighbours begins; another joins in for each time that a copy takes.
+        turn = crc32(b"%b %d" % (self._salt, index)) % self._neighbours
+        is_mine = turn <= (now - missing.known_at) // SPREAD_US
+        return choice if is_urgent or is_mine else None
+
+
 class PullParts(SimParts):
     """Nobody feeds anybody: what a neighbour holds is asked for at once."""
+
+    def __init__(self, notary: Notary, role: Role, rng: Random) -> None:
+        super().__init__(notary, role, rng)
+        self._rng = rng
 
     def make_feeders(
         self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
@@ -61,14 +109,14 @@ class PullParts(SimParts):
     ) -> DeadlinePicker:
         """Return a picker that may ask for everything."""
         everything = replace(config, repair_share=PULL_SHARE)
-        return super().make_picker(window, clock, everything, is_fed, is_source)
+        return _Pull(window, clock, everything, is_fed, is_source, rng=self._rng)
 
 
-class RandomParts(PullParts):
+class RandomParts(SimParts):
     """Everybody pushes to whom chance says, the newest piece that it lacks."""
 
-    def __init__(self, notary: Notary, role: Role = Role.HONEST) -> None:
-        super().__init__(notary, role)
+    def __init__(self, notary: Notary, role: Role, rng: Random) -> None:
+        super().__init__(notary, role, rng)
         self._uploads = _LatestUseful()
 
     def adopt(self, channel: Channel) -> None:

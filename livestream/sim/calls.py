@@ -47,6 +47,7 @@ class _Ring(Occurrence):
             return
         end.other, caller.other = caller, end
         called.connections[end] = None
+        called.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(end))  # The caller may vanish now.
         leaves = called.uplink.take(HELLO_BYTES, now)
         called.world.plan(leaves + end.delay_us + repeat_us(end, 1), _Answer(caller))
 
@@ -68,16 +69,16 @@ class _Answer(Occurrence):
 
 
 class _GiveUp(Occurrence):
-    """Nobody has answered for so long."""
+    """The other side has been silent for so long."""
 
-    __slots__ = ("_caller",)
+    __slots__ = ("_end",)
 
-    def __init__(self, caller: ModelConnection) -> None:
-        self._caller = caller
+    def __init__(self, end: ModelConnection) -> None:
+        self._end = end
 
     def happen(self, now: int) -> None:
-        """End a call without an answer."""
-        caller = self._caller
-        if caller.host.is_up and caller.state is ConnectionState.CONNECTING:
-            caller.finish("no answer", is_local=False)
-            caller.host.settle(now)
+        """End what never came to be."""
+        end = self._end
+        if end.host.is_up and end.state is ConnectionState.CONNECTING:
+            end.finish("no answer", is_local=False)
+            end.host.settle(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from random import Random
 
 from livestream.config import LiveConfig
 from livestream.live.channel import Channel
@@ -32,7 +33,8 @@ class Role(Enum):
 class SimParts(Parts):
     """The parts of the product, but for signatures, which are remembered across nodes."""
 
-    def __init__(self, notary: Notary, role: Role = Role.HONEST) -> None:
+    def __init__(self, notary: Notary, role: Role, rng: Random) -> None:
+        """Take whose word counts, how the owner behaves, and its entropy."""
         self._notary = notary
         self._role = role
 

@@ -15,15 +15,29 @@ from livestream.sim.scenario import Scenario
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw"]
+__all__ = ["check_plot", "draw"]
 
 INK: Final = "#22303c"
 BLUE: Final = "#1f77b4"
 PALE: Final = "#9ecae1"
 RED: Final = "#c0392b"
 GREEN: Final = "#2a9d6f"
+LOGARITHMIC_FROM: Final = 50  # Viewers; fewer are told apart on a plain axis.
 GOAL_PUBLISHER_X: Final = 2.25  # live.md, section 5.
 GOAL_CONTINUITY: Final = 0.999
+
+
+def check_plot(where: str) -> None:
+    """Find out before a long run whether there can be a picture. Raises UsageError."""
+    if Path(where).suffix.lower() != ".png":
+        raise UsageError(f"--plot {where}: pictures are PNG files. Give a name such as run.png.")
+    try:
+        import matplotlib.figure  # noqa: F401, PLC0415 - an extra, and slow to import.
+    except ImportError:
+        raise UsageError(
+            "--plot needs matplotlib, which is not installed. "
+            "Install it with: pip install 'livestream[sim]'"
+        ) from None
 
 
 def draw(result: Result, scenario: Scenario, where: str) -> None:
@@ -33,13 +47,9 @@ def draw(result: Result, scenario: Scenario, where: str) -> None:
         UsageError: matplotlib is not installed.
         DiskError: the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra, and slow to import.
-    except ImportError:
-        raise UsageError(
-            "--plot needs matplotlib, which is not installed. "
-            "Install it with: pip install 'livestream[sim]'"
-        ) from None
+    check_plot(where)
+    from matplotlib.figure import Figure  # noqa: PLC0415 - see above.
+
     figure = Figure(figsize=(12, 7.2), dpi=120, layout="constrained")
     axes = figure.subplot_mosaic(
         [["lag", "lag"], ["continuity", "publisher"]], height_ratios=(1.15, 1)
@@ -53,7 +63,7 @@ def draw(result: Result, scenario: Scenario, where: str) -> None:
     )
     _draw_lag(axes["lag"], result, scenario)
     _draw_continuity(axes["continuity"], result, scenario)
-    _draw_publisher(axes["publisher"], result, scenario)
+    _draw_publisher(axes["publisher"], result)
     for each in axes.values():
         each.spines[["top", "right"]].set_visible(False)
         each.grid(alpha=0.25)
@@ -128,27 +138,32 @@ def _draw_continuity(axes: Axes, result: Result, scenario: Scenario) -> None:
     axes.legend(loc="lower right", frameon=False)
 
 
-def _draw_publisher(axes: Axes, result: Result, scenario: Scenario) -> None:
-    """What the publisher sends, second by second, over the number of viewers then."""
-    axes.set_title("What the publisher sends", loc="left", color=INK)
-    series = result.series
-    seconds = [second + 0.5 for second in range(len(series.publisher_x))]
-    axes.plot(seconds, series.publisher_x, color=BLUE, lw=2, label="publisher's upload")
-    axes.axhline(GOAL_PUBLISHER_X, color=GREEN, lw=1.5, ls="--", label="goal: 2.25")
+def _draw_publisher(axes: Axes, result: Result) -> None:
+    """What the publisher sends in each second, over the number of viewers that were there then."""
+    axes.set_title("What the publisher sends, however many watch", loc="left", color=INK)
+    viewers, sent = result.series.viewers, result.series.publisher_x
+    most = max([*viewers, 2])
     bound = result.bounds["publisher_upload_x"]
+    axes.plot([1, most], [1, most], color=INK, lw=1, ls="-.", label="if it sent to each viewer")
+    axes.axhline(GOAL_PUBLISHER_X, color=GREEN, lw=1.5, ls="--", label="goal: 2.25")
     axes.axhline(bound, color=INK, lw=1, ls=":", label=f"bound: {bound:g}")
-    _shade_warm_up(axes, scenario)
-    axes.set_xlabel("simulated time, s")
+    dots = axes.scatter(
+        viewers,
+        sent,
+        c=[second + 0.5 for second in range(len(sent))],
+        cmap="viridis",
+        s=28,
+        zorder=3,
+        label="one second each",
+    )
+    axes.figure.colorbar(dots, ax=axes, label="simulated time, s", pad=0.02)
+    if most > LOGARITHMIC_FROM:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_xlabel("viewers there")
     axes.set_ylabel("upload / rate of the channel")
-    axes.set_xlim(0, scenario.seconds)
-    axes.set_ylim(0, max([*series.publisher_x, GOAL_PUBLISHER_X, bound]) * 1.15)
-    there = axes.twinx()
-    there.fill_between(seconds, series.viewers, color=INK, alpha=0.08, lw=0)
-    there.set_ylabel("viewers there (grey)")
-    there.set_ylim(0, max([*series.viewers, 1]) * 1.15)
-    there.spines[["top"]].set_visible(False)
-    axes.set_zorder(there.get_zorder() + 1)
-    axes.patch.set_visible(False)
+    axes.set_xlim(0.9 if most > LOGARITHMIC_FROM else 0, most * 1.15)
+    axes.set_ylim(0, max([*sent, GOAL_PUBLISHER_X, bound]) * 1.3)
     axes.legend(loc="lower right", frameon=False)
 
 

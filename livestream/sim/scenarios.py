@@ -216,8 +216,9 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         "publisher_uplink_x must be above 0": scenario.publisher_uplink_x <= 0,
         "polluters, liars and free riders are more than all": crooks > 1,
         "churn_per_minute must be 0 to 60": not 0 <= scenario.churn_per_minute <= 60,
-        "viewers go on joining after the end": scenario.join_s >= scenario.seconds,
-        "something happens after the end": any(
+        f"seconds must be more than join_s, which is {scenario.join_s:g}": scenario.join_s
+        >= scenario.seconds,
+        "something happens after the end: give more seconds": any(
             each.at_s >= scenario.seconds for each in scenario.happenings
         ),
     }

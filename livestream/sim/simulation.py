@@ -120,13 +120,14 @@ class Simulation:
             rng.randbytes(32),
         )
         host.role = role
+        node_rng = Random(rng.getrandbits(64))
         host.on_sent = self.on_sent
         viewer = Viewer(
             host,
             self.ledger,
             self._live_config(),
-            self.design.parts(self.notary, role),
-            Random(rng.getrandbits(64)),
+            self.design.parts(self.notary, role, node_rng),
+            node_rng,
             upload_bps=uplink,
             skew_us=int((2 * rng.random() - 1) * scenario.skew_s * SECOND),
             is_slow=is_slow,
@@ -177,7 +178,7 @@ class Simulation:
             rng.randbytes(32),
         )
         node_rng = Random(rng.getrandbits(64))
-        parts = self.design.parts(self.notary, Role.HONEST)
+        parts = self.design.parts(self.notary, Role.HONEST, node_rng)
         channel = Channel(
             self.ledger.public_key,
             host.public_key,

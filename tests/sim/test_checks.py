@@ -16,10 +16,9 @@ from livestream.pieces.picker import Pick
 from livestream.pieces.verifier import Verdict
 from livestream.sim.checks import CheckError
 from livestream.sim.designs import DESIGNS, Design
-from livestream.sim.parts import Role, SimParts
+from livestream.sim.parts import SimParts
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
-from livestream.sim.signatures import Notary
 from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import Upload, UploadQueue, Urgency
 
@@ -93,9 +92,6 @@ class _Endless(UploadQueue):
 
 class EndlessParts(SimParts):
     """Queues without a limit."""
-
-    def __init__(self, notary: Notary, role: Role = Role.HONEST) -> None:
-        super().__init__(notary, role)
 
     def make_uploads(self) -> UploadQueue:
         return _Endless()

@@ -1,0 +1,129 @@
+"""Whole runs: what happens to a swarm, who behaves how, and what the figures say of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from livestream.sim.designs import DESIGNS
+from livestream.sim.run import simulate
+from livestream.sim.scenario import Happening, Kind, Scenario
+from livestream.sim.simulation import Simulation
+
+EASY = Scenario(
+    "easy",
+    "good lines, no losses",
+    viewers=6,
+    seconds=9.0,
+    rate_bps=600_000,
+    uplinks=((1.0, 4.0),),
+    join_s=1.5,
+    warm_up_s=4.0,
+    loss=0.0,
+    churn_per_minute=0.0,
+)
+
+
+def test_on_good_lines_everybody_sees_everything_one_latency_behind() -> None:
+    result = simulate(EASY, DESIGNS["trees"], 1)
+    assert result.continuity == 1.0
+    assert result.lag_p50_s == pytest.approx(1.0, abs=0.05)
+    assert result.publisher_upload_x < 3
+    assert result.bad_pieces_shown == 0
+    assert all(share == 1.0 for share in result.series.continuity[3:] if share is not None)
+    assert result.series.viewers[-1] == 6
+
+
+def test_a_longer_latency_shows_in_the_lag() -> None:
+    result = simulate(replace(EASY, latency_s=2.0), DESIGNS["trees"], 1)
+    assert result.lag_p50_s == pytest.approx(2.0, abs=0.05)
+
+
+def test_a_line_below_the_rate_shows_in_continuity() -> None:
+    result = simulate(replace(EASY, downlink_x=0.5), DESIGNS["trees"], 1)
+    assert result.continuity < 0.7
+
+
+@pytest.mark.parametrize("design", ["pull", "random"])
+def test_the_baselines_deliver_too(design: str) -> None:
+    result = simulate(replace(EASY, latency_s=3.0), DESIGNS[design], 1)
+    assert result.continuity > 0.9
+
+
+def test_a_single_tree_has_one_substream() -> None:
+    simulation = Simulation(EASY, DESIGNS["tree"], 1)
+    simulation.run()
+    assert simulation.channel.head is not None
+    assert simulation.channel.head.substreams == 1
+
+
+def test_a_restarted_publisher_is_found_again() -> None:
+    restart = Happening(Kind.RESTART, at_s=5.0, for_s=1.0)
+    simulation = Simulation(replace(EASY, seconds=16.0, happenings=(restart,)), DESIGNS["trees"], 1)
+    simulation.run()
+    assert simulation.channel.head is not None
+    assert simulation.channel.head.epoch == 2
+    for viewer in simulation.present.values():
+        assert viewer.epoch == 2
+        assert simulation.world.now - viewer.last_piece_at < 1_000_000
+
+
+def test_when_the_heads_die_the_others_go_on() -> None:
+    die = Happening(Kind.HEADS_DIE, at_s=5.0)
+    scenario = replace(EASY, viewers=24, seconds=12.0, happenings=(die,))
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    simulation.run()
+    left = [viewer for viewer in simulation.viewers if viewer.left_at is not None]
+    assert left
+    assert simulation.present
+    for viewer in simulation.present.values():
+        assert simulation.world.now - viewer.last_piece_at < 2_000_000
+
+
+def test_a_split_is_survived_by_both_sides() -> None:
+    split = Happening(Kind.SPLIT, at_s=4.0, share=0.5, for_s=2.0)
+    scenario = replace(EASY, seconds=16.0, happenings=(split,))
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    simulation.run()
+    for viewer in simulation.present.values():
+        assert simulation.world.now - viewer.last_piece_at < 1_000_000
+
+
+def test_crowds_come_and_go() -> None:
+    come = Happening(Kind.FLASH_CROWD, at_s=3.0, share=0.5, for_s=1.0)
+    leave = Happening(Kind.MASS_LEAVE, at_s=6.0, share=0.5, for_s=1.0)
+    scenario = replace(EASY, viewers=8, happenings=(come, leave))
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    counts: list[int] = []
+    simulation.run(lambda now: counts.append(len(simulation.present)))
+    assert counts[25] == 4
+    assert counts[55] == 8
+    assert counts[-1] == 4
+
+
+def test_churn_keeps_the_number_of_viewers() -> None:
+    scenario = replace(EASY, seconds=12.0, churn_per_minute=4.0)
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    simulation.run()
+    assert len(simulation.present) == 6
+    assert len(simulation.viewers) > 8
+
+
+def test_free_riders_and_liars_feed_nobody() -> None:
+    scenario = replace(EASY, viewers=8, free_rider_share=0.25, liar_share=0.25)
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    simulation.run()
+    given = {
+        viewer.host.role.value: sum(peer.stats.pieces_out for peer in viewer.channel.swarm.ready)
+        for viewer in simulation.present.values()
+    }
+    assert given["free rider"] == 0
+    assert given["liar"] == 0
+    assert given["honest"] > 0
+
+
+def test_checking_changes_nothing() -> None:
+    simulation = Simulation(EASY, DESIGNS["trees"], 1)
+    simulation.run()
+    assert simulate(EASY, DESIGNS["trees"], 1).trace_hash == simulation.world.trace_hash()
