@@ -31,6 +31,7 @@ def run_all(
     jobs: Sequence[Job],
     *,
     scheduler: str | None = None,
+    timeout_s: float = CONNECT_TIMEOUT_S,
     on_done: Callable[[int], None] | None = None,
 ) -> list[Result]:
     """Call a function with each job, many at once; returns the results in the order of the jobs.
@@ -39,6 +40,7 @@ def run_all(
         function: At the top of a module, so that other processes find it; as are its jobs' types.
         jobs: What it is called with.
         scheduler: The address of a Dask scheduler; None: processes here, one for each core.
+        timeout_s: How long the scheduler may take to answer.
         on_done: Told how many jobs are done, each time that one is.
 
     Raises:
@@ -48,7 +50,7 @@ def run_all(
     """
     if scheduler is None:
         return _run_here(function, jobs, on_done)
-    with _client(scheduler) as client:
+    with _client(scheduler, timeout_s) as client:
         return _run_there(client, function, jobs, on_done)
 
 
@@ -80,7 +82,9 @@ def _run_there(
     # Not pure: two jobs that are the same are still to be run twice, if somebody asks for that.
     futures = [client.submit(function, job, pure=False) for job in jobs]
     try:
-        for count, future in enumerate(as_dask_completes(futures), start=1):
+        with client.as_current():  # Which is where `as_completed` looks for it.
+            done = as_dask_completes(futures)
+        for count, future in enumerate(done, start=1):
             future.result()
             if on_done is not None:
                 on_done(count)
@@ -91,7 +95,7 @@ def _run_there(
 
 
 @contextmanager
-def _client(scheduler: str) -> Iterator[Client]:
+def _client(scheduler: str, timeout_s: float) -> Iterator[Client]:
     try:
         from distributed import Client  # noqa: PLC0415 - an extra, and slow to import.
     except ImportError:
@@ -99,7 +103,7 @@ def _client(scheduler: str) -> Iterator[Client]:
             f"--scheduler needs Dask's distributed, which is not installed. Install it: {EXTRA}."
         ) from None
     try:
-        client = Client(scheduler, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(scheduler, timeout=timeout_s, set_as_default=False)
     except ValueError as error:
         raise UsageError(
             f"--scheduler {scheduler}: not an address of a Dask scheduler, such as "
@@ -107,7 +111,7 @@ def _client(scheduler: str) -> Iterator[Client]:
         ) from error
     except OSError as error:
         raise NetworkError(
-            f"No Dask scheduler answers at {scheduler} within {CONNECT_TIMEOUT_S} s. "
+            f"No Dask scheduler answers at {scheduler} within {timeout_s:g} s. "
             "Is `dask scheduler` running there?"
         ) from error
     try:

@@ -99,7 +99,7 @@ def _result_of(simulation: FileSimulation) -> FileResult:
     everybody = [simulation.origin, *came]
     wire = sum(each.host.uplink.bytes_out for each in everybody)
     received = sum(each.swarm.stats.payload_bytes for each in came)
-    kept = sum(len(each.store.held) for each in came) * simulation.contents.piece_bytes
+    kept = sum(each.store.held.held for each in came) * simulation.contents.piece_bytes
     bound = file_bound_s(
         size, scenario.seed_uplink_bps, simulation.giving_bps, scenario.downlink_bps
     )

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from livestream.cli.app import run
 from livestream.cli.sweeps import variants
 from livestream.errors import UsageError
 
@@ -58,7 +59,16 @@ def test_runs_of_a_sweep_are_those_that_one_gets_alone() -> None:
         (["L0", "--sweep", "viewrs=3"], "viewers"),
     ],
 )
-def test_what_there_is_not_is_told_the_nearest(arguments: list[str], said: str) -> None:
-    ended = simulate(*arguments)
-    assert ended.returncode == 2
-    assert said in ended.stderr
+def test_what_there_is_not_is_told_the_nearest(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["loss_burst=3", "reordered_share=0.1", "queue_ms=50"])
+def test_what_the_model_leaves_out_is_refused_of_it(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", "five", "--sweep", key]) == 2
+    assert "--links packets" in capsys.readouterr().err

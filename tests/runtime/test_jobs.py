@@ -36,7 +36,13 @@ def test_an_error_of_a_job_is_raised_as_it_is() -> None:
 
 def test_a_cluster_gives_the_same_results_and_errors() -> None:
     with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=1,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address=None,
+        worker_dashboard_address=None,
     ) as cluster:
         where = cluster.scheduler_address
         done: list[int] = []
@@ -49,7 +55,7 @@ def test_a_cluster_gives_the_same_results_and_errors() -> None:
 
 def test_a_scheduler_that_is_not_there_is_named() -> None:
     with pytest.raises(NetworkError, match="scheduler answers at tcp"):
-        run_all(slow_at_first, [1], scheduler="tcp://127.0.0.1:9")
+        run_all(slow_at_first, [1], scheduler="tcp://127.0.0.1:9", timeout_s=0.5)
 
 
 def test_an_address_that_is_none_is_refused() -> None:
