@@ -10,17 +10,7 @@ from distributed import LocalCluster
 
 from livestream.errors import NetworkError, UsageError
 from livestream.runtime.jobs import run_all
-
-
-def slow_at_first(number: int) -> int:
-    """The first jobs take longest: they end last."""
-    return sum(range(200_000 // (number + 1))) * 0 + number * number
-
-
-def fails_at_three(number: int) -> int:
-    if number == 3:
-        raise UsageError("three is refused")
-    return number
+from tests.runtime.squares import fails_at_three, slow_at_first
 
 
 def test_results_come_in_the_order_of_the_jobs() -> None:
