@@ -114,7 +114,7 @@ def _result_of(simulation: FileSimulation) -> FileResult:
         took_p95_s=_at(took, 0.95),
         free_riders_took_p50_s=_at(riders, 0.5),
         finished_share=round(len(done) / max(1, len(givers)), 4),
-        seed_copies=round(simulation.origin.swarm.stats.stream_bytes_out / size, 3),
+        seed_copies=round(simulation.seed_bytes / size, 3),
         duplicate_share=round(max(0, received - kept) / max(1, received), 5),
         overhead_share=round(wire / max(1, kept) - 1, 5),
         bounds={"done_last_s": round(bound, 3), "seed_copies": 1.0, "duplicate_share": 0.0},

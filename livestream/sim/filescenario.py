@@ -46,6 +46,8 @@ class FileScenario:
     "Give nothing, and have the uplink of the others all the same."
     seed_leaves_copies: float | None = None
     "The seed goes once it has sent so many times the file."
+    max_up_share: float | None = None
+    "Nodes cap themselves at this part of their uplink (`--max-up`); None: they do not know it."
     stays: bool = True
     "Whether whoever has the whole file goes on giving."
     neighbours: int = 30
@@ -68,7 +70,8 @@ FILE_SCENARIOS: Final = {
             CROWD,
             name="files-seed-leaves",
             summary="the seed goes when it has sent 1.0 copies",
-            viewers=100,
+            viewers=20,
+            pieces=256,
             seed_leaves_copies=1.0,
         ),
         replace(
@@ -77,6 +80,13 @@ FILE_SCENARIOS: Final = {
             summary="30 % give nothing",
             viewers=100,
             free_rider_share=0.3,
+        ),
+        replace(
+            CROWD,
+            name="files-capped",
+            summary="100, each of which knows its uplink (--max-up)",
+            viewers=100,
+            max_up_share=0.95,
         ),
         replace(
             CROWD,
@@ -111,7 +121,7 @@ def with_file_overrides(
         if key not in known:
             raise UsageError(f"{where}: {unknown('key of a file scenario', key, known)}")
         like = known[key]
-        wanted = int if type(like) is int else (int, float)
+        wanted = int if type(like) is int else (int, float)  # None: a number that is not given.
         if isinstance(like, (str, tuple)) or not isinstance(value, wanted):
             raise UsageError(f"{where}: {key} = {value!r} is not a value such as {like!r}.")
     scenario = replace(base, **given)  # type: ignore[arg-type]
@@ -119,6 +129,8 @@ def with_file_overrides(
         "pieces must be 1 to 10,000": not 1 <= scenario.pieces <= 10_000,
         "piece_kib must be 16 to 4,096": not 16 <= scenario.piece_kib <= 4_096,
         "free_rider_share must be 0 to 1": not 0 <= scenario.free_rider_share <= 1,
+        "max_up_share must be above 0 and at most 1": scenario.max_up_share is not None
+        and not 0 < scenario.max_up_share <= 1,
         "loss must be 0 to 0.5": not 0 <= scenario.loss < 0.5,
         "delay_ms_max is below delay_ms_min": scenario.delay_ms_max < scenario.delay_ms_min,
         "a line's rate must be 10,000 and more": scenario.seed_uplink_bps < 10_000

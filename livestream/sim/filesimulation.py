@@ -32,6 +32,7 @@ HASHING_US: Final = MILLISECOND  # 256 KiB at 250 MB/s.
 ANNOUNCE_US: Final = 30 * SECOND
 ANNOUNCE_AGAIN_US: Final = 5 * SECOND  # The first time: who comes early finds others soon.
 WANTED: Final = 50
+FREE_RIDER_BPS: Final = 8_000  # Even to whom it would give a few pieces when choked (BEP 6).
 SILENCE_MAX_US: Final = 180 * SECOND  # As for torrents: they may have nothing to say for long.
 
 
@@ -88,6 +89,7 @@ class Downloader:
             peers_max=scenario.peers_max,
             attempts_max=30,
             silence_max_us=SILENCE_MAX_US,
+            upload_bps=FREE_RIDER_BPS if is_free_rider else _cap_bps(scenario, host),
         )
         seams = BlockSeams(self.store, picker, choker)
         self.swarm = BlockSwarm(INFO_HASH, host.public_key, seams, config, rng)
@@ -101,6 +103,12 @@ class Downloader:
         )
         self.node.add_swarm(self.swarm, host.world.now)
         host.run(self.node, _ignore)
+
+    @property
+    def bytes_sent(self) -> int:
+        """What has left of the blocks that were given to connections."""
+        waiting = sum(peer.connection.backlog_bytes for peer in self.swarm.block_peers)
+        return max(0, self.swarm.stats.stream_bytes_out - waiting)
 
     def judged(self, index: int, now: int, *, is_genuine: bool) -> None:
         """The store has hashed a piece."""
@@ -143,6 +151,7 @@ class FileSimulation:
         self.began_at = self.world.now
         self.downloaders: list[Downloader] = []
         self.unfinished: dict[Downloader, None] = {}
+        self._seed_bytes = 0
         self.uplinks_bps = _uplinks(scenario, self.rng)
         riders = round(scenario.free_rider_share * scenario.viewers)
         self._is_free_rider = [number < riders for number in range(scenario.viewers)]
@@ -154,6 +163,11 @@ class FileSimulation:
             at = self.world.now + int(scenario.join_s * SECOND * number / scenario.viewers)
             self.world.plan(at, _Joining(self, number))
         self.world.plan(self.world.now + ANNOUNCE_US, _Announcing(self, self.origin))
+
+    @property
+    def seed_bytes(self) -> int:
+        """What the seed has sent of the file, until it went."""
+        return self.origin.bytes_sent if self.origin.left_at is None else self._seed_bytes
 
     @property
     def giving_bps(self) -> list[int]:
@@ -204,7 +218,8 @@ class FileSimulation:
         copies = self.scenario.seed_leaves_copies
         if copies is None or self.origin.left_at is not None:
             return
-        if self.origin.swarm.stats.stream_bytes_out >= copies * self.contents.size:
+        if self.origin.bytes_sent >= copies * self.contents.size:
+            self._seed_bytes = self.origin.bytes_sent
             self._announce(self.origin, AnnounceEvent.STOPPED)
             self.origin.leave(self.world.now)
 
@@ -286,6 +301,11 @@ def _uplinks(scenario: FileScenario, rng: Random) -> list[int]:
     uplinks = (uplinks + [scenario.uplinks[-1][1]] * scenario.viewers)[: scenario.viewers]
     rng.shuffle(uplinks)
     return uplinks
+
+
+def _cap_bps(scenario: FileScenario, host: Host) -> int | None:
+    share = scenario.max_up_share
+    return None if share is None else int(share * host.uplink.rate_bps)
 
 
 def _ignore(event: Event, now: int) -> None:

@@ -36,7 +36,7 @@ def test_everybody_sees_nearly_all_by_either_transport(links: Links) -> None:
     for viewer in simulation.viewers:
         due, late = viewer.due(simulation.world.now), viewer.late(simulation.world.now)
         assert due[1] - due[0] > 20
-        assert late <= 0.02 * (due[1] - due[0])
+        assert late <= 0.05 * (due[1] - due[0])
 
 
 def test_a_seed_is_a_run_in_datagrams_too() -> None:

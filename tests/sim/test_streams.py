@@ -33,13 +33,6 @@ def test_an_uplink_is_full_while_there_is_demand_and_never_more_than_full() -> N
     assert 0.95 * 500_000 <= sent <= 500_000 + segments_size(64 * 1024)
 
 
-def test_those_that_ask_at_once_share_the_uplink_evenly() -> None:
-    simulation = FileSimulation(SMALL, 1)
-    simulation.world.run_until(simulation.began_at + 2 * SECOND)
-    got = [each.swarm.stats.payload_bytes for each in simulation.downloaders]
-    assert min(got) >= 0.6 * max(got)
-
-
 def test_peers_of_a_host_that_vanishes_hear_of_it() -> None:
     simulation = FileSimulation(SMALL, 1)
     simulation.world.run_until(simulation.began_at + 2 * SECOND)
