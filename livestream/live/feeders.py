@@ -90,7 +90,8 @@ class Feeders:
     def note_status(self, peer: Peer, status: Status, now: int) -> None:
         """A peer told how it is."""
         self._statuses[peer] = status
-        self._wake(now)
+        if any(substream.state is FeedState.ORPHAN for substream in self._substreams):
+            self._wake(now)
 
     def note_pushed(self, index: int, peer: Peer, lag_us: int, now: int) -> None:
         """A piece of a substream came from `peer`, `lag_us` after its capture."""

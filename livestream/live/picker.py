@@ -171,10 +171,13 @@ class DeadlinePicker(Picker[Peer]):
                 continue
             choices = choices or Choices(holders, index, self._is_source)
             is_held = choices.is_held(index)
-            if missing.blocked_until > now and not (has_news and is_held):
-                self._is_blocked = True
-                self._wake_by(missing.blocked_until)
-                continue
+            if missing.blocked_until > now:
+                # News are of no use as long as repair has used up its share.
+                is_open = self._may_repair(index, now)
+                self._is_blocked = self._is_blocked or is_open
+                if not (has_news and is_held and is_open):
+                    self._wake_by(missing.blocked_until)
+                    continue
             deadline = self._deadline(index)
             if self._is_too_late(index, deadline, now):
                 del self._missing[index]
@@ -187,7 +190,7 @@ class DeadlinePicker(Picker[Peer]):
             if choice is None:
                 # All of them are looked at again together.
                 missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
-                self._is_blocked = True
+                self._is_blocked = self._is_blocked or self._may_repair(index, now)
                 self._wake_by(missing.blocked_until)
             else:
                 picks.append(self._ask(choice, index, missing, now))

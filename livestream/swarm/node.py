@@ -82,6 +82,7 @@ class Node(Machine):
                 Transport.TCP: self.streams,
             }
         self._diallers = diallers
+        self._reporting = (*diallers.values(), self.web_seeds)
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
         self._named: dict[bytes, Swarm] = {}
@@ -233,7 +234,7 @@ class Node(Machine):
         self._handle_connections(now)
 
     def _handle_connections(self, now: int) -> None:
-        for endpoint in (*self._diallers.values(), self.web_seeds):
+        for endpoint in self._reporting:
             while (report := endpoint.next_event()) is not None:
                 self._handle_report(report, now)
 
