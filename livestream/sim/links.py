@@ -19,6 +19,7 @@ __all__ = ["Access", "Path", "Paths", "Uplink", "wire_size"]
 DATAGRAM_BYTES: Final = 1_200  # What a datagram carries of messages: RFC 9000's safe size, minus...
 DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, frame header and tag.
 ACK_BYTES: Final = 28 + 36  # One acknowledgement in a datagram of its own.
+ACK_EVERY_US: Final = 2 * MILLISECOND  # What comes meanwhile shares one; measured, over packets.
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram.
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
 QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem lets wait, by common measurements.

@@ -220,7 +220,8 @@ class StreamHost(Host):
             at += 2 * delay_us * 9 // 8
         at = max(at, self._arrives_at.get(stream, 0))
         self._arrives_at[stream] = at
-        self.world.plan(at, _Bytes(host, theirs, data, wire))
+        whole_at = at + host.last_mile_us(wire, self.uplink.rate_bps)
+        self.world.plan(whole_at, _Bytes(host, theirs, data, wire))
         return True
 
     def _hang_up(self, stream: Stream, now: int) -> None:
