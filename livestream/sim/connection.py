@@ -168,11 +168,11 @@ class ModelConnection(Connection):
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
         at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
+        at += other.host.last_mile_us(wire, host.uplink.rate_bps)
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
-        whole_at = at + other.host.last_mile_us(wire, host.uplink.rate_bps)
         acknowledgements = other.host.acknowledgements(wire, host.uplink.rate_bps)
-        host.world.plan(whole_at, Arrival(other, messages, wire, acknowledgements))
+        host.world.plan(at, Arrival(other, messages, wire, acknowledgements))
         return self._backlog > 0
 
     # Helpers

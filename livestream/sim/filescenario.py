@@ -50,9 +50,9 @@ class FileScenario:
     "Nodes cap themselves at this part of their uplink (`--max-up`); None: they do not know it."
     stays: bool = True
     "Whether whoever has the whole file goes on giving."
-    neighbours: int = 30
+    neighbours: int = 15
     "Peers that a node calls by itself."
-    peers_max: int = 50
+    peers_max: int = 25
 
     @property
     def size_bytes(self) -> int:

@@ -218,10 +218,10 @@ class StreamHost(Host):
         for lost in paths.repeats(-(-len(data) // SEGMENT_BYTES)):
             self.uplink.take(segments_size(lost * SEGMENT_BYTES), now)
             at += 2 * delay_us * 9 // 8
+        at += host.last_mile_us(wire, self.uplink.rate_bps)
         at = max(at, self._arrives_at.get(stream, 0))
         self._arrives_at[stream] = at
-        whole_at = at + host.last_mile_us(wire, self.uplink.rate_bps)
-        self.world.plan(whole_at, _Bytes(host, theirs, data, wire))
+        self.world.plan(at, _Bytes(host, theirs, data, wire))
         return True
 
     def _hang_up(self, stream: Stream, now: int) -> None:

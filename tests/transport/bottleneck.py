@@ -168,7 +168,8 @@ class Bottleneck:
         self.foreign_us = 0
         "Delay that something else adds, as the queue of others would."
         self._rng = Random(seed)
-        queue_bytes = self.path.rate_bps * self.path.queue_us // (8 * SECOND)
+        # What is taken fits if what waits before it does: one datagram more than the queue.
+        queue_bytes = self.path.rate_bps * self.path.queue_us // (8 * SECOND) + DATAGRAM
         self._line = Line(self.path.rate_bps, queue_bytes)
         self._order = 0
         self._events: list[tuple[int, int, Flow, int, int]] = []

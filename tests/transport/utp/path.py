@@ -106,7 +106,8 @@ class Path(World):
             if link.rate_bps:
                 line = self._lines.setdefault(source, Line(link.rate_bps, 0))
                 line.rate_bps = link.rate_bps  # The link may have become another.
-                line.queue_bytes = link.rate_bps * link.queue_us // (8 * SECOND)
+                # What is taken fits if what waits before it does.
+                line.queue_bytes = link.rate_bps * link.queue_us // (8 * SECOND) + len(datagram)
                 waits_us = max(0, line.free_at - self.now)
                 left_at = line.offer(len(datagram), self.now)
                 if left_at is None:
