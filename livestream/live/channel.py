@@ -40,7 +40,7 @@ OVERDUE_INTERVAL_US: Final = 250 * MILLISECOND
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
 OVERLOAD_INTERVAL_US: Final = 250 * MILLISECOND
 HEAD_TRIAL_US: Final = 2 * SECOND  # A new head has this long to find children.
-CLAIM_AHEAD_MAX: Final = 64  # How far beyond signed knowledge a neighbour's window is believed.
+CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 ANY_HOME: Final = 0xFF
 TUNE_IN_AHEAD_US: Final = (
     200 * MILLISECOND
@@ -317,12 +317,13 @@ class Channel(Extension):
     def _on_window(self, peer: Peer, message: WindowUpdate, now: int) -> None:
         if self.head is None:
             return
-        peer.held.forget_before(min(message.first, self.window.newest + CLAIM_AHEAD_MAX))
+        # By time, not by what we hold: who got nothing for a while has to learn what to ask for.
+        believed = self.window.reckon_newest(self.clock.unix_ms(now)) + CLAIM_AHEAD_MAX
+        peer.held.forget_before(min(message.first, believed))
         peer.held.replace(message.start, message.held, message.held.bit_length())
         if not self.is_source:
             end = message.start + message.held.bit_length()
-            claimed = min(end - 1, self.window.newest + CLAIM_AHEAD_MAX)
-            self._picker.note_edge(claimed, now)
+            self._picker.note_edge(min(end - 1, believed), now)
             self._picker.note_holders(now)
 
     def _on_status(self, peer: Peer, status: Status, now: int) -> None:

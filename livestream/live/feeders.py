@@ -179,7 +179,7 @@ class Feeders:
     def lags_ms(self) -> tuple[int, ...]:
         """Return our lag per substream, as it goes into a status."""
         return tuple(
-            min(int(substream.lag_us) // MILLISECOND, LAG_UNKNOWN_MS - 1)
+            min(max(int(substream.lag_us), 0) // MILLISECOND, LAG_UNKNOWN_MS - 1)
             if substream.state is FeedState.FED
             else LAG_UNKNOWN_MS
             for substream in self._substreams

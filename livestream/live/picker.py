@@ -39,6 +39,8 @@ class Missing:
     known_at: int
     open_at: int = 0
     "A request is under way until then."
+    due_at: int = 0
+    "A push excuses us from asking until then, as long as there is somebody who pushes."
     blocked_until: int = 0
     "Nobody can be asked until then, unless somebody holds more than before."
     tried: list[Peer] = field(default_factory=list)
@@ -169,6 +171,9 @@ class DeadlinePicker(Picker[Peer]):
             if missing.open_at > now and index >= self._window.first:
                 self._wake_by(missing.open_at)
                 continue
+            if missing.due_at > now and self._is_fed(index % len(self._lateness)):
+                self._wake_by(missing.due_at)
+                continue
             choices = choices or Choices(holders, index, self._is_source)
             is_held = choices.is_held(index)
             if missing.blocked_until > now:
@@ -182,9 +187,9 @@ class DeadlinePicker(Picker[Peer]):
             if self._is_too_late(index, deadline, now):
                 del self._missing[index]
                 continue
-            due_at = self._due_at(index, missing, deadline)
-            if due_at > now:
-                self._wake_by(due_at)
+            missing.due_at = self._due_at(index, missing, deadline)
+            if missing.due_at > now:
+                self._wake_by(missing.due_at)
                 continue
             choice = self._choose(choices, index, missing, deadline, now) if is_held else None
             if choice is None:

@@ -107,6 +107,13 @@ class LiveWindow(PieceStore):
                     return int(self._captured_ms[near] + (index - near) * self._interval_ms)
         return int(self.newest_captured_ms + (index - self.newest) * self._interval_ms)
 
+    def reckon_newest(self, unix_ms: int) -> int:
+        """Return the newest index that there should be by now, going by the pieces known."""
+        if not self.newest_captured_ms:
+            return self.newest
+        passed_ms = max(0, unix_ms - self.newest_captured_ms)
+        return self.newest + min(int(passed_ms / max(self._interval_ms, 1.0)), AHEAD_MAX)
+
     def _read(self, data: bytes) -> LivePiece:
         return LivePiece.parse(data)
 

@@ -79,9 +79,10 @@ class Checks:
 
     def look_at_the_end(self, now: int) -> None:
         """All that were there long enough must still be fed. Raises CheckError."""
-        if now - self._simulation.published_at > SECOND:
-            return  # The publisher is off the air: nobody can have anything new.
-        for viewer in self._simulation.present.values():
+        simulation = self._simulation
+        if now - simulation.published_at > SECOND or now - simulation.on_air_at < SETTLED_US:
+            return  # The publisher is off the air, or was until lately: it has yet to be found.
+        for viewer in simulation.present.values():
             is_settled = now - viewer.joined_at > SETTLED_US
             if is_settled and not viewer.is_slow and now - viewer.last_piece_at > STARVED_US:
                 silent_s = (now - viewer.last_piece_at) / SECOND

@@ -102,7 +102,7 @@ def _draw_lag(axes: Axes, result: Result, scenario: Scenario) -> None:
     axes.set_ylim(0, 101)
     longest = max([*result.delivery_lags_s, *result.lags_s, scenario.latency_s], default=1.0)
     axes.set_xlim(0, min(longest, 4 * scenario.latency_s) * 1.05)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", framealpha=0.85, edgecolor="none")
 
 
 def _draw_continuity(axes: Axes, result: Result, scenario: Scenario) -> None:
@@ -135,7 +135,7 @@ def _draw_continuity(axes: Axes, result: Result, scenario: Scenario) -> None:
     axes.set_ylabel("of what was due, %")
     axes.set_xlim(0, scenario.seconds)
     axes.set_ylim(0, 104)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", framealpha=0.85, edgecolor="none")
 
 
 def _draw_publisher(axes: Axes, result: Result) -> None:
@@ -144,7 +144,8 @@ def _draw_publisher(axes: Axes, result: Result) -> None:
     viewers, sent = result.series.viewers, result.series.publisher_x
     most = max([*viewers, 2])
     bound = result.bounds["publisher_upload_x"]
-    axes.plot([1, most], [1, most], color=INK, lw=1, ls="-.", label="if it sent to each viewer")
+    numbers = range(1, most + 1)
+    axes.plot(numbers, numbers, color=INK, lw=1, ls="-.", label="if it sent to each viewer")
     axes.axhline(GOAL_PUBLISHER_X, color=GREEN, lw=1.5, ls="--", label="goal: 2.25")
     axes.axhline(bound, color=INK, lw=1, ls=":", label=f"bound: {bound:g}")
     dots = axes.scatter(
@@ -164,7 +165,7 @@ def _draw_publisher(axes: Axes, result: Result) -> None:
     axes.set_ylabel("upload / rate of the channel")
     axes.set_xlim(0.9 if most > LOGARITHMIC_FROM else 0, most * 1.15)
     axes.set_ylim(0, max([*sent, GOAL_PUBLISHER_X, bound]) * 1.3)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="lower right", framealpha=0.85, edgecolor="none")
 
 
 def _shade_warm_up(axes: Axes, scenario: Scenario) -> None:

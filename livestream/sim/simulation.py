@@ -68,6 +68,8 @@ class Simulation:
         self.tracker = TrackerState(Random(seed + 1))
         self.on_sent: Callable[[Host, bytes], None] | None = None
         "Sees every message of those that come from now on."
+        self.on_air_at = self.world.now
+        "When the publisher's present run began."
         self.published_at = self.world.now
         "When the last piece went on the air."
         self.viewers: list[Viewer] = []
@@ -195,6 +197,7 @@ class Simulation:
         source = Source(scenario, self.signer, channel, self._epoch, self.world.now)
         self.world.plan(source.get_timer(), _Publish(self, host, source))
         self.publisher, self.channel = host, channel
+        self.on_air_at = self.world.now
         return host, channel
 
     def stop_publisher(self) -> None:

@@ -90,6 +90,16 @@ def test_a_split_is_survived_by_both_sides() -> None:
         assert simulation.world.now - viewer.last_piece_at < 1_000_000
 
 
+def test_who_got_nothing_for_a_while_learns_from_windows_what_to_ask_for() -> None:
+    """Without feeders no heads come either: what is new is known from neighbours alone."""
+    jam = Happening(Kind.OTHER_TRAFFIC, at_s=4.0, share=0.97, for_s=6.0)
+    scenario = replace(EASY, latency_s=2.0, seconds=18.0, happenings=(jam,))
+    simulation = Simulation(scenario, DESIGNS["pull"], 1)
+    simulation.run()
+    for viewer in simulation.present.values():
+        assert simulation.world.now - viewer.last_piece_at < 1_000_000
+
+
 def test_crowds_come_and_go() -> None:
     come = Happening(Kind.FLASH_CROWD, at_s=3.0, share=0.5, for_s=1.0)
     leave = Happening(Kind.MASS_LEAVE, at_s=6.0, share=0.5, for_s=1.0)
