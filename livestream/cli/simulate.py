@@ -18,8 +18,16 @@ def simulate(  # noqa: PLR0917 - the signature is the interface.
     seed: Annotated[
         list[int] | None, typer.Option(help="what chance begins with; may repeat")
     ] = None,
-    links: Annotated[str, typer.Option(help="messages: a model of the transport")] = "messages",
+    links: Annotated[
+        str, typer.Option(help="messages: a model; packets: QUIC or µTP; quic; utp")
+    ] = "messages",
     design: Annotated[str, typer.Option(help="trees, pull, random or tree")] = "trees",
+    sweep: Annotated[
+        list[str] | None, typer.Option(help="KEY=VALUE,VALUE… of the scenario; may repeat")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="run on a Dask cluster, tcp://HOST:PORT")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="write the figures here; - for stdout")] = None,
     plot: Annotated[str | None, typer.Option(help="draw a picture, FILE.png")] = None,
     is_quiet: Annotated[bool, typer.Option("-q", "--quiet", help="say nothing but errors")] = False,
@@ -34,6 +42,8 @@ def simulate(  # noqa: PLR0917 - the signature is the interface.
         seeds=tuple(seed or (1,)),
         links=links,
         design=design,
+        sweeps=tuple(sweep or ()),
+        scheduler=scheduler,
         json_file=json,
         plot_file=plot,
         is_quiet=is_quiet,

@@ -5,23 +5,29 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from livestream.cli.progress import progress
+from livestream.cli.filetable import file_table
+from livestream.cli.sweeps import Failed, FileJob, LiveJob, run_file, run_jobs, run_live, variants
 from livestream.errors import DiskError, UsageError
 from livestream.sim.checks import CheckError
-from livestream.sim.designs import Design
+from livestream.sim.filescenario import (
+    file_scenario_named,
+    is_file_scenario,
+    with_file_overrides,
+)
+from livestream.sim.internets import Links
 from livestream.sim.plot import check_plot, draw
 from livestream.sim.result import Result
-from livestream.sim.run import simulate
 from livestream.sim.scenario import Scenario
 from livestream.sim.scenarios import (
+    L0,
     SCENARIOS,
     design_named,
+    links_named,
     read_scenario,
     scenario_named,
     with_overrides,
@@ -30,6 +36,8 @@ from livestream.sim.scenarios import (
 __all__ = ["SimulateOptions", "run"]
 
 FAILED_FILE: Final = "failed-seeds.txt"  # In the current folder, as reports of test runs are.
+PACKETS_ONLY: Final = ("loss_burst", "reordered_share", "queue_ms")
+
 # Figure, its name in words, its unit, how it is to compare with its bound.
 _ROWS: Final = (
     ("lag_p50_s", "lag, median viewer", "s"),
@@ -58,6 +66,8 @@ class SimulateOptions:
     seeds: tuple[int, ...]
     links: str
     design: str
+    sweeps: tuple[str, ...]
+    scheduler: str | None
     json_file: str | None
     plot_file: str | None
     is_quiet: bool
@@ -71,43 +81,58 @@ def run(options: SimulateOptions) -> int:
         DiskError: a file cannot be written.
     """
     _check(options)
+    links = links_named(options.links)
+    changes = variants(options.sweeps)
+    if is_file_scenario(options.scenario):
+        return _run_files(options, links, changes)
     design = design_named(options.design)
     scenario = _scenario(options)
-    results = []
-    is_talking = not options.is_quiet and options.json_file != "-"
-    for seed in options.seeds:
-        results.append(_simulate(scenario, design, seed, options))
-        if is_talking:
-            sys.stdout.write(_table(results[-1], scenario))
-    if is_talking and len(results) > 1:
-        sys.stdout.write(_worst(results))
-    if options.plot_file is not None:
-        draw(results[-1], scenario, options.plot_file)
-    if options.json_file is not None:
-        _write_json(results, options.json_file)
+    scenarios = [(each, with_overrides(scenario, each, "--sweep")) for each in changes]
+    for _, each in scenarios:
+        _refuse_packets_only(each, links)
+    jobs = [
+        LiveJob(each, design.name, seed, links, _replay(options, swept, seed))
+        for swept, each in scenarios
+        for seed in options.seeds
+    ]
+    outcomes = run_jobs(run_live, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    results = [outcome for outcome in outcomes if isinstance(outcome, Result)]
+    if not options.is_quiet and options.json_file != "-":
+        for job, outcome in zip(jobs, outcomes, strict=True):
+            if isinstance(outcome, Result):
+                sys.stdout.write(_table(outcome, job.scenario))
+        if len(results) > 1 and len(scenarios) == 1:
+            sys.stdout.write(_worst(results))
+    if options.plot_file is not None and isinstance(outcomes[-1], Result):
+        draw(outcomes[-1], jobs[-1].scenario, options.plot_file)
+    if options.json_file is not None and results:
+        _write_json([result.to_json() for result in results], options.json_file)
+    _keep([outcome for outcome in outcomes if isinstance(outcome, Failed)])
     return 0
 
 
-def _simulate(scenario: Scenario, design: Design, seed: int, options: SimulateOptions) -> Result:
-    began = time.monotonic()
-    what = f"{scenario.name}, {scenario.viewers} viewers, seed {seed}"
-    try:
-        with progress(what, is_quiet=options.is_quiet) as show:
-            result = simulate(
-                scenario, design, seed, lambda done, of: show(int(done * 10), int(of * 10))
-            )
-    except CheckError as error:
-        raise _with_replay(error, options, seed) from error
-    result.wall_s = round(time.monotonic() - began, 2)
-    return result
+def _run_files(
+    options: SimulateOptions, links: Links, changes: Sequence[Mapping[str, object]]
+) -> int:
+    if options.plot_file is not None:
+        raise UsageError("--plot draws live scenarios only; --json has the figures of files.")
+    if options.design != "trees":
+        raise UsageError("--design is of live scenarios; files spread in one way, rarest first.")
+    base = file_scenario_named(options.scenario)
+    given = _given(options)
+    scenarios = [with_file_overrides(base, {**given, **each}, "--sweep") for each in changes]
+    jobs = [FileJob(each, seed, links) for each in scenarios for seed in options.seeds]
+    results = run_jobs(run_file, jobs, scheduler=options.scheduler, is_quiet=options.is_quiet)
+    if not options.is_quiet and options.json_file != "-":
+        for result in results:
+            sys.stdout.write(file_table(result))
+    if options.json_file is not None:
+        _write_json([result.to_json() for result in results], options.json_file)
+    return 0
 
 
 def _check(options: SimulateOptions) -> None:
     """Refuse before a long run what would fail after it."""
-    if options.links != "messages":
-        raise UsageError(
-            f"--links {options.links[:40]}: there are only messages yet, a model of the transport."
-        )
     for file in (options.json_file, options.plot_file):
         if file is not None and not Path(file).absolute().parent.is_dir():
             raise UsageError(f"{file}: its folder is not there. Make it first.")
@@ -115,20 +140,38 @@ def _check(options: SimulateOptions) -> None:
         check_plot(options.plot_file)
 
 
-def _with_replay(error: CheckError, options: SimulateOptions, seed: int) -> CheckError:
-    """Say how to see it again, and keep that where it is found again."""
+def _refuse_packets_only(scenario: Scenario, links: Links) -> None:
+    """What the model leaves out is not to be left out without a word. Raises UsageError."""
+    for key in PACKETS_ONLY:
+        if links is Links.MESSAGES and getattr(scenario, key) != getattr(L0, key):
+            raise UsageError(f"{key} is of packets only, not of their model: give --links packets.")
+
+
+def _replay(options: SimulateOptions, swept: Mapping[str, object], seed: int) -> str:
+    """Return the command that runs one of them again."""
     words = ["livestream", "simulate", options.scenario, "--design", options.design]
     words += [] if options.viewers is None else ["--viewers", str(options.viewers)]
     words += [] if options.seconds is None else ["--seconds", f"{options.seconds:g}"]
-    command = shlex.join([*words, "--seed", str(seed)])
+    words += [] if options.links == "messages" else ["--links", options.links]
+    for key, value in swept.items():
+        words += ["--sweep", f"{key}={value}"]
+    return shlex.join([*words, "--seed", str(seed)])
+
+
+def _keep(failures: Sequence[Failed]) -> None:
+    """Say how to see them again, and keep that where it is found again. Raises CheckError."""
+    if not failures:
+        return
     kept = Path(FAILED_FILE)
     try:
         with kept.open("a", encoding="utf-8") as file:
-            file.write(f"{command}  # {error}\n")
+            file.writelines(f"{each.replay}  # {each.what}\n" for each in failures)
         where = f"It is kept in {kept}."
     except OSError as failure:
         where = f"It could not be kept in {kept}: {failure.strerror}."
-    return CheckError(f"{error} To see it again: {command}. {where}")
+    first, others = failures[0], len(failures) - 1
+    more = f" {others} more runs failed." if others else ""
+    raise CheckError(f"{first.what} To see it again: {first.replay}. {where}{more}")
 
 
 def _scenario(options: SimulateOptions) -> Scenario:
@@ -142,16 +185,15 @@ def _scenario(options: SimulateOptions) -> Scenario:
         scenario = read_scenario(text, name, is_json=suffix == ".json")
     else:
         scenario = scenario_named(name)
-    changes: dict[str, object] = {}
-    if options.viewers is not None:
-        changes["viewers"] = options.viewers
-    if options.seconds is not None:
-        changes["seconds"] = options.seconds
-    return with_overrides(scenario, changes, "the command line")
+    return with_overrides(scenario, _given(options), "the command line")
 
 
-def _write_json(results: Sequence[Result], where: str) -> None:
-    written = [result.to_json() for result in results]
+def _given(options: SimulateOptions) -> dict[str, object]:
+    given: dict[str, object] = {"viewers": options.viewers, "seconds": options.seconds}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _write_json(written: Sequence[object], where: str) -> None:
     text = json.dumps(written[0] if len(written) == 1 else written, indent=2) + "\n"
     if where == "-":
         sys.stdout.write(text)

@@ -23,6 +23,7 @@ from livestream.config import Identity
 from livestream.errors import KeyMismatchError
 
 __all__ = [
+    "identity_of",
     "new_identity",
     "new_private_key",
     "private_key_pem",
@@ -72,17 +73,22 @@ def read_private_key(path: Path) -> bytes:
 
 def new_identity() -> Identity:
     """Return an identity that nobody has seen before: a node is not to be tracked."""
-    key = Ed25519PrivateKey.generate()
+    return identity_of(new_private_key(), x509.random_serial_number())
+
+
+def identity_of(private_key: bytes, serial: int) -> Identity:
+    """Return the identity of a raw private key; the same two give the same certificate."""
+    key = Ed25519PrivateKey.from_private_bytes(private_key)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "livestream")])
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(datetime(2020, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime(2120, 1, 1, tzinfo=UTC))
         .sign(key, None)
     )
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return Identity(raw, key.private_bytes_raw(), certificate.public_bytes(Encoding.DER))
+    return Identity(raw, private_key, certificate.public_bytes(Encoding.DER))

@@ -71,7 +71,7 @@ class Checks:
             self._check_bounds(viewer.host, viewer.channel)
             if viewer.bad_pieces_shown:
                 self._fail(f"viewer {viewer.host.number} was shown a piece that nobody published")
-        if now >= self._repair_at:
+        if self._simulation.internet.sees_messages and now >= self._repair_at:
             self._repair_at = now + REPAIR_LOOK_US
             for viewer in self._simulation.present.values():
                 self._check_repair(viewer, now)

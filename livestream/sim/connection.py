@@ -168,9 +168,11 @@ class ModelConnection(Connection):
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
         at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
+        at += other.host.last_mile_us(wire, host.uplink.rate_bps)
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
-        host.world.plan(at + other.host.downlink_us(wire), Arrival(other, messages, wire))
+        acknowledgements = other.host.acknowledgements(wire, host.uplink.rate_bps)
+        host.world.plan(at, Arrival(other, messages, wire, acknowledgements))
         return self._backlog > 0
 
     # Helpers
@@ -220,9 +222,12 @@ def repeat_us(connection: ModelConnection, count: int) -> int:
 class Arrival(Occurrence):
     """Messages reach the other end."""
 
-    __slots__ = ("_end", "_is_queued", "_messages", "_wire")
+    __slots__ = ("_acknowledgements", "_end", "_is_queued", "_messages", "_wire")
 
-    def __init__(self, end: ModelConnection, messages: list[bytes], wire: int) -> None:
+    def __init__(
+        self, end: ModelConnection, messages: list[bytes], wire: int, acknowledgements: int
+    ) -> None:
+        self._acknowledgements = acknowledgements
         self._end = end
         self._messages = messages
         self._wire = wire
@@ -247,7 +252,7 @@ class Arrival(Occurrence):
             end.connected()
         for message in self._messages:
             host.report(end, MessageReceived(message))
-        host.on_arrival(self._wire, now)
+        host.on_arrival(self._wire, now, self._acknowledgements)
 
 
 class _HangUp(Occurrence):

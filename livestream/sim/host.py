@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import ClassVar, Final
 
-from livestream.config import Transport
+from livestream.config import Identity, Transport
 from livestream.machine import SECOND, Address, Event
 from livestream.sim.calls import dial
 from livestream.sim.connection import ModelConnection
-from livestream.sim.links import ACK_BYTES, Access, Path, Paths, Uplink
+from livestream.sim.links import (
+    ACK_BYTES,
+    ACK_EVERY_US,
+    DATAGRAM_BYTES,
+    DATAGRAM_OVERHEAD,
+    Access,
+    Path,
+    Paths,
+    Uplink,
+)
 from livestream.sim.parts import Role
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node
@@ -26,6 +35,9 @@ PORT: Final = 4000
 class Internet:
     """Hosts by address, and what is between them."""
 
+    sees_messages: ClassVar[bool] = True
+    "Whether each message that leaves a host is seen, and counted for what it is."
+
     def __init__(self, world: World, path: Path, seed: int) -> None:
         self.world = world
         self.paths = Paths(path, seed, world.rng)
@@ -33,7 +45,9 @@ class Internet:
 
     def address_of(self, number: int) -> Address:
         """Return the public address of a host."""
-        return Address(f"45.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}", PORT)
+        # Each in a network of its own: neighbours in one count as one for much (BEP 6, BEP 42).
+        high, low = divmod(number, 1 << 16)
+        return Address(f"{45 + high}.{low >> 8}.{low & 255}.1", PORT)
 
     def add(self, number: int, access: Access, public_key: bytes) -> Host:
         """Connect a host that has no node yet."""
@@ -55,6 +69,9 @@ class Host:
         self.number = number
         self.address = internet.address_of(number)
         self.public_key = public_key
+        self.identity = Identity(public_key, b"", b"")
+        self.transport: Transport | None = None
+        "The only one that its node may use; None: what suits the swarm."
         self.uplink = Uplink(access.uplink_bps)
         self.is_up = True
         self.control_bytes_out = 0
@@ -77,8 +94,8 @@ class Host:
     # Set-up
 
     @property
-    def diallers(self) -> dict[Transport, Dialler]:
-        """What the node is to call by."""
+    def diallers(self) -> dict[Transport, Dialler] | None:
+        """What the node is to call by; None: its own endpoint."""
         return {Transport.QUIC: self}
 
     def run(self, node: Node, on_event: Callable[[Event, int], None]) -> None:
@@ -133,6 +150,18 @@ class Host:
         """Return how long the downlink takes for so many bytes."""
         return 0 if self._downlink_bps is None else size * 8 * SECOND // self._downlink_bps
 
+    def last_mile_us(self, size: int, uplink_bps: int) -> int:
+        """Return how long after its last bit has come to the downlink a message is whole.
+
+        Datagrams go on while others of the message still leave the sender's uplink: it is a
+        datagram's time, unless this line is the slower of the two.
+        """
+        if self._downlink_bps is None:
+            return 0
+        first = min(size, DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
+        behind_us = (size - first) * 8 * SECOND // uplink_bps
+        return max(self.downlink_us(first), self.downlink_us(size) - behind_us)
+
     def through_downlink(self, size: int, now: int) -> int:
         """Return when a message is whole that would be now, were nothing before it."""
         if self._downlink_bps is None:
@@ -141,11 +170,17 @@ class Host:
         self._downlink_free_at = max(self._downlink_free_at, now - took) + took
         return self._downlink_free_at
 
-    def on_arrival(self, size: int, now: int) -> None:
+    def acknowledgements(self, size: int, uplink_bps: int) -> int:
+        """Return how many answer a message that comes by this uplink: fewer the quicker it is."""
+        took_us = max(size * 8 * SECOND // uplink_bps, self.downlink_us(size))
+        datagrams = -(-size // (DATAGRAM_BYTES + DATAGRAM_OVERHEAD))
+        return min(datagrams, 1 + took_us // ACK_EVERY_US)
+
+    def on_arrival(self, size: int, now: int, acknowledgements: int = 1) -> None:
         """Something came: acknowledge it, and let the node act."""
         self.wire_bytes_in += size
-        self.ack_bytes_out += ACK_BYTES
-        self.uplink.take(ACK_BYTES, now)
+        self.ack_bytes_out += acknowledgements * ACK_BYTES
+        self.uplink.take(acknowledgements * ACK_BYTES, now)
         self.settle(now)
 
     def settle(self, now: int) -> None:

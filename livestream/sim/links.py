@@ -19,8 +19,10 @@ __all__ = ["Access", "Path", "Paths", "Uplink", "wire_size"]
 DATAGRAM_BYTES: Final = 1_200  # What a datagram carries of messages: RFC 9000's safe size, minus...
 DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, frame header and tag.
 ACK_BYTES: Final = 28 + 36  # One acknowledgement in a datagram of its own.
+ACK_EVERY_US: Final = 2 * MILLISECOND  # What comes meanwhile shares one; measured, over packets.
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram.
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
+QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem lets wait, by common measurements.
 DATAGRAMS_TABLED: Final = 64
 
 
@@ -31,6 +33,8 @@ class Access:
     uplink_bps: int
     downlink_bps: int | None = None
     "None: never the bottleneck."
+    queue_us: int = QUEUE_US
+    "How long the line's queue is, at its rate; of packets only."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,11 @@ class Path:
     "One way; each pair of hosts has its own, the same both ways."
     jitter_us: int = 2 * MILLISECOND
     loss: float = 0.0
-    "Of datagrams, independently of each other."
+    "Of datagrams; with messages, independently of each other."
+    loss_burst: float = 1.0
+    "How many are lost in a row, on average; of packets only."
+    reordered: float = 0.0
+    "The share of datagrams that others overtake; of packets only."
 
 
 def datagrams_of(size: int) -> int:

@@ -50,7 +50,8 @@ class Result:
     continuity: float
     publisher_upload_x: float
     duplicate_share: float
-    control_share: float
+    control_share: float | None
+    "None where datagrams travel: nobody looks into them."
     overhead_share: float
     rate_share: float
     start_p50_s: float | None
@@ -114,7 +115,7 @@ def result_of(simulation: Simulation, series: Series) -> Result:
         continuity=round(continuity, 5),
         publisher_upload_x=round((now_totals.publisher - before.publisher) / published, 3),
         duplicate_share=round((received - kept) / max(1, received), 5),
-        control_share=round((now_totals.control - before.control) / wire, 5),
+        control_share=_control_share(simulation, now_totals.control - before.control, wire),
         overhead_share=round(wire / max(1, useful) - 1, 5),
         rate_share=round(scenario.rate_bps * continuity / max(1.0, bounds["rate_bps"]), 4),
         start_p50_s=share_at(starts, 0.5),
@@ -188,3 +189,9 @@ def _continuity_by_second(simulation: Simulation, now: int) -> list[float | None
                 there += viewer.on_time.get(second, 0)
         shares.append(there / due if due else None)
     return shares
+
+
+def _control_share(simulation: Simulation, control_bytes: int, wire_bytes: int) -> float | None:
+    if not simulation.internet.sees_messages:
+        return None
+    return round(control_bytes / wire_bytes, 5)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from livestream.machine import SECOND
 from livestream.sim.checks import Checks
 from livestream.sim.designs import Design
+from livestream.sim.internets import Links
 from livestream.sim.result import Result, Series, result_of
 from livestream.sim.scenario import Scenario
 from livestream.sim.simulation import Simulation
@@ -18,6 +19,8 @@ def simulate(
     scenario: Scenario,
     design: Design,
     seed: int,
+    *,
+    links: Links = Links.MESSAGES,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> Result:
     """Run a scenario from its start to its end.
@@ -26,12 +29,13 @@ def simulate(
         scenario: What is simulated.
         design: How pieces spread.
         seed: The same one gives the same run, event by event.
+        links: What carries messages.
         on_progress: Told (simulated seconds done, of how many), ten times each of them.
 
     Raises:
         CheckError: something happened that must never happen.
     """
-    simulation = Simulation(scenario, design, seed)
+    simulation = Simulation(scenario, design, seed, links)
     checks = Checks(simulation)
     simulation.on_sent = checks.on_sent
     series = Series()

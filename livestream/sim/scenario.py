@@ -60,6 +60,12 @@ class Scenario:
     delay_ms_max: float = 90.0
     jitter_ms: float = 2.0
     loss: float = 0.01
+    loss_burst: float = 1.0
+    "Datagrams that are lost in a row, on average; of packets only."
+    reordered_share: float = 0.0
+    "Of datagrams, overtaken by others; of packets only."
+    queue_ms: float = 300.0
+    "How much waits at most at each line, drop-tail; of packets only."
     join_s: float = 5.0
     "The viewers of the beginning come, evenly, within so long."
     warm_up_s: float = 15.0

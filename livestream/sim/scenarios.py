@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, replace
-from difflib import get_close_matches
 from typing import Final
 
 from livestream.errors import UsageError
 from livestream.sim.designs import DESIGNS, Design
+from livestream.sim.internets import Links
+from livestream.sim.names import unknown
 from livestream.sim.scenario import Happening, Kind, Scenario
 
-__all__ = ["SCENARIOS", "design_named", "read_scenario", "scenario_named", "with_overrides"]
+__all__ = [
+    "L0",
+    "SCENARIOS",
+    "design_named",
+    "links_named",
+    "read_scenario",
+    "scenario_named",
+    "with_overrides",
+]
 
 L0: Final = Scenario("L0", "viewers at home, 1 % loss, 5 % a minute come and go")
 
@@ -94,7 +103,7 @@ def scenario_named(name: str) -> Scenario:
     """Return a scenario by its name. Raises UsageError, which names the nearest."""
     found = SCENARIOS.get(name)
     if found is None:
-        raise UsageError(_unknown("scenario", name, SCENARIOS))
+        raise UsageError(unknown("scenario", name, SCENARIOS))
     return found
 
 
@@ -102,8 +111,16 @@ def design_named(name: str) -> Design:
     """Return a design by its name. Raises UsageError, which names the nearest."""
     found = DESIGNS.get(name)
     if found is None:
-        raise UsageError(_unknown("design", name, DESIGNS))
+        raise UsageError(unknown("design", name, DESIGNS))
     return found
+
+
+def links_named(name: str) -> Links:
+    """Return a kind of links by its name. Raises UsageError, which names the nearest."""
+    kinds = {kind.value: kind for kind in Links}
+    if name not in kinds:
+        raise UsageError(unknown("kind of links", name, kinds))
+    return kinds[name]
 
 
 def read_scenario(text: str, where: str, *, is_json: bool) -> Scenario:
@@ -129,7 +146,7 @@ def with_overrides(base: Scenario, given: Mapping[str, object], where: str) -> S
     changes: dict[str, object] = {}
     for key, value in given.items():
         if key not in known:
-            raise UsageError(f"{where}: {_unknown('key', key, known)}")
+            raise UsageError(f"{where}: {unknown('key', key, known)}")
         changes[key] = _read(key, value, known[key], where)
     return _checked(replace(base, **changes), where)  # type: ignore[arg-type]
 
@@ -167,9 +184,9 @@ def _happenings(value: object, where: str) -> tuple[Happening, ...]:
             raise UsageError(f"{where}: a happening has at least a kind and an at_s.")
         for key in entry:
             if key not in names:
-                raise UsageError(f"{where}: {_unknown('key of a happening', key, names)}")
+                raise UsageError(f"{where}: {unknown('key of a happening', key, names)}")
         if entry["kind"] not in kinds:
-            raise UsageError(f"{where}: {_unknown('happening', str(entry['kind']), kinds)}")
+            raise UsageError(f"{where}: {unknown('happening', str(entry['kind']), kinds)}")
         numbers = {key: each for key, each in entry.items() if key != "kind"}
         if not all(isinstance(each, (int, float)) for each in numbers.values()):
             raise UsageError(f"{where}: {entry['kind']}: its values are numbers.")
@@ -191,6 +208,8 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         "rate_bps must be 10,000 to 100,000,000": not 10_000 <= scenario.rate_bps <= 100_000_000,
         "frames_per_second must be 1 to 240": not 1 <= scenario.frames_per_second <= 240,
         "latency_s must be 0.05 to 10": not 0.05 <= scenario.latency_s <= 10,
+        "loss_burst must be 1 to 1,000": not 1 <= scenario.loss_burst <= 1_000,
+        "queue_ms must be 1 to 10,000": not 1 <= scenario.queue_ms <= 10_000,
         "loss must be below 0.5": scenario.loss >= 0.5,
         "delay_ms_max is below delay_ms_min": scenario.delay_ms_max < scenario.delay_ms_min,
         "delay_ms_min is below 0": scenario.delay_ms_min < 0,
@@ -207,10 +226,3 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         if is_there:
             raise UsageError(f"{where}: {problem}.")
     return scenario
-
-
-def _unknown(what: str, name: str, known: Iterable[str]) -> str:
-    names = list(known)
-    near = get_close_matches(name, names, n=1, cutoff=0.3)
-    nearest = f" The nearest is {near[0]}." if near else ""
-    return f"there is no {what} {name[:60]!r}.{nearest} There are: {', '.join(names)}."

@@ -6,14 +6,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Final
 
-from livestream.config import LiveConfig
+from livestream.config import LiveConfig, SwarmConfig
 from livestream.discovery.tracker import Announce, AnnounceEvent, TrackerState
 from livestream.live.channel import Channel
 from livestream.live.signing import Signer
 from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.sim.designs import Design
 from livestream.sim.happenings import Joining, plan_happenings
-from livestream.sim.host import Host, Internet
+from livestream.sim.host import Host
+from livestream.sim.internets import Links, make_internet
 from livestream.sim.ledger import Ledger
 from livestream.sim.links import Access, Path
 from livestream.sim.parts import Role
@@ -41,15 +42,24 @@ class Simulation:
     Invariant: `present` are the viewers that are there now, by the number of their host.
     """
 
-    def __init__(self, scenario: Scenario, design: Design, seed: int) -> None:
+    def __init__(
+        self, scenario: Scenario, design: Design, seed: int, links: Links = Links.MESSAGES
+    ) -> None:
         self.scenario = scenario
         self.design = design
         self.seed = seed
         self.world = World(seed)
         self.rng = Random(seed ^ 0x5EED)
         low, high = scenario.delays_us
-        path = Path(low, high, int(scenario.jitter_ms * MILLISECOND), scenario.loss)
-        self.internet = Internet(self.world, path, seed)
+        path = Path(
+            low,
+            high,
+            int(scenario.jitter_ms * MILLISECOND),
+            scenario.loss,
+            scenario.loss_burst,
+            scenario.reordered_share,
+        )
+        self.internet = make_internet(links, self.world, path, seed)
         self.signer = Signer(Random(seed).randbytes(32))
         self.notary = Notary(self.signer.public_key)
         self.ledger = Ledger(self.signer.public_key)
@@ -106,7 +116,11 @@ class Simulation:
         if scenario.downlink_x is not None:
             share = SLOW_DOWNLINK if is_slow else scenario.downlink_x
             downlink = int(share * scenario.rate_bps)
-        host = self.internet.add(self._hosts, Access(uplink, downlink), rng.randbytes(32))
+        host = self.internet.add(
+            self._hosts,
+            Access(uplink, downlink, int(scenario.queue_ms * MILLISECOND)),
+            rng.randbytes(32),
+        )
         host.role = role
         node_rng = Random(rng.getrandbits(64))
         host.on_sent = self.on_sent
@@ -160,7 +174,11 @@ class Simulation:
         scenario, rng = self.scenario, self.rng
         self._epoch += 1
         uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
-        host = self.internet.add(PUBLISHER, Access(uplink), rng.randbytes(32))
+        host = self.internet.add(
+            PUBLISHER,
+            Access(uplink, queue_us=int(scenario.queue_ms * MILLISECOND)),
+            rng.randbytes(32),
+        )
         node_rng = Random(rng.getrandbits(64))
         parts = self.design.parts(self.notary, Role.HONEST, node_rng)
         channel = Channel(
@@ -169,6 +187,7 @@ class Simulation:
             UNIX_OFFSET_US,
             node_rng,
             live=self._live_config(),
+            swarm=SwarmConfig(transport=host.transport),
             is_source=True,
             parts=parts,
         )

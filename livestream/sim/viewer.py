@@ -6,7 +6,7 @@ from array import array
 from random import Random
 from typing import Final
 
-from livestream.config import Identity, LiveConfig, SwarmConfig
+from livestream.config import LiveConfig, SwarmConfig
 from livestream.live.channel import Channel, EpochStarted, PieceVerified
 from livestream.machine import SECOND, Event
 from livestream.sim.host import Host
@@ -24,9 +24,8 @@ UNIX_OFFSET_US: Final = 1_700_000_000 * SECOND  # What Unix time is at world tim
 
 def make_node(host: Host, rng: Random, channel: Channel) -> Node:
     """Return a node for a host that takes part in one channel."""
-    identity = Identity(host.public_key, b"", b"")
     # The uplink itself is the cap: a second one in the node would only count the same bytes.
-    node = Node(identity, rng, diallers=host.diallers)
+    node = Node(host.identity, rng, diallers=host.diallers)
     channel.swarm.listen_port = host.address.port
     node.add_swarm(channel.swarm, host.world.now)
     return node
@@ -76,7 +75,7 @@ class Viewer:
             UNIX_OFFSET_US + skew_us,
             rng,
             live=config,
-            swarm=SwarmConfig(upload_bps=upload_bps),
+            swarm=SwarmConfig(upload_bps=upload_bps, transport=host.transport),
             parts=parts,
         )
         parts.adopt(self.channel)

@@ -67,7 +67,7 @@ def test_a_file_is_a_scenario(tmp_path: Path) -> None:
     [
         (["simulate", "L00"], "The nearest is L0."),
         (["simulate", "L0", "--design", "tress"], "The nearest is tree"),
-        (["simulate", "L0", "--links", "packets"], "there are only messages yet"),
+        (["simulate", "L0", "--links", "pakets"], "The nearest is packets"),
         (["simulate", "L0", "--viewers", "0"], "viewers must be"),
         (["simulate", "L0", "--seconds", "2"], "seconds must be more than join_s"),
         (["simulate", "nowhere.toml"], "cannot be read as a scenario"),

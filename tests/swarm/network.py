@@ -17,6 +17,7 @@ from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.pieces.assembly import BLOCK_BYTES
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
+from livestream.sim.contents import Contents, image_of
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.node import Node
 from livestream.torrent.choker import TitForTat
@@ -37,19 +38,6 @@ class Link:
 
     delay_us: int = 20 * MILLISECOND
     upload_bps: int | None = None
-
-
-class Contents:
-    """What a swarm shares, and the hashes of its pieces."""
-
-    def __init__(self, pieces: int, piece_bytes: int = 4 * BLOCK_BYTES, seed: int = 1) -> None:
-        self.data = Random(seed).randbytes(pieces * piece_bytes)
-        self.piece_bytes = piece_bytes
-        self.count = pieces
-        self.digests = [sha1(self.piece(n), usedforsecurity=False).digest() for n in range(pieces)]
-
-    def piece(self, index: int) -> bytes:
-        return self.data[index * self.piece_bytes : (index + 1) * self.piece_bytes]
 
 
 class HashStore(BlockStore):
@@ -98,12 +86,7 @@ class HashStore(BlockStore):
         piece = self._pieces.get(index)
         if piece is None:
             return None
-        image = PieceImage(index, len(piece))
-        at = 0
-        for place in image.places():
-            place[:] = piece[at : at + len(place)]
-            at += len(place)
-        return image
+        return image_of(index, piece)
 
 
 @dataclass(eq=False)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from livestream.machine import SECOND
+from livestream.sim.contents import Contents
 from livestream.swarm.swarm import PeerLeft
-from tests.swarm.network import Contents, Host, Link, Network
+from tests.swarm.network import Host, Link, Network
 
 MB = 1_000_000
 

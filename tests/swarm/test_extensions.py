@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from livestream.config import SwarmConfig, Transport
 from livestream.machine import SECOND
+from livestream.sim.contents import Contents
 from livestream.swarm.swarm import PeerLeft
-from tests.swarm.network import Contents, Network
+from tests.swarm.network import Network
 
 MB = 1_000_000
 

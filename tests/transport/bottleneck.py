@@ -9,6 +9,7 @@ from heapq import heappop, heappush
 from random import Random
 
 from livestream.machine import MILLISECOND, SECOND
+from livestream.sim.lines import Line
 from livestream.transport.ledbat import Ledbat
 
 DATAGRAM = 1_400
@@ -167,7 +168,9 @@ class Bottleneck:
         self.foreign_us = 0
         "Delay that something else adds, as the queue of others would."
         self._rng = Random(seed)
-        self._free_at = 0
+        # What is taken fits if what waits before it does: one datagram more than the queue.
+        queue_bytes = self.path.rate_bps * self.path.queue_us // (8 * SECOND) + DATAGRAM
+        self._line = Line(self.path.rate_bps, queue_bytes)
         self._order = 0
         self._events: list[tuple[int, int, Flow, int, int]] = []
         self._unacked: dict[Flow, int] = dict.fromkeys(flows, 0)
@@ -186,7 +189,7 @@ class Bottleneck:
                 self._take(flow, sent_at, size)
                 self._send(flow)
             self.now = until
-            self._queue_us += max(0, self._free_at - self.now)
+            self._queue_us += max(0, self._line.free_at - self.now)
             self._sampled += 1
 
     def forget(self) -> None:
@@ -230,13 +233,11 @@ class Bottleneck:
             flow.sent += DATAGRAM
             path = self.path
             is_lost = self.loss > 0 and self._rng.random() < self.loss
-            if is_lost or self._free_at - self.now > path.queue_us:
-                at, size = max(self._free_at, self.now), -DATAGRAM
+            left_at = None if is_lost else self._line.offer(DATAGRAM, self.now)
+            if left_at is None:
+                at, size = max(self._line.free_at, self.now), -DATAGRAM
             else:
-                self._free_at = (
-                    max(self.now, self._free_at) + DATAGRAM * 8 * SECOND // path.rate_bps
-                )
-                at, size = self._free_at, DATAGRAM
+                at, size = left_at, DATAGRAM
             noise_us = int(self._rng.random() * path.noise_us) if path.noise_us else 0
             at += path.base_us + self.foreign_us + noise_us
             self._order += 1

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from livestream.machine import SECOND, Address, Train
+from livestream.sim.lines import Line
 from tests.world import Link, World
 
 Censor = Callable[[Address, bytes], list[bytes]]
@@ -51,7 +52,7 @@ class Path(World):
         super().__init__(seed, link)
         self.censor = censor
         self.traffic: dict[Address, Traffic] = {}
-        self._free_at: dict[Address, int] = {}
+        self._lines: dict[Address, Line] = {}
         self._instant: dict[Address, tuple[int, int]] = {}
 
     def traffic_of(self, source: Address) -> Traffic:
@@ -103,11 +104,15 @@ class Path(World):
             if dont_fragment and len(datagram) > link.datagram_bytes_max:
                 return None
             if link.rate_bps:
-                at = max(self.now, self._free_at.get(source, 0))
-                if at - self.now > link.queue_us:
+                line = self._lines.setdefault(source, Line(link.rate_bps, 0))
+                line.rate_bps = link.rate_bps  # The link may have become another.
+                # What is taken fits if what waits before it does.
+                line.queue_bytes = link.rate_bps * link.queue_us // (8 * SECOND) + len(datagram)
+                waits_us = max(0, line.free_at - self.now)
+                left_at = line.offer(len(datagram), self.now)
+                if left_at is None:
                     return None
-                self.traffic_of(source).queue_us_sum += at - self.now
-                at += len(datagram) * 8 * SECOND // link.rate_bps
-                self._free_at[source] = at
+                self.traffic_of(source).queue_us_sum += waits_us
+                at = left_at
         self.traffic_of(source).delivered_bytes += len(datagram)
         return at + link.delay_us + int(link.jitter_us * self.rng.random())

@@ -1,0 +1,74 @@
+"""`livestream simulate` over many seeds and parameters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from livestream.cli.app import run
+from livestream.cli.sweeps import variants
+from livestream.errors import UsageError
+
+FILES = ["files-crowd", "--viewers", "3", "--json", "-"]
+
+
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "livestream", "simulate", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_all_combinations_are_run() -> None:
+    assert variants(["loss=0.01,0.03", "viewers=5,6"]) == [
+        {"loss": 0.01, "viewers": 5},
+        {"loss": 0.01, "viewers": 6},
+        {"loss": 0.03, "viewers": 5},
+        {"loss": 0.03, "viewers": 6},
+    ]
+    assert variants([]) == [{}]
+
+
+@pytest.mark.parametrize(
+    "sweeps",
+    [["loss"], ["=1"], ["loss="], ["loss=a"], ["loss=1", "loss=2"], ["a=" + "1," * 10_001 + "1"]],
+)
+def test_a_sweep_that_is_none_is_refused(sweeps: list[str]) -> None:
+    with pytest.raises(UsageError, match="--sweep"):
+        variants(sweeps)
+
+
+def test_runs_of_a_sweep_are_those_that_one_gets_alone() -> None:
+    swept = simulate(*FILES, "--sweep", "pieces=2,4", "--seed", "1", "--seed", "2")
+    assert swept.returncode == 0, swept.stderr
+    results = json.loads(swept.stdout)
+    assert [result["seed"] for result in results] == [1, 2, 1, 2]
+    alone = simulate(*FILES, "--sweep", "pieces=4", "--seed", "2")
+    assert json.loads(alone.stdout)["trace_hash"] == results[3]["trace_hash"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["files-crwd"], "files-crowd"),
+        ([*FILES, "--sweep", "peices=3"], "pieces"),
+        ([*FILES, "--plot", "a.png"], "--plot"),
+        ([*FILES, "--design", "pull"], "--design"),
+        (["L0", "--links", "pakets"], "packets"),
+        (["L0", "--sweep", "viewrs=3"], "viewers"),
+    ],
+)
+def test_what_there_is_not_is_told_the_nearest(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["loss_burst=3", "reordered_share=0.1", "queue_ms=50"])
+def test_what_the_model_leaves_out_is_refused_of_it(
+    key: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["simulate", "five", "--sweep", key]) == 2
+    assert "--links packets" in capsys.readouterr().err
