@@ -1,4 +1,4 @@
-"""Hashes what is to be shared, on all cores: hashlib lets other threads run (`hash_pieces`)."""
+"""Hashes what is to be shared, on all cores: in processes, or in threads (`hash_pieces`)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from typing import Final
 from livestream.errors import DiskError, UsageError
 from livestream.pieces.merkle import LEAF_BYTES, merkle_root, padding_hash, width_of
 from livestream.runtime.files import FileSet, disk_error
+from livestream.runtime.forks import can_fork, in_forks
 from livestream.torrent.create import PieceHash, Version
 from livestream.torrent.hashing import tree_root
-from livestream.torrent.metainfo import Metainfo
+from livestream.torrent.metainfo import SHA1_SIZE, SHA256_SIZE, Metainfo
 
 __all__ = ["find_files", "hash_pieces"]
 
 AHEAD: Final = 4  # Runs that wait for each worker.
 RUN_BYTES: Final = 4 << 20  # One hand-over between threads for as many.
+FORK_RUNS_MIN: Final = 8  # For less, threads are done before processes have begun.
 READ_BYTES: Final = 1 << 20  # Read at once: large enough for the disk, small enough for the cache.
+
+_Found = list[PieceHash]
 
 
 def find_files(path: Path) -> tuple[list[tuple[tuple[str, ...], int]], bool]:
@@ -85,25 +89,18 @@ def hash_pieces(
     """
     files = FileSet(layout, folder, frozenset(range(len(layout.files))))
     files.open()
+    runs = _runs(layout)
     workers = os.cpu_count() or 1
-    idle: SimpleQueue[_Hasher] = SimpleQueue()
-    for _ in range(workers):
-        idle.put(_Hasher(layout, files, version))
-
-    def work(run: range) -> list[PieceHash]:
-        hasher = idle.get()
-        try:
-            return hasher.hash_run(run)
-        finally:
-            idle.put(hasher)
-
     hashes: list[PieceHash] = []
     try:
-        with ThreadPoolExecutor(workers, thread_name_prefix="hash") as pool:
-            for found in _in_order(pool, work, _runs(layout), AHEAD * workers):
-                hashes += found
-                if on_progress is not None:
-                    on_progress(len(hashes), layout.piece_count)
+        if workers > 1 and len(runs) >= FORK_RUNS_MIN and can_fork():
+            found = _in_processes(_Hasher(layout, files, version), runs, workers)
+        else:
+            found = _in_threads([_Hasher(layout, files, version) for _ in range(workers)], runs)
+        for of_run in found:
+            hashes += of_run
+            if on_progress is not None:
+                on_progress(len(hashes), layout.piece_count)
     finally:
         files.close()
     return hashes
@@ -116,24 +113,37 @@ def _runs(layout: Metainfo) -> list[range]:
     return [range(start, min(start + count, layout.piece_count)) for start in starts]
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[range], list[PieceHash]],
-    runs: Sequence[range],
-    ahead: int,
-) -> Iterator[list[PieceHash]]:
-    """Yield the results of all runs in their order, with only so many under way."""
-    waiting: deque[Future[list[PieceHash]]] = deque()
-    try:
-        for run in runs:
-            waiting.append(pool.submit(work, run))
-            if len(waiting) > ahead:
+def _in_processes(hasher: _Hasher, runs: Sequence[range], workers: int) -> Iterator[_Found]:
+    """Yield the hashes of all runs in their order. Each process has a copy of the hasher."""
+    for answer in in_forks(lambda number: hasher.pack(runs[number]), len(runs), workers):
+        yield hasher.unpack(answer)
+
+
+def _in_threads(hashers: Sequence[_Hasher], runs: Sequence[range]) -> Iterator[_Found]:
+    """Yield the hashes of all runs in their order, with only so many under way."""
+    idle: SimpleQueue[_Hasher] = SimpleQueue()
+    for each in hashers:
+        idle.put(each)
+
+    def work(run: range) -> _Found:
+        hasher = idle.get()
+        try:
+            return hasher.hash_run(run)
+        finally:
+            idle.put(hasher)
+
+    waiting: deque[Future[_Found]] = deque()
+    with ThreadPoolExecutor(len(hashers), thread_name_prefix="hash") as pool:
+        try:
+            for run in runs:
+                waiting.append(pool.submit(work, run))
+                if len(waiting) > AHEAD * len(hashers):
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class _Hasher:
@@ -144,8 +154,19 @@ class _Hasher:
         self._files = files
         self._version = version
         self._buffer = memoryview(bytearray(READ_BYTES))
+        self._v1_size = 0 if version is Version.V2 else SHA1_SIZE
+        self._size = self._v1_size + (0 if version is Version.V1 else SHA256_SIZE)
 
-    def hash_run(self, run: range) -> list[PieceHash]:
+    def pack(self, run: range) -> bytes:
+        """Hash pieces that follow each other, for `unpack` elsewhere. Raises DiskError."""
+        return b"".join([each.v1 + each.v2 for each in self.hash_run(run)])
+
+    def unpack(self, data: bytes) -> _Found:
+        """Return the hashes that `pack` found."""
+        pieces = [data[at : at + self._size] for at in range(0, len(data), self._size)]
+        return [PieceHash(each[: self._v1_size], each[self._v1_size :]) for each in pieces]
+
+    def hash_run(self, run: range) -> _Found:
         """Hash pieces that follow each other. Raises DiskError."""
         length = self._layout.piece_length
         if length > READ_BYTES:
