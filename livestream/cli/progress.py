@@ -34,9 +34,18 @@ def progress(what: str, *, is_quiet: bool) -> Iterator[Callable[[int, int], None
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    bar = Progress(console=Console(stderr=True), transient=True)
+
+    def on_progress(done: int, total: int) -> None:
+        if not bar.tasks:  # Not before: its thread would keep hashing from using processes.
+            bar.start()
+            bar.add_task(what)
+        bar.update(bar.task_ids[0], completed=done, total=total)
+
+    try:
+        yield on_progress
+    finally:
+        bar.stop()
 
 
 def _is_terminal() -> bool:
