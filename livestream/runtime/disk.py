@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -16,6 +16,7 @@ from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
 from livestream.pieces.verifier import Verdict
 from livestream.runtime.files import FileSet
+from livestream.runtime.images import ImageCache
 from livestream.runtime.resume import ResumeRecord
 from livestream.torrent.hashing import HashVerifier, leaf_hashes
 from livestream.torrent.metainfo import Metainfo
@@ -95,8 +96,7 @@ class DiskStore(BlockStore):
         "Genuine pieces; whoever has the lock writes them."
         self._writing = Lock()
         self._pending: dict[Future[None], None] = {}
-        self._cache: OrderedDict[int, PieceImage] = OrderedDict()
-        self._cached_bytes = 0
+        self._images = ImageCache(CACHE_MAX)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # Life
@@ -189,10 +189,7 @@ class DiskStore(BlockStore):
 
     def image(self, index: int) -> PieceImage | None:
         """Return a held piece if it is in memory."""
-        image = self._cache.get(index)
-        if image is not None:
-            self._cache.move_to_end(index)
-        return image
+        return self._images.get(index)
 
     # In threads
 
@@ -247,7 +244,7 @@ class DiskStore(BlockStore):
         self._report(self._on_loaded, index, image)
 
     def _genuine_image(self, index: int) -> PieceImage | None:
-        image = PieceImage(index, self.metainfo.piece_size(index))
+        image = self._images.make(index, self.metainfo.piece_size(index))
         start = index * self.metainfo.piece_length
         is_there = self._files.read_into(start, image.places())
         if is_there and self._files.has_changed(start, image.size, self.states):
@@ -321,12 +318,7 @@ class DiskStore(BlockStore):
         if image is None:
             self.held.discard(index)  # The file is gone or cut: what is not there is not served.
         else:
-            replaced = self._cache.pop(index, None)
-            self._cached_bytes += len(image) - (len(replaced) if replaced is not None else 0)
-            self._cache[index] = image
-            while self._cached_bytes > CACHE_MAX and len(self._cache) > 1:
-                _, oldest = self._cache.popitem(last=False)
-                self._cached_bytes -= len(oldest)
+            self._images.put(image)
         self.events.on_loaded(index)
         self._drop_deleted()
 

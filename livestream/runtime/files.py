@@ -97,7 +97,9 @@ class FileSet:
                         if not count:
                             return False
                         offset += count
-                        _take(rest := deque(views), count)
+                        rest = deque(views[VIEWS_MAX:])
+                        if count < sum(map(len, views[:VIEWS_MAX])):
+                            _take(rest := deque(views), count)
                         views = list(rest)
             except FileNotFoundError:
                 return False

@@ -23,11 +23,14 @@ class PieceImage:
     Invariant: the headers are right from the start; the data is whatever was written to `places`.
     """
 
-    def __init__(self, index: int, size: int) -> None:
+    def __init__(self, index: int, size: int, spare: bytearray | None = None) -> None:
+        """Make an image of a piece of `size` bytes, in a spare buffer if that is as long."""
         self.index = index
         self.size = size
         self.count = -(-size // BLOCK_BYTES)
-        buffer = bytearray(size + self.count * BLOCK_HEADER_BYTES)
+        length = size + self.count * BLOCK_HEADER_BYTES
+        buffer = bytearray(length) if spare is None or len(spare) != length else spare
+        self.buffer: Final = buffer
         pack = BLOCK_HEADER.pack_into
         for block in range(self.count):
             begin = block * BLOCK_BYTES
