@@ -204,8 +204,7 @@ class BlockSwarm(Swarm):
             return
         if isinstance(run, RequestsReceived):
             try:
-                for request in run.requests:
-                    self._slots.on_request(peer, *request)
+                self._slots.on_requests(peer, run.requests)
             except ProtocolError as error:
                 self.stats.message_errors += 1
                 self.drop(peer, str(error), now)
@@ -315,7 +314,7 @@ class BlockSwarm(Swarm):
         if isinstance(message, Have):
             self._on_have(peer, message.index, now)
         elif isinstance(message, Request):
-            self._slots.on_request(peer, message.index, message.begin, message.length)
+            self._slots.on_requests(peer, [(message.index, message.begin, message.length)])
         elif isinstance(message, (Choke, Unchoke, AllowedFast, Reject)):
             self._downloads.on_permission(peer, message, now)
         elif isinstance(message, (Interested, NotInterested)):

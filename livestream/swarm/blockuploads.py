@@ -81,13 +81,12 @@ class BlockUploads:
 def _take_run(peer: BlockPeer, image: PieceImage, first: int, room: int) -> int:
     """Take the blocks that a peer asked for from `first` on in a piece; returns how many."""
     queue = peer.asked_of_us
-    index, last = image.index, min(first + room, image.count)
+    index, size, last = image.index, image.size, min(first + room, image.count)
     block = first
     while block < last:
-        key = (index, block * BLOCK_BYTES, image.block_length(block))
-        if key not in queue:
-            break
-        del queue[key]
+        begin = block * BLOCK_BYTES
+        if queue.pop((index, begin, min(BLOCK_BYTES, size - begin)), False) is not None:
+            break  # It was not asked for.
         block += 1
     return block - first
 

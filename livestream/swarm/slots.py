@@ -104,25 +104,29 @@ class Slots:
 
     # Requests
 
-    def on_request(self, peer: BlockPeer, index: int, begin: int, length: int) -> None:
-        """Take a request, or reject it. Raises ProtocolError for one that cannot be."""
-        is_sound = (
-            index < len(self._store.held)
-            and 0 < length <= BLOCK_LENGTH_MAX
-            and begin + length <= self._store.piece_size(index)
-        )
-        if not is_sound:
-            raise ProtocolError(f"request of {length} bytes at {begin} of piece {index}")
-        is_served = (
-            index in self._store.held
-            and len(peer.asked_of_us) < REQUESTS_TAKEN
-            and (not peer.is_choked or self._takes_fast(peer, index, length))
-        )
-        if is_served:
-            peer.asked_of_us[index, begin, length] = None
-            self.turn[peer] = None
-        elif peer.has_fast_extension:
-            peer.send(Reject(index, begin, length))
+    def on_requests(self, peer: BlockPeer, requests: Sequence[tuple[int, int, int]]) -> None:
+        """Take (piece, begin, length)s, or reject them. Raises ProtocolError: one that cannot be.
+
+        Who asks quickly asks for all of a piece in one run: the piece is looked at once.
+        """
+        asked, held = peer.asked_of_us, self._store.held
+        known, size, is_held = -1, 0, False
+        for request in requests:
+            index, begin, length = request
+            if index != known and index < len(held):
+                known, size, is_held = index, self._store.piece_size(index), index in held
+            if index != known or not 0 < length <= BLOCK_LENGTH_MAX or begin + length > size:
+                raise ProtocolError(f"request of {length} bytes at {begin} of piece {index}")
+            is_served = (
+                is_held
+                and len(asked) < REQUESTS_TAKEN
+                and (not peer.is_choked or self._takes_fast(peer, index, length))
+            )
+            if is_served:
+                asked[request] = None
+                self.turn[peer] = None
+            elif peer.has_fast_extension:
+                peer.send(Reject(*request))
 
     def cancel(self, peer: BlockPeer, block: tuple[int, int, int]) -> None:
         """A (piece, begin, length) is not to be sent any more, if it is still waited for."""
