@@ -82,9 +82,9 @@ class FileSet:
         Raises:
             DiskError: the disk fails.
         """
-        queue = deque(places)
-        for span in self._metainfo.spans(start, sum(map(len, places))):
-            views = _take(queue, span.length)
+        queue, total = deque(places), sum(map(len, places))
+        for span in self._metainfo.spans(start, total):
+            views = list(places) if span.length == total else _take(queue, span.length)
             if self._metainfo.files[span.file].is_padding:
                 for view in views:
                     view[:] = bytes(len(view))
