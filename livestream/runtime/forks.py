@@ -19,6 +19,7 @@ from livestream.errors import DiskError
 __all__ = ["can_fork", "in_forks"]
 
 AHEAD: Final = 2  # Orders that each has: it goes on while its answer is read.
+ENDED: Final = "A process that was hashing has ended. Is memory short? Try again."
 ORDER: Final = Struct("!Q")
 ANSWER: Final = Struct("!?I")  # Whether it went well; bytes that follow.
 
@@ -37,8 +38,7 @@ def in_forks(work: Callable[[int], bytes], count: int, workers: int) -> Iterator
     What it changes is changed in a copy, and lost.
 
     Raises:
-        DiskError: `work` raised one, or one of the processes has ended.
-        OSError: no process can be begun.
+        DiskError: `work` raised one, or a process has ended, or none can be begun.
     """
     forks: list[_Fork] = []
     found: dict[int, bytes] = {}
@@ -72,10 +72,12 @@ class _Fork:
         self._numbers: deque[int] = deque()
         try:
             self._pid = os.fork()
-        except OSError:
+        except OSError as error:
             for descriptor in (inbox, self._orders, self.answers, outbox):
                 os.close(descriptor)
-            raise
+            raise DiskError(
+                f"No process can be begun to hash in ({error.strerror}). End others, and try again."
+            ) from error
         if not self._pid:
             # Never beyond this point: what is above on the stack is the parent's to do.
             try:
@@ -88,10 +90,13 @@ class _Fork:
         os.close(outbox)
 
     def order(self, number: int | None) -> None:
-        """Let it do this next; None: there is nothing left to do."""
+        """Let it do this next; None: there is nothing left to do. Raises DiskError."""
         if number is not None:
             self._numbers.append(number)
-            os.write(self._orders, ORDER.pack(number))  # So few that it never waits.
+            try:
+                os.write(self._orders, ORDER.pack(number))  # So few that it never waits.
+            except BrokenPipeError as error:
+                raise DiskError(ENDED) from error
 
     def take(self) -> tuple[int, bytes]:
         """Wait for its next answer, and return what it is to. Raises DiskError."""
@@ -106,7 +111,7 @@ class _Fork:
         while size:
             part = os.read(self.answers, size)
             if not part:
-                raise DiskError("A process that was hashing has ended. Is memory short? Try again.")
+                raise DiskError(ENDED)
             parts.append(part)
             size -= len(part)
         return b"".join(parts)
