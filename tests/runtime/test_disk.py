@@ -97,6 +97,7 @@ def with_store(
 
 
 async def submit_all(store: DiskStore, events: Recorder, source: Path) -> None:
+    events.verified.clear()  # A piece that was forged before may be the last to come now.
     for index, data in enumerate(pieces(store.metainfo, source)):
         store.submit(index, data)
     count = store.metainfo.piece_count
