@@ -29,7 +29,6 @@ KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
 DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
 LINGER_US: Final = 5 * SECOND  # For our last bytes and FIN to be acknowledged.
-ECHO_US_MAX: Final = 16 * SECOND  # Both ways together take no longer: one of the clocks was set.
 
 
 class UtpState(Enum):
@@ -69,7 +68,6 @@ class UtpConnection:
         self._sender = Sender(address, terms.first_seq, ledbat, self._header, now)
         self._receiving = Receiving(terms.peer_seq or 0, shared.budget)
         self._our_delay = 0  # What we last measured of its packets' way, for it to know.
-        self._echo_us = 0  # The least that both ways were seen to take together.
         self._rows_to_ack = 0
         self._ack_at: int | None = None
         self._sent_at = now
@@ -150,18 +148,8 @@ class UtpConnection:
         if not self._sender.receive(packet, now):
             return False
         self._our_delay = (now - packet.timestamp) & 0xFFFFFFFF
-        if packet.difference:
-            self._take_echo((packet.difference + self._our_delay) & 0xFFFFFFFF)
         self.stream.rtt_measured_us = self._sender.board.rtt.smoothed_us
         return True
-
-    def _take_echo(self, both_us: int) -> None:
-        """Learn the round trip from the delays of both ways, whose clocks' offsets cancel.
-
-        Who only takes data has nothing acknowledged, and so measures no round trip otherwise.
-        """
-        if both_us <= ECHO_US_MAX:
-            self._echo_us = min(both_us, self._echo_us or both_us)
 
     def _take_data(self, packet: Packet, now: int) -> None:
         if not self._has_room(len(packet.payload), now):
@@ -173,8 +161,8 @@ class UtpConnection:
         self._look_at_hole(now, is_another=receiving.next_seq != before or not had_early)
         if self._is_stuck:
             self._ack_at = self._ack_at or now + STUCK_ACK_WAIT_US
-        elif receiving.early or receiving.next_seq == before:
-            self._ack_at = now  # A hole, or a copy: the sender must know at once.
+        elif had_early or receiving.early or receiving.next_seq == before:
+            self._ack_at = now  # A hole, its end, or a copy: the sender must know at once.
         if ready:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
 
@@ -287,7 +275,7 @@ class UtpConnection:
 
     @property
     def _rtt_us(self) -> int:
-        return self._sender.board.rtt.smoothed_us or self._echo_us
+        return self._sender.board.rtt.smoothed_us or self._sender.least_echo_us
 
     def _has_room(self, size: int, now: int) -> bool:
         has_room = self._intake.has_room(size)
