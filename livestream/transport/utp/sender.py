@@ -151,7 +151,7 @@ class Sender:
         board = self.board
         if not board.lost_rows:
             return []
-        # There was room for them when they were sent first; what is kept behind them is told of now.
+        # There was room for them when they were sent first; what is kept behind is told of now.
         room = self._mtu.size if self._is_shut else self.ledbat.window_bytes
         room -= board.in_flight
         if not self._is_shut:
