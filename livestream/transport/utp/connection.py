@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
-from livestream.transport.connection import ConnectionState, Transport
+from livestream.transport.connection import NO_ANSWER, ConnectionState, Transport
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
@@ -248,7 +248,7 @@ class UtpConnection:
             return []
         self._syn_tries += 1
         if self._syn_tries > SYN_TRIES_MAX:
-            self._close("no answer")
+            self._close(NO_ANSWER)
             return []
         board = self._sender.board
         self._syn_at = now + board.rtt.timeout_us
@@ -321,7 +321,7 @@ class UtpConnection:
             return
         self._sender.handle_timer(self.stream, now)
         if self._sender.is_given_up:
-            self._close("no answer")
+            self._close(NO_ANSWER)
         elif self._end_at is not None and self._end_at <= now:
             self._close("closed")
         elif self._sent_at + KEEP_ALIVE_US <= now:

@@ -23,7 +23,9 @@ ROWS_MAX: Final = 60
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
 CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
 ECHO_US_MAX: Final = 16 * SECOND  # Both ways together take no longer: one of the clocks was set.
-TIMEOUTS_MAX: Final = 5  # In a row: about half a minute.
+TIMEOUTS_MAX: Final = 5  # In a row, of one that says things but takes nothing: half a minute.
+TIMEOUTS_SILENT_MAX: Final = 3  # In a row with not a word: as many as libtorrent and libutp bear...
+SILENCE_MAX_US: Final = 8 * SECOND  # ...but not sooner than this, as where a radio was out.
 
 
 class Sender:
@@ -56,7 +58,7 @@ class Sender:
         self._pacer = Pacer()
         self._delays = DelaySamples()
         self._difference = 0  # The last one that was told.
-        self._news_at = now
+        self._news_at = self._silent_since = now
         self._timeouts = 0
         self._has_probed = False
         self._may_knock = False
@@ -71,6 +73,7 @@ class Sender:
         news = self.board.on_ack(packet.ack, packet.sack, now)
         if news is None:
             return False
+        self._silent_since = now
         self._take_window(packet.window)
         if packet.difference:
             self._take_echo((packet.difference + now - packet.timestamp) & 0xFFFFFFFF)
@@ -219,6 +222,8 @@ class Sender:
     def _launch(self, flight: Flight, now: int) -> Train:
         if not self.board.in_flight:
             self._news_at = now
+        if not self.board.flights:
+            self._silent_since = now
         self.board.add(flight)
         self._pacer.sent(len(flight.data), now)
         return Train(self._address, flight.data, flight.datagram_size, flight.is_probe)
@@ -246,7 +251,10 @@ class Sender:
         if not self.board.flights and not is_stuck:
             return None
         rtt = self.board.rtt
-        return self._news_at + (rtt.timeout_us if self._has_probed else rtt.probe_us)
+        at = self._news_at + (rtt.timeout_us if self._has_probed else rtt.probe_us)
+        if self._timeouts < TIMEOUTS_SILENT_MAX:
+            return at
+        return max(self._news_at, min(at, self._silent_since + SILENCE_MAX_US))
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
@@ -261,7 +269,9 @@ class Sender:
             self._may_knock = True
             return
         self._timeouts += 1
-        self.is_given_up = self._timeouts > TIMEOUTS_MAX
+        is_silent = self._timeouts > TIMEOUTS_SILENT_MAX
+        is_silent = is_silent and now - self._silent_since >= SILENCE_MAX_US
+        self.is_given_up = is_silent or self._timeouts > TIMEOUTS_MAX
         self.board.give_up_all()
         if self._is_shut:
             return  # That is no congestion.
