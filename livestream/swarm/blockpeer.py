@@ -58,7 +58,7 @@ class BlockPeer(Peer):
         "Pieces that it has from us and nobody else is known to have."
         self.depth = DEPTH_MIN
         self.is_snubbed = False
-        self.gave_at = now
+        self.gave_at = self.probed_at = now  # The latter: when it was asked for a sign of life.
         self.bytes_in = self.bytes_in_round = 0
         self.bytes_out = self.bytes_out_round = self.bytes_out_turn = 0
         self.rate_in = self.rate_out = 0.0

@@ -19,6 +19,7 @@ from livestream.swarm.suspects import Suspects
 
 __all__ = ["Requests"]
 
+PROBE_US: Final = 2 * SECOND  # So long it may owe and give nothing before we ask if it is there.
 SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snubbing.
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 KEPT_AT_JUMP: Final = 4  # Urgent pieces whose requests stay out when a player jumps.
@@ -252,6 +253,9 @@ class Requests:
     def look_after(self, peer: BlockPeer, now: int) -> None:
         """Notice a peer that owes and does not give, or owns pieces and does not go on."""
         silent_us = now - peer.gave_at
+        if peer.owed and now - max(peer.gave_at, peer.probed_at) >= PROBE_US:
+            peer.probed_at = now
+            peer.connection.keep_alive()  # What is blocked without a sign is given up for it.
         if silent_us > VOID_US:
             peer.cancelled.clear()  # It does not answer cancels.
         if silent_us < SNUB_US:

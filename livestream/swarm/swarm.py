@@ -22,6 +22,7 @@ from livestream.swarm.greeting import extension_handshake, read_extension_handsh
 from livestream.swarm.peer import Peer, PeerState, node_id_of, peer_id_of
 from livestream.swarm.swarmevents import PeerBanned, PeerJoined, PeerLeft, SwarmStats
 from livestream.transport.connection import (
+    NO_ANSWER,
     BlocksPlaced,
     BlocksReceived,
     Connection,
@@ -190,6 +191,8 @@ class Swarm(ABC):
             peer.move(PeerState.CLOSED)
         if peer.address not in self._called and not self._is_connected(peer.address):
             self.candidates.on_lost(peer.address, now, was_ready=was_ready)
+            if was_ready and reason == NO_ANSWER:
+                self._on_silent(peer, now)
         self._on_gone(peer, now)
         if was_ready:
             for extension in self._spoken_by(peer):
@@ -419,6 +422,10 @@ class Swarm(ABC):
     def _spoken_by(self, peer: Peer) -> Sequence[Extension]:
         return [extension for extension in self._extensions if extension.name in peer.extensions]
 
+    def _on_silent(self, peer: Peer, now: int) -> None:
+        transport = peer.connection.transport
+        self.candidates.on_silent(peer.address, transport, self.transports, now)
+
     def _sweep(self, now: int) -> None:
         for peer in list(self.peers.values()):
             waited_us = now - peer.joined_at
@@ -426,8 +433,7 @@ class Swarm(ABC):
                 self.drop(peer, "no greeting", now)
             elif now - peer.heard_at > self.config.silence_max_us:
                 self.drop(peer, "silent", now)
-                transport = peer.connection.transport
-                self.candidates.on_silent(peer.address, transport, self.transports, now)
+                self._on_silent(peer, now)
             else:
                 self._sweep_peer(peer, now)
 

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from livestream.config import Transport
 from livestream.machine import Address, Event, Machine
@@ -13,6 +14,7 @@ from livestream.wire.image import BLOCK_BYTES, PieceImage
 from livestream.wire.messages import Piece
 
 __all__ = [
+    "NO_ANSWER",
     "BlocksPlaced",
     "BlocksReceived",
     "Connected",
@@ -25,6 +27,10 @@ __all__ = [
     "RequestsReceived",
     "Transport",
 ]
+
+
+NO_ANSWER: Final = "no answer"
+"Why a connection ended that heard nothing: its transport may be blocked, and another not."
 
 
 class ConnectionState(Enum):
@@ -134,6 +140,9 @@ class Connection(Machine):
 
     def forget(self, index: int, begin: int | None = None) -> None:
         """Do not touch the place of this block any more, or of any block of this piece."""
+
+    def keep_alive(self) -> None:
+        """Send next to nothing, where that shows whether the other side still hears us."""
 
     @abstractmethod
     def reserve(self, rate_bps: int) -> None:

@@ -34,7 +34,8 @@ SLOWDOWN_DIVISOR: Final = 4  # ...at this part of what the path holds without a 
 SLOWDOWN_SPACING: Final = 24
 SLOWDOWN_INTERVAL_MAX_US: Final = 120 * SECOND  # An idle application makes coming back seem long.
 EMPTY_DIVISOR: Final = 4  # A queue below this part of the target is as good as empty.
-EMPTY_US: Final = SECOND  # Longer than the slowdown of another flow, whose share is not ours.
+EMPTY_US: Final = SECOND  # Longer than the slowdown of another flow, whose share is not ours...
+EMPTY_ROUND_TRIPS: Final = 6  # ...and which takes so many on a long path.
 # Where growth turns into shrinking, as shares of the target. Not a point but a band: the base
 # delays of two flows differ by a millisecond, and at a point that would decide which of them grows.
 LEVEL_FROM: Final = 0.75
@@ -74,6 +75,7 @@ class Ledbat:
         self._lost_bytes = self._acked_bytes = 0  # Since then.
         self._heavy_until = 0
         self._empty_since: int | None = None
+        self._empty_at = 0
         self._grown = self._window  # Where shrinking began.
         self._is_withdrawn = False
         self._slowdown_at: int | None = None  # When the next one is due; None: not yet known.
@@ -128,10 +130,7 @@ class Ledbat:
         queuing_us = self.queuing_delay_us
         target_us = self._target_us(now)
         is_empty = queuing_us < target_us // EMPTY_DIVISOR
-        if not is_empty or not is_window_used:
-            self._empty_since = None
-        elif self._empty_since is None:
-            self._empty_since = now
+        self._look_for_idleness(now, is_empty=is_empty, is_window_used=is_window_used)
         if self._is_withdrawn:
             self._is_withdrawn = not is_empty
             target_us //= 2
@@ -189,7 +188,7 @@ class Ledbat:
                 self._slowed_at = None
         elif self._slowdown_at is None:
             self._slowdown_at = now + SLOWDOWN_ROUND_TRIPS * self._rtt_us
-        elif now >= self._slowdown_at:
+        elif now >= self._slowdown_at and self._window >= threshold:  # Else it is small as it is.
             self._begin_slowdown(now)
             return True
         return False
@@ -223,7 +222,7 @@ class Ledbat:
                 self.slow_start_threshold = threshold = int(self._window)
             else:
                 self._set(self._window + gain * acked_bytes)
-        elif self._is_idle(now):
+        elif queuing_us < target_us // EMPTY_DIVISOR and self._is_idle(now):
             # What is added within a round trip shows only after it: half a target of queue at most.
             gain = min(gain / 2, target_us / (2 * base_us))
             self._set(self._window + gain * acked_bytes)
@@ -234,10 +233,27 @@ class Ledbat:
             self._set(self._window + step * acked_bytes / self._window)
         self._grown = self._window
 
+    def _look_for_idleness(self, now: int, *, is_empty: bool, is_window_used: bool) -> None:
+        """Note since when the queue is empty, be it for a part of each round trip.
+
+        A window that comes back in bursts, as after a pause of either machine, makes a queue and
+        leaves the link idle in turns.
+        """
+        if not is_window_used:
+            self._empty_since = None
+        elif is_empty:
+            self._empty_at = now
+            if self._empty_since is None:
+                self._empty_since = now
+        elif now - self._empty_at > self._rtt_us:
+            self._empty_since = None
+
     def _is_idle(self, now: int) -> bool:
         """Whether the link is, as the queue has been empty for long and little was lost."""
-        empty_since = self._empty_since
-        return empty_since is not None and now - max(empty_since, self._heavy_until) > EMPTY_US
+        if self._empty_since is None:
+            return False
+        wait_us = max(EMPTY_US, EMPTY_ROUND_TRIPS * self._rtt_us)
+        return now - max(self._empty_since, self._heavy_until) > wait_us
 
     def _shrink(self, acked_bytes: int, excess: float) -> None:
         """LEDBAT++ section 4.1: in proportion to the excess, at most by half a round trip.

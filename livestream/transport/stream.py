@@ -8,6 +8,7 @@ from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
 from livestream.transport.connection import (
+    NO_ANSWER,
     Connected,
     Connection,
     ConnectionState,
@@ -211,6 +212,12 @@ class Stream(Connection):
         else:
             self._inbound.forget(index, begin)
 
+    def keep_alive(self) -> None:
+        """Send a keep-alive message (BEP 3), unless something is on its way out anyway."""
+        is_open = self.state is ConnectionState.CONNECTED
+        if is_open and self._sent_handshake and not self._backlog:
+            self._append(bytes(4))
+
     def reserve(self, rate_bps: int) -> None:
         """Nothing to do: congestion control is the kernel's."""
 
@@ -256,11 +263,10 @@ class Stream(Connection):
         if self._timer is None or now < self._timer:
             return
         if self.state is ConnectionState.CONNECTING:
-            self._finish("no answer", is_local=False)
+            self._finish(NO_ANSWER, is_local=False)
         elif self.state is ConnectionState.CONNECTED:
             self._timer = now + KEEP_ALIVE_US
-            if self._sent_handshake and not self._backlog:
-                self._append(bytes(4))
+            self.keep_alive()
 
     def next_event(self) -> Event | None:
         """Return the oldest event that was not yet taken, or None."""

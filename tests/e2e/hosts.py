@@ -1,4 +1,4 @@
-"""Two hosts on a cable, as network namespaces, and firewalls that drop UDP without a sign.
+"""Two hosts on a cable, as network namespaces, and firewalls that drop UDP.
 
 Works for root, and for anybody where user namespaces are allowed. Nothing is left behind: a
 namespace ends with the last process in it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,13 +33,9 @@ class Host:
         """Run a command here to its end."""
         subprocess.run([*self.prefix, *words], check=True)
 
-    def drop_udp(self) -> None:
-        """From now on, datagrams that come by the cable are dropped, and nobody is told."""
-        # What is local is looked up before all else; the firewall must come before that.
-        self.run("ip", "rule", "add", "pref", "20", "lookup", "local")
-        self.run("ip", "rule", "del", "pref", "0")
-        match = ["iif", CABLE, "ipproto", "udp"]
-        self.run("ip", "rule", "add", "pref", "10", *match, "blackhole")
+    def drop_udp(self, *hooks: str) -> None:
+        """From now on, datagrams that come ("input") or go ("output") are dropped by nftables."""
+        self.run(sys.executable, "-m", "tests.e2e.nftables", *hooks)
 
 
 def _inside(holder: int) -> list[str]:

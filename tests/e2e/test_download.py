@@ -20,6 +20,7 @@ from livestream.pieces.pieceset import PieceSet
 from livestream.runtime.creation import CreateOptions, make
 from livestream.torrent.metainfo import Metainfo
 from livestream.wire import bencode
+from tests.e2e.hosts import two_hosts
 from tests.interop.peers import contents, make_data
 
 pytestmark = pytest.mark.e2e
@@ -90,6 +91,35 @@ def test_create_seed_download_and_verify(tmp_path: Path, shared: Path) -> None:
     assert "wrong   many/a.bin" in result.stdout
     damaged.unlink()
     assert livestream(tmp_path, "verify", str(torrent), str(out)).returncode == 7
+
+
+def test_a_download_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(tmp_path: Path) -> None:
+    data, torrent, stats = tmp_path / "data.bin", tmp_path / "t.torrent", tmp_path / "stats"
+    data.write_bytes(Random(1).randbytes(5 << 20))
+    make(CreateOptions(str(data), str(torrent)), lambda done, count: None)
+    with two_hosts() as (here, there):
+        listen = ["--listen", f"{here.address}:7001", "--max-up", "8M"]
+        words = ["seed", str(torrent), "--data", str(tmp_path), *listen]
+        seeding = subprocess.Popen(
+            [*here.prefix, *COMMAND, *words], env=environment(tmp_path / "here")
+        )
+        words = ["download", str(torrent), "-o", str(tmp_path / "out"), "--no-seed"]
+        words += ["--peer", f"{here.address}:7001", "--stats", str(stats), "-q"]
+        fetching = subprocess.Popen(
+            [*there.prefix, *COMMAND, *words], env=environment(tmp_path / "there")
+        )
+        try:
+            while not (stats.exists() and '"utp"' in stats.read_text()):
+                assert fetching.poll() is None
+                time.sleep(0.1)
+            there.drop_udp("input", "output")
+            assert fetching.wait(30) == 0, "what is left takes 5 s, going over to TCP 10"
+        finally:
+            for process in (fetching, seeding):
+                process.terminate()
+                process.wait(15)
+    assert '"tcp"' in stats.read_text()
+    assert (tmp_path / "out" / "data.bin").read_bytes() == data.read_bytes()
 
 
 def test_one_piece_comes_alone_to_a_file_or_stdout(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.e2e.test_watch import HERE, codecs, environment, latest, received_unt
 pytestmark = pytest.mark.e2e
 
 SMALL = ["--size", "320x180", "--fps", "15", "--bitrate", "300k"]
+FALLBACK_S = 8.0  # 5 s, what statistics come late, and what a busy machine takes to start a call.
 COMMAND = [sys.executable, "-m", "livestream"]
 
 
@@ -71,9 +73,12 @@ def test_a_channel_goes_over_one_transport_alone_when_that_is_asked_for(
     assert codecs(tmp_path / "out.ts") == ["aac", "h264"]
 
 
-def test_a_viewer_behind_a_firewall_that_drops_udp_plays_over_tcp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hook", ["input", "output"])
+def test_a_viewer_behind_a_firewall_that_drops_udp_plays_over_tcp(
+    tmp_path: Path, hook: str
+) -> None:
     with two_hosts() as (here, there):
-        there.drop_udp()
+        there.drop_udp(hook)
         at_home = {"prefix": here.prefix}
         with (
             channel(tmp_path, "--listen", f"{here.address}:0", **at_home) as link,
@@ -85,7 +90,11 @@ def test_a_viewer_behind_a_firewall_that_drops_udp_plays_over_tcp(tmp_path: Path
     assert codecs(tmp_path / "out.ts") == ["aac", "h264"]
 
 
-def test_a_viewer_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hooks", [["input"], ["output"], ["input", "output"]])
+def test_a_viewer_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(
+    tmp_path: Path, hooks: list[str]
+) -> None:
+    """What is dropped on its way out its sender is told of, as an error of the socket."""
     with two_hosts() as (here, there):
         at_home = {"prefix": here.prefix}
         with (
@@ -94,7 +103,11 @@ def test_a_viewer_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(tmp_path: 
         ):
             received_until(stats, 30)
             assert transport(stats) == "quic"
-            here.drop_udp()
-            there.drop_udp()
+            here.drop_udp(*hooks)
+            there.drop_udp(*hooks)
+            blocked_at = time.monotonic()
+            while transport(stats) != "tcp":
+                assert time.monotonic() - blocked_at <= FALLBACK_S, "still not over TCP"
+                time.sleep(0.1)
             received_until(stats, latest(stats)["pieces_received"] + 150)
             assert transport(stats) == "tcp"

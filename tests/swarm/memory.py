@@ -60,6 +60,9 @@ class QuietConnection(Connection):
     def send_independent(self, message: bytes, deadline: int) -> None:
         self.sent.append(message)
 
+    def keep_alive(self) -> None:
+        self.sent.append(b"")
+
     def reserve(self, rate_bps: int) -> None:
         """Nothing to reserve."""
 

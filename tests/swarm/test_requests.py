@@ -13,7 +13,7 @@ from livestream.torrent.picker import RarestFirst
 from livestream.transport.connection import BlocksReceived
 from livestream.transport.stream import Stream
 from livestream.wire.messages import Handshake, Piece
-from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore, make_peer
+from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore, QuietConnection, make_peer
 
 GOOD = bytes(BLOCK_BYTES)
 BAD = b"x" * BLOCK_BYTES
@@ -117,6 +117,21 @@ def test_a_peer_that_owes_and_is_silent_is_snubbed_then_void() -> None:
     assert not peer.owed
     heir.depth = 500
     assert set(blocks) <= set(desk.ask(heir))
+
+
+def test_who_owes_and_gives_nothing_is_asked_for_a_sign_of_life_each_two_seconds() -> None:
+    """What a firewall drops is noticed only by who has something under way."""
+    desk = Desk(8)
+    idle, owing = desk.join(1), desk.join(2)
+    desk.ask(owing, 0)
+    owing.on_blocks(1, SECOND)
+    for tenth in range(70):
+        for peer in (idle, owing):
+            desk.requests.look_after(peer, tenth * SECOND // 10)
+    connections = [peer.connection for peer in (idle, owing)]
+    assert [
+        connection.sent for connection in connections if isinstance(connection, QuietConnection)
+    ] == [[], [b""] * 2]
 
 
 def test_a_disk_that_is_behind_stops_new_pieces_and_not_those_begun() -> None:

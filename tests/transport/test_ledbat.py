@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from livestream.machine import MILLISECOND, SECOND
@@ -267,3 +269,48 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
         ledbat.on_delay(BASE_US, step)
         ledbat.on_ack(DATAGRAM, is_window_used=False, now=step)
     assert ledbat.window_bytes == before
+
+
+def drive(ledbat: Ledbat, now: int, duration_us: int, queue_of: Callable[[int], int]) -> int:
+    """Acknowledge a window each 200 ms, in 100 parts, with a queue by the phase; return the end."""
+    end = now + duration_us
+    while now < end:
+        now += 2 * MILLISECOND
+        rtt_us = 200 * MILLISECOND + queue_of(now // (2 * MILLISECOND) % 100)
+        ledbat.on_delay(rtt_us, now)
+        ledbat.on_ack(ledbat.window_bytes // 100, is_window_used=True, now=now)
+    return now
+
+
+def settled() -> tuple[Ledbat, int]:
+    """Return one beyond its slow start and first slowdown, on a long path, and the time."""
+    ledbat = Ledbat(DATAGRAM, FILES_US)
+    now = drive(ledbat, SECOND, SECOND, lambda phase: 0)
+    now = drive(ledbat, now, 3 * SECOND, lambda phase: 50 * MILLISECOND)
+    return ledbat, now
+
+
+def test_a_link_that_is_idle_for_a_part_of_each_round_trip_is_filled() -> None:
+    """A window in bursts makes a queue and leaves the link idle, in turns."""
+    ledbat, now = settled()
+    before = ledbat.window_bytes
+    drive(ledbat, now, 4 * SECOND, lambda phase: 30 * MILLISECOND if phase < 30 else 0)
+    assert ledbat.window_bytes >= 1.3 * before
+
+
+def test_a_queue_that_is_never_empty_is_not_taken_for_an_idle_link() -> None:
+    ledbat, now = settled()
+    before = ledbat.window_bytes
+    drive(ledbat, now, 4 * SECOND, lambda phase: 20 * MILLISECOND)
+    assert ledbat.window_bytes <= 1.05 * before + 30 * DATAGRAM
+
+
+def test_after_a_timeout_it_comes_back_as_fast_as_slow_start_does() -> None:
+    """The slowdown that is due then does not make the small window the new normal."""
+    ledbat, now = settled()
+    before = ledbat.window_bytes
+    now = drive(ledbat, now, 30 * SECOND, lambda phase: 50 * MILLISECOND)
+    for _ in range(40):  # Whenever that happens.
+        ledbat.on_timeout()
+        now = drive(ledbat, now, 4 * SECOND, lambda phase: 0)
+        assert ledbat.window_bytes >= before // 8

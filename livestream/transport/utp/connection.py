@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
-from livestream.transport.connection import ConnectionState, Transport
+from livestream.transport.connection import NO_ANSWER, ConnectionState, Transport
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
@@ -21,9 +21,10 @@ __all__ = ["UtpConnection", "UtpState"]
 
 ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
-HOLE_PATIENCE_US: Final = SECOND  # A hole that is older, and older than so many round trips, ...
-HOLE_ROUND_TRIPS: Final = 6  # ...is not being filled: see `_look_at_hole`.
-HOLE_AGE_MAX_US: Final = 5 * SECOND  # Then another connection is quicker than waiting.
+HOLE_PATIENCE_US: Final = 300 * MILLISECOND  # A hole that is older, and older than so many...
+HOLE_ROUND_TRIPS: Final = 4  # ...round trips, is not being filled: see `_look_at_hole`.
+HOLE_AGE_MAX_US: Final = 5 * SECOND  # Then another connection is quicker than waiting...
+HOLE_ROUND_TRIPS_MAX: Final = 24  # ...so many round trips, too.
 STUCK_ACK_WAIT_US: Final = 2 * SECOND  # Longer than others wait before they send all again.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
@@ -161,8 +162,8 @@ class UtpConnection:
         self._look_at_hole(now, is_another=receiving.next_seq != before or not had_early)
         if self._is_stuck:
             self._ack_at = self._ack_at or now + STUCK_ACK_WAIT_US
-        elif receiving.early or receiving.next_seq == before:
-            self._ack_at = now  # A hole, or a copy: the sender must know at once.
+        elif had_early or receiving.early or receiving.next_seq == before:
+            self._ack_at = now  # A hole, its end, or a copy: the sender must know at once.
         if ready:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
 
@@ -170,7 +171,8 @@ class UtpConnection:
         """Find out whether the sender has forgotten what is missing.
 
         libtorrent sends again a second time only when it hears nothing for a while, and what comes
-        behind a hole is news to it, for seconds. Silence is what makes it think again.
+        behind a hole is news to it, for seconds. Silence is what makes it think again, and data
+        of ours would break it as much as an acknowledgement.
         """
         if is_another:
             self._hole_since = now
@@ -217,6 +219,8 @@ class UtpConnection:
             return []
         if self.state is UtpState.SYN_SENT:
             return self._syn(now)
+        if self._silent_until is not None and now < self._silent_until:
+            return []
         trains = self._sender.send(self.stream, now)
         if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
             self._stop_waiting()
@@ -244,7 +248,7 @@ class UtpConnection:
             return []
         self._syn_tries += 1
         if self._syn_tries > SYN_TRIES_MAX:
-            self._close("no answer")
+            self._close(NO_ANSWER)
             return []
         board = self._sender.board
         self._syn_at = now + board.rtt.timeout_us
@@ -275,13 +279,19 @@ class UtpConnection:
 
     @property
     def _rtt_us(self) -> int:
-        return self._sender.board.rtt.smoothed_us or 0
+        return self._sender.board.rtt.smoothed_us or self._sender.least_echo_us
 
     def _has_room(self, size: int, now: int) -> bool:
         has_room = self._intake.has_room(size)
         if not has_room:
             self._ack_at = now  # It does not know our window.
         return has_room
+
+    @property
+    def _silent_until(self) -> int | None:
+        """Until when we wait for the sender to notice that it hears nothing."""
+        is_open = self.stream.state is ConnectionState.CONNECTED
+        return self._ack_at if self._is_stuck and is_open else None
 
     def _is_ack_due(self, now: int) -> bool:
         is_due = self._ack_at is not None and self._ack_at <= now
@@ -300,7 +310,7 @@ class UtpConnection:
             self._given_up_at(),
             self._end_at,
             self._sent_at + KEEP_ALIVE_US,
-            self._sender.get_timer(self.stream),
+            self._sender.get_timer(self.stream) if self._silent_until is None else None,
             self.stream.get_timer(),
         )
 
@@ -311,7 +321,7 @@ class UtpConnection:
             return
         self._sender.handle_timer(self.stream, now)
         if self._sender.is_given_up:
-            self._close("no answer")
+            self._close(NO_ANSWER)
         elif self._end_at is not None and self._end_at <= now:
             self._close("closed")
         elif self._sent_at + KEEP_ALIVE_US <= now:
@@ -324,7 +334,7 @@ class UtpConnection:
         """When what is missing has been missing for too long; libtorrent may forget it for good."""
         if not self._receiving.early or self.stream.state is ConnectionState.CLOSED:
             return None
-        return self._hole_since + max(HOLE_AGE_MAX_US, 4 * HOLE_ROUND_TRIPS * self._rtt_us)
+        return self._hole_since + max(HOLE_AGE_MAX_US, HOLE_ROUND_TRIPS_MAX * self._rtt_us)
 
     def _close(self, reason: str) -> None:
         self.state = UtpState.CLOSED

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from livestream.transport.utp.packet import SACK_BYTES_MAX, unwrap
+from livestream.transport.utp.packet import unwrap
 
 __all__ = ["EarlyBudget", "Receiving"]
 
-EARLY_ROWS_MAX: Final = 8 * SACK_BYTES_MAX  # What a selective acknowledgement can name.
+# As many full packets as the largest window has. An acknowledgement names the first 2,016 of them;
+# the others are told of when the hole is filled, and need not come again.
+EARLY_ROWS_MAX: Final = 12_000
+EARLY_ROW_BYTES: Final = 200  # What a packet that is kept costs beside its payload.
 
 
 @dataclass(slots=True)
@@ -76,7 +79,7 @@ class Receiving:
         self.next_seq += 1
         while self.early & 1:
             kept = self._kept.pop(self.next_seq)
-            self._free(len(kept))
+            self._free(len(kept), 1)
             ready.append(kept)
             self.next_seq += 1
             self.early >>= 1
@@ -87,22 +90,22 @@ class Receiving:
 
     def close(self) -> None:
         """Give back what was kept."""
+        self._free(self.early_bytes, len(self._kept))
         self._kept.clear()
         self.early = 0
-        self._free(self.early_bytes)
 
     def _keep(self, ahead: int, payload: bytes | memoryview, limit: int) -> None:
         size = len(payload)
         bit = 1 << (ahead - 1)
-        wanted = self.early_bytes + size
-        is_room = wanted <= min(limit, self._budget.left)
+        is_room = self.early_bytes + size <= limit
+        is_room = is_room and self.early_bytes + size + EARLY_ROW_BYTES <= self._budget.left
         if ahead > EARLY_ROWS_MAX or self.early & bit or not is_room:
             return
         self.early |= bit
         self._kept[self.next_seq + ahead] = bytes(payload)
         self.early_bytes += size
-        self._budget.left -= size
+        self._budget.left -= size + EARLY_ROW_BYTES
 
-    def _free(self, size: int) -> None:
+    def _free(self, size: int, rows: int) -> None:
         self.early_bytes -= size
-        self._budget.left += size
+        self._budget.left += size + rows * EARLY_ROW_BYTES

@@ -72,16 +72,20 @@ class Scoreboard:
         news = AckNews()
         samples: list[int] = []
         flights = self.flights
+        # What was behind a hole came when it did, and not now (Karn's rule, for all that is acked).
+        is_hole_filled = False
         while flights and flights[0].end <= number + 1:
             flight = flights.popleft()
+            is_hole_filled = is_hole_filled or bool(flight.resent)
             self._settle(flight, flight.all, now, news, samples)
         if flights and flights[0].first <= number:
             mask = (1 << (number + 1 - flights[0].first)) - 1
+            is_hole_filled = is_hole_filled or bool(flights[0].resent)
             self._settle(flights[0], mask, now, news, samples)
         self.acked_to = max(self.acked_to, number + 1)
         if sack:
             self._settle_early(number + 2, sack, now, news, samples)
-        if samples:
+        if samples and not is_hole_filled:
             self.rtt.measured(now - max(samples))
         if self._newest[1] >= self.acked_to or self.look_at is not None:
             self.find_losses(now, news)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from livestream.machine import MILLISECOND, Address, Train, earliest
+from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.delay import DelaySamples
@@ -22,7 +22,10 @@ TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
 ROWS_MAX: Final = 60
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
 CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
-TIMEOUTS_MAX: Final = 5  # In a row: about half a minute.
+ECHO_US_MAX: Final = 16 * SECOND  # Both ways together take no longer: one of the clocks was set.
+TIMEOUTS_MAX: Final = 5  # In a row, of one that says things but takes nothing: half a minute.
+TIMEOUTS_SILENT_MAX: Final = 3  # In a row with not a word: as many as libtorrent and libutp bear...
+SILENCE_MAX_US: Final = 8 * SECOND  # ...but not sooner than this, as where a radio was out.
 
 
 class Sender:
@@ -46,15 +49,20 @@ class Sender:
         self.peer_window = floor  # Until it says.
         self.is_given_up = False
         "Nothing was heard of too many bytes for too long."
+        self.least_echo_us = 0
+        "The least that both ways were seen to take together; 0 until known."
+        self._echo_us = 0  # What they took last.
         self._address = address
         self._header = header
         self._mtu = MtuSearch(floor, datagram_ceiling(address.host))
         self._pacer = Pacer()
         self._delays = DelaySamples()
-        self._news_at = now
+        self._difference = 0  # The last one that was told.
+        self._news_at = self._silent_since = now
         self._timeouts = 0
         self._has_probed = False
         self._may_knock = False
+        self._recovered_at = 0  # The number up to which losses are those of the last timeout.
         self._paced_until: int | None = None
 
     # What is heard
@@ -65,12 +73,18 @@ class Sender:
         news = self.board.on_ack(packet.ack, packet.sack, now)
         if news is None:
             return False
+        self._silent_since = now
         self._take_window(packet.window)
+        if packet.difference:
+            self._take_echo((packet.difference + now - packet.timestamp) & 0xFFFFFFFF)
+        if news.acked_bytes or packet.difference != self._difference:
+            # What comes behind too many others to be named has been on its way like any other.
+            self._difference = packet.difference
+            self._take_delay(packet.difference, now)
         if news.acked_bytes:
             self._news_at = now
             self._timeouts = 0
             self._has_probed = False
-            self._take_delay(packet.difference, now)
             is_used = in_flight + 2 * self._mtu.size >= self.ledbat.window_bytes // 2
             self.ledbat.on_ack(news.acked_bytes, is_window_used=is_used, now=now)
         self._take_news(news, now)
@@ -88,19 +102,28 @@ class Sender:
         """Whether the other side has no room for a row."""
         return self.peer_window < self._mtu.size
 
+    def _take_echo(self, both_us: int) -> None:
+        """Learn the round trip from the delays of both ways, whose clocks' offsets cancel.
+
+        That tells it also to who only takes data, and while what comes behind a hole is not named.
+        """
+        if both_us <= ECHO_US_MAX:
+            self._echo_us = both_us
+            self.least_echo_us = min(both_us, self.least_echo_us or both_us)
+
     def _take_delay(self, difference: int, now: int) -> None:
         rtt, base_us = self.board.rtt, self.ledbat.base_delay_us
         queuing_us_max = rtt.longest_us + CLOCK_STEP_US
         delay_us = self._delays.unwrap(difference, base_us, queuing_us_max)
         if delay_us is not None:
-            self.ledbat.on_delay(delay_us, now, rtt.latest_us or rtt.timeout_us)
+            self.ledbat.on_delay(delay_us, now, self._echo_us or rtt.latest_us or rtt.timeout_us)
 
     def _take_news(self, news: AckNews, now: int) -> None:
         if news.probed:
             self._mtu.came(news.probed)
         if news.probe_lost:
             self._mtu.lost(news.probe_lost)
-        if news.lost_bytes:
+        if news.lost_bytes and self.board.acked_to >= self._recovered_at:
             self.ledbat.on_loss(now, self.board.rtt.smoothed_us or 0, news.lost_bytes)
 
     # What goes out
@@ -131,8 +154,12 @@ class Sender:
         board = self.board
         if not board.lost_rows:
             return []
-        room = min(self.ledbat.window_bytes, max(self.peer_window, self._mtu.size))
+        # There was room for them when they were sent first; what is kept behind is told of now.
+        room = self._mtu.size if self._is_shut else self.ledbat.window_bytes
         room -= board.in_flight
+        if not self._is_shut:
+            # One goes even so: all that counts as under way may be there, unnamed, behind it.
+            room = max(room, self._mtu.size)
         if not board.in_flight:
             self._news_at = now
         paced = self._pacer.room(now)
@@ -147,6 +174,8 @@ class Sender:
             stamp_rows(data, flight.datagram_size, count, self._header(PacketType.DATA, 0, now))
             trains.append(Train(self._address, data, min(flight.datagram_size, len(data))))
             self._pacer.sent(len(data), now)
+        if paced is not None and board.lost_rows:
+            self._paced_until = self._pacer.next_at(now)
         return trains
 
     def send_fin(self, now: int) -> Train:
@@ -193,6 +222,8 @@ class Sender:
     def _launch(self, flight: Flight, now: int) -> Train:
         if not self.board.in_flight:
             self._news_at = now
+        if not self.board.flights:
+            self._silent_since = now
         self.board.add(flight)
         self._pacer.sent(len(flight.data), now)
         return Train(self._address, flight.data, flight.datagram_size, flight.is_probe)
@@ -220,7 +251,10 @@ class Sender:
         if not self.board.flights and not is_stuck:
             return None
         rtt = self.board.rtt
-        return self._news_at + (rtt.timeout_us if self._has_probed else rtt.probe_us)
+        at = self._news_at + (rtt.timeout_us if self._has_probed else rtt.probe_us)
+        if self._timeouts < TIMEOUTS_SILENT_MAX:
+            return at
+        return max(self._news_at, min(at, self._silent_since + SILENCE_MAX_US))
 
     def _on_silence(self, now: int) -> None:
         """First send the last row again; then take all for lost."""
@@ -235,10 +269,13 @@ class Sender:
             self._may_knock = True
             return
         self._timeouts += 1
-        self.is_given_up = self._timeouts > TIMEOUTS_MAX
+        is_silent = self._timeouts > TIMEOUTS_SILENT_MAX
+        is_silent = is_silent and now - self._silent_since >= SILENCE_MAX_US
+        self.is_given_up = is_silent or self._timeouts > TIMEOUTS_MAX
         self.board.give_up_all()
         if self._is_shut:
             return  # That is no congestion.
         if self._timeouts > 1:
             self._mtu.start_again()
+        self._recovered_at = self.board.next_seq
         self.ledbat.on_timeout()

@@ -101,9 +101,11 @@ def test_silence_brings_the_size_down_to_what_every_path_carries() -> None:
     pair.stream(1)
     pair.world.censor = lambda source, datagram: []
     pair.run(5)
+    pair.world.link = Narrow(rate_bps=RATE_BPS, datagram_bytes_max=datagram_floor())
     sizes = _sizes(pair)
-    pair.run(10)
-    pair.stream(0.5)
+    pair.stream(5)
+    sizes.clear()
+    assert pair.stream(3) > 0.9 * RATE_BPS
     assert min(sizes) <= datagram_floor()
 
 
