@@ -30,7 +30,7 @@ STALL_AFTER_US: Final = 500 * MILLISECOND  # Below that even slow sources pause 
 PATIENCE_US_MAX: Final = 500 * MILLISECOND
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SamplesReleased(Event):
     """These samples are for the decoder now, in order."""
 
@@ -56,7 +56,7 @@ class PlayoutEnded(Event):
     """The publisher ended the stream. Always the last event."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _HeldPiece:
     payload: Payload
     captured_at: int

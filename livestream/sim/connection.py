@@ -12,8 +12,7 @@ from livestream.sim.links import (
     ACK_DELAY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
-    datagrams_of,
-    wire_size,
+    reception,
 )
 from livestream.sim.world import Occurrence
 from livestream.transport.connection import (
@@ -21,7 +20,6 @@ from livestream.transport.connection import (
     Connection,
     ConnectionState,
     Disconnected,
-    MessageReceived,
 )
 
 if TYPE_CHECKING:
@@ -148,31 +146,32 @@ class ModelConnection(Connection):
 
     def transmit(self, now: int) -> bool:
         """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
-        other = self.end
+        other, host = self.end, self.host
+        far, paths, uplink = other.host, host.internet.paths, host.uplink
         is_ordered = bool(self._ordered)
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
-        if self.host.on_sent is not None:
-            for message in messages:
-                self.host.on_sent(self.host, message)
-        size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+        size = 0
+        for message in messages:
+            size += len(message)
+            if host.on_sent is not None:
+                host.on_sent(host, message)
         self._backlog -= size
-        host, paths = self.host, self.host.internet.paths
-        wire = wire_size(size)
-        leaves = host.uplink.take(wire, now)
+        count = -(-size // DATAGRAM_BYTES)
+        wire = size + count * DATAGRAM_OVERHEAD
+        at = uplink.take(wire, now) + self.delay_us
         if is_ordered:
             host.control_bytes_out += wire
-        if not (other.host.is_up and paths.are_joined(host.number, other.host.number)):
+        if not (far.is_up and paths.are_joined(host.number, far.number)):
             self._unanswered += wire
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
-        at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
-        at += other.host.last_mile_us(wire, host.uplink.rate_bps)
+        last_mile_us, took_us, acknowledgements = reception(wire, uplink.rate_bps, far.downlink_bps)
+        at += paths.jitter_us() + repeat_us(self, count) + last_mile_us
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
-        acknowledgements = other.host.acknowledgements(wire, host.uplink.rate_bps)
-        host.world.plan(at, Arrival(other, messages, wire, acknowledgements))
+        host.world.plan(at, Arrival(other, messages, wire, took_us, acknowledgements))
         return self._backlog > 0
 
     # Helpers
@@ -187,6 +186,8 @@ class ModelConnection(Connection):
     def _take_ordered(self) -> list[bytes]:
         ordered = self._ordered
         messages = [ordered.popleft()]
+        if not ordered:
+            return messages
         size = len(messages[0])
         while ordered and size + len(ordered[0]) <= DATAGRAM_BYTES:
             size += len(ordered[0])
@@ -222,14 +223,20 @@ def repeat_us(connection: ModelConnection, count: int) -> int:
 class Arrival(Occurrence):
     """Messages reach the other end."""
 
-    __slots__ = ("_acknowledgements", "_end", "_is_queued", "_messages", "_wire")
+    __slots__ = ("_acknowledgements", "_end", "_is_queued", "_messages", "_took_us", "_wire")
 
     def __init__(
-        self, end: ModelConnection, messages: list[bytes], wire: int, acknowledgements: int
+        self,
+        end: ModelConnection,
+        messages: list[bytes],
+        wire: int,
+        took_us: int,
+        acknowledgements: int,
     ) -> None:
         self._acknowledgements = acknowledgements
         self._end = end
         self._messages = messages
+        self._took_us = took_us
         self._wire = wire
         self._is_queued = False
 
@@ -240,7 +247,7 @@ class Arrival(Occurrence):
         if not host.is_up:
             return
         if not self._is_queued:
-            at = host.through_downlink(self._wire, now)
+            at = host.through_downlink(self._took_us, now)
             if at > now:
                 self._is_queued = True
                 host.world.plan(at, self)
@@ -250,9 +257,7 @@ class Arrival(Occurrence):
         host.world.note(host.number << 32 | self._wire)
         if end.state is ConnectionState.CONNECTING:
             end.connected()
-        for message in self._messages:
-            host.report(end, MessageReceived(message))
-        host.on_arrival(self._wire, now, self._acknowledgements)
+        host.receive_messages(end, self._messages, self._wire, self._acknowledgements)
 
 
 class _HangUp(Occurrence):

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
-from livestream.machine import SECOND, Address, Event, earliest
+from livestream.machine import SECOND, Address, Event
 from livestream.swarm.admission import Admission
 from livestream.swarm.candidates import BETTER_AFTER_US, Candidates
 from livestream.swarm.extension import Extension
@@ -258,7 +258,12 @@ class Swarm(ABC):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(self._sweep_at, *[each.get_timer() for each in self._extensions])
+        first = self._sweep_at
+        for extension in self._extensions:
+            timer = extension.get_timer()
+            if timer is not None and (first is None or timer < first):
+                first = timer
+        return first
 
     def handle_timer(self, now: int) -> None:
         """Do what is due: extensions, and a look around once a second."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
-from livestream.machine import SECOND, earliest
+from livestream.machine import SECOND
 from livestream.pieces.picker import Picker
 from livestream.pieces.store import PieceStore
 from livestream.pieces.verifier import Verdict, Verifier
@@ -85,10 +85,10 @@ class WholePieceSwarm(Swarm):
         """Hand the most urgent piece to its connection; False when there is none to send."""
         while (upload := self.uploads.next_upload(now)) is not None:
             peer, entry = upload
-            data = self._seams.store.get(entry.index)
-            if data is None or (entry.urgency is Urgency.PUSHED and entry.index in peer.held):
+            data = self._seams.store.get(entry.piece)
+            if data is None or (entry.urgency is Urgency.PUSHED and entry.piece in peer.held):
                 continue
-            message = Piece(entry.index, 0, data).to_bytes()
+            message = Piece(entry.piece, 0, data).to_bytes()
             peer.connection.send_independent(message, entry.deadline)
             peer.stats.pieces_out += 1
             peer.up.add(len(data), now)
@@ -97,7 +97,8 @@ class WholePieceSwarm(Swarm):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(super().get_timer(), self._seams.picker.get_timer())
+        first, timer = super().get_timer(), self._seams.picker.get_timer()
+        return timer if first is None or (timer is not None and timer < first) else first
 
     def handle_timer(self, now: int) -> None:
         """Do what is due, requests included."""
