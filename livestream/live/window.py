@@ -19,6 +19,7 @@ __all__ = ["LiveVerifier", "LiveWindow"]
 
 AHEAD_MAX: Final = 4_096  # Pieces beyond the newest verified one that may be taken: a minute or so.
 WINDOW_BYTES_MAX: Final = 256 << 20  # Whatever the rate, memory stays below this.
+KEYFRAME: Final = int(PayloadFlags.KEYFRAME)  # Of flags, `&` takes ten times what it does of ints.
 DEFAULT_INTERVAL_MS: Final = 20.0  # Between pieces, until measured.
 
 
@@ -88,7 +89,7 @@ class LiveWindow(PieceStore):
         self._captured_ms[index] = captured_ms
         self._bytes += len(data)
         self.held.add(index)
-        if piece.payload.flags & PayloadFlags.KEYFRAME:
+        if int(piece.payload.flags) & KEYFRAME:
             self._mark(KeyframeMark(index, captured_ms))
         if index >= self.newest or not self.newest_captured_ms:
             self._advance(index, captured_ms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from livestream.config import Transport
@@ -147,7 +148,7 @@ class ModelConnection(Connection):
     def transmit(self, now: int) -> bool:
         """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
         other, host = self.end, self.host
-        far, paths, uplink = other.host, host.internet.paths, host.uplink
+        far, uplink, paths = other.host, host.uplink, host.internet.paths
         is_ordered = bool(self._ordered)
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
@@ -168,7 +169,9 @@ class ModelConnection(Connection):
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
         last_mile_us, took_us, acknowledgements = reception(wire, uplink.rate_bps, far.downlink_bps)
-        at += paths.jitter_us() + repeat_us(self, count) + last_mile_us
+        at += paths.jitter_us() + last_mile_us
+        if rounds := paths.repeats(count):
+            at += _repeat_us(self, count, rounds)
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
         host.world.plan(at, Arrival(other, messages, wire, took_us, acknowledgements))
@@ -210,9 +213,13 @@ def repeat_us(connection: ModelConnection, count: int) -> int:
     A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of a
     lone datagram, by a probe, which also waits for a delayed acknowledgement.
     """
+    return _repeat_us(connection, count, connection.host.internet.paths.repeats(count))
+
+
+def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -> int:
     host = connection.host
     extra = 0
-    for lost in host.internet.paths.repeats(count):
+    for lost in rounds:
         rtt_us = 2 * connection.delay_us
         extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
         count = lost

@@ -95,10 +95,11 @@ class Paths:
     def __init__(self, path: Path, seed: int, rng: Random) -> None:
         self.path = path
         self._seed = seed
-        self._rng = rng
         self._sides: dict[int, int] = {}
         "Hosts of different sides do not reach each other; who is not named is on side 0."
+        self._random = rng.random
         self._jitter_us = path.jitter_us
+        self._loss = path.loss
         self._lucky = [(1.0 - path.loss) ** count for count in range(DATAGRAMS_TABLED)]
 
     def base_delay_us(self, one: int, other: int) -> int:
@@ -110,21 +111,21 @@ class Paths:
 
     def jitter_us(self) -> int:
         """Return what chance adds to the delay of one message."""
-        return int(self._jitter_us * self._rng.random())
+        return int(self._jitter_us * self._random())
 
     def repeats(self, count: int) -> list[int]:
         """Return how many of `count` datagrams have to be sent again, round by round."""
-        loss = self.path.loss
+        loss = self._loss
         if not loss:
             return []
         luck = self._lucky[count] if count < DATAGRAMS_TABLED else (1.0 - loss) ** count
-        if self._rng.random() < luck:
+        if self._random() < luck:
             return []
         rounds: list[int] = []
-        lost = max(1, sum(self._rng.random() < loss for _ in range(count)))
+        lost = max(1, sum(self._random() < loss for _ in range(count)))
         while lost and len(rounds) < ROUNDS_MAX:
             rounds.append(lost)
-            lost = sum(self._rng.random() < loss for _ in range(lost))
+            lost = sum(self._random() < loss for _ in range(lost))
         return rounds
 
     def split(self, sides: dict[int, int]) -> None:

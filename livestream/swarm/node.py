@@ -82,7 +82,8 @@ class Node(Machine):
                 Transport.TCP: self.streams,
             }
         self._diallers = diallers
-        self._reporting = (*diallers.values(), self.web_seeds)
+        self._reporting: tuple[Dialler | WebSeedEndpoint, ...] = tuple(diallers.values())
+        "All that may report something; it is asked after each event."
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
         self._named: dict[bytes, Swarm] = {}
@@ -132,6 +133,7 @@ class Node(Machine):
     def add_web_seeds(self, sources: Iterable[WebSource], now: int) -> None:
         """Take web servers for peers, each in the swarm of its source."""
         self.web_seeds.add(sources, now)
+        self._reporting = (*self._diallers.values(), self.web_seeds)
         self._attempt_at = now
 
     def close(self, reason: str, now: int) -> None:

@@ -156,5 +156,6 @@ class Peer(Holder):
             self.connection.send(message.to_bytes())
 
     def send_extended(self, name: str, payload: bytes) -> None:
-        """Send a message of an extension that the peer speaks."""
-        self.send(Extended(self.extensions[name], payload))
+        """Send a message of an extension that the peer speaks (BEP 10)."""
+        if self.state is not PeerState.CLOSED:
+            self.connection.send(bytes((Extended.ID, self.extensions[name])) + payload)
