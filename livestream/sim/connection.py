@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrival", "ModelConnection", "repeat_us"]
 
+_CONNECTING: Final = ConnectionState.CONNECTING  # To look up an enum's member takes longer...
+_CONNECTED: Final = ConnectionState.CONNECTED  # ...than most of what a message does here.
+_CLOSED: Final = ConnectionState.CLOSED
 UNANSWERED_BYTES_MAX: Final = 64 * 1024  # In flight to somebody who acknowledges nothing.
 QUEUE_BYTES_MAX: Final = 8 << 20  # As QUIC's control backlog: who lets it grow to that is let go.
 
@@ -59,13 +62,13 @@ class ModelConnection(Connection):
 
     def send(self, message: bytes) -> None:
         """Queue a message on the ordered stream."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.state is not _CLOSED:
             self._ordered.append(message)
             self._count(len(message))
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is dropped if it has not begun to leave by `deadline`."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.state is not _CLOSED:
             self._independent.append((message, deadline))
             self._count(len(message))
 
@@ -74,7 +77,7 @@ class ModelConnection(Connection):
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end; what was not sent is not sent any more."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is _CLOSED:
             return
         other = self.other
         if other is not None:
@@ -129,16 +132,16 @@ class ModelConnection(Connection):
 
     def connected(self) -> None:
         """The handshake is done at this end."""
-        self.state = ConnectionState.CONNECTED
+        self.state = _CONNECTED
         self.host.report(self, Connected(self.end.host.public_key))
         if self._backlog:
             self.host.sending[self] = None
 
     def finish(self, reason: str, *, is_local: bool) -> None:
         """End, whoever ended it."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is _CLOSED:
             return
-        self.state = ConnectionState.CLOSED
+        self.state = _CLOSED
         self._ordered.clear()
         self._independent.clear()
         self._backlog = 0
@@ -147,7 +150,7 @@ class ModelConnection(Connection):
 
     def transmit(self, now: int) -> bool:
         """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
-        other, host = self.end, self.host
+        host, other = self.host, self.other or self.end
         far, uplink, paths = other.host, host.uplink, host.internet.paths
         is_ordered = bool(self._ordered)
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
@@ -164,7 +167,7 @@ class ModelConnection(Connection):
         at = uplink.take(wire, now) + self.delay_us
         if is_ordered:
             host.control_bytes_out += wire
-        if not (far.is_up and paths.are_joined(host.number, far.number)):
+        if not far.is_up or (paths.is_split and not paths.are_joined(host.number, far.number)):
             self._unanswered += wire
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
@@ -183,7 +186,7 @@ class ModelConnection(Connection):
         self._backlog += size
         if self._backlog > QUEUE_BYTES_MAX:
             self.finish("does not read what it is sent", is_local=True)
-        elif self.state is ConnectionState.CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
+        elif self.state is _CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
             self.host.sending[self] = None
 
     def _take_ordered(self) -> list[bytes]:
@@ -259,10 +262,10 @@ class Arrival(Occurrence):
                 self._is_queued = True
                 host.world.plan(at, self)
                 return
-        if end.state is ConnectionState.CLOSED:
+        if end.state is _CLOSED:
             return
         host.world.note(host.number << 32 | self._wire)
-        if end.state is ConnectionState.CONNECTING:
+        if end.state is _CONNECTING:
             end.connected()
         host.receive_messages(end, self._messages, self._wire, self._acknowledgements)
 

@@ -95,6 +95,8 @@ class Paths:
     def __init__(self, path: Path, seed: int, rng: Random) -> None:
         self.path = path
         self._seed = seed
+        self.is_split = False
+        "Whether there may be hosts that do not reach each other."
         self._sides: dict[int, int] = {}
         "Hosts of different sides do not reach each other; who is not named is on side 0."
         self._random = rng.random
@@ -131,10 +133,12 @@ class Paths:
     def split(self, sides: dict[int, int]) -> None:
         """Cut the net: hosts are on the sides given, all others on side 0."""
         self._sides = dict(sides)
+        self.is_split = True
 
     def heal(self) -> None:
         """Join what was cut."""
         self._sides = {}
+        self.is_split = False
 
     def are_joined(self, one: int, other: int) -> bool:
         """Whether datagrams get from one host to the other."""

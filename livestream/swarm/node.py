@@ -35,6 +35,7 @@ from livestream.wire.messages import Handshake
 
 __all__ = ["Node"]
 
+_GREETING: Final = PeerState.GREETING  # Asked for each message, and an enum's members are slow.
 DATAGRAM_OVERHEAD: Final = 28  # IPv4 and UDP headers, counted against the cap.
 BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
@@ -269,7 +270,7 @@ class Node(Machine):
         known = self._peers.get(connection)
         if known is not None:
             swarm, peer = known
-            was_greeting = peer.state is PeerState.GREETING
+            was_greeting = peer.state is _GREETING
             swarm.receive_message(peer, data, now)
             if was_greeting and peer.state is PeerState.READY and connection in self._calls:
                 self._calls.on_greeted(connection, now)
