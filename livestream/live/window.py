@@ -102,10 +102,14 @@ class LiveWindow(PieceStore):
             return known
         if not self.newest_captured_ms:
             return None
-        for distance in range(1, 9):
-            for near in (index - distance, index + distance):
-                if near in self._captured_ms:
-                    return int(self._captured_ms[near] + (index - near) * self._interval_ms)
+        times = self._captured_ms
+        for distance in range(1, 9):  # Asked of each missing piece, time and again.
+            before = times.get(index - distance)
+            if before is not None:
+                return int(before + distance * self._interval_ms)
+            after = times.get(index + distance)
+            if after is not None:
+                return int(after - distance * self._interval_ms)
         return int(self.newest_captured_ms + (index - self.newest) * self._interval_ms)
 
     def reckon_newest(self, unix_ms: int) -> int:

@@ -38,7 +38,7 @@ class World:
         self.now = START_US
         self.rng = Random(seed)
         self.occurrences = 0
-        "How many have happened."
+        "How many have happened, when `run_until` last returned."
         self._plan: list[tuple[int, int, Occurrence]] = []
         self._order = 0
         self._hash = blake2b(digest_size=16)
