@@ -9,6 +9,7 @@ stranger's making, and a redirect never leads from outside to inside. What the u
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 __all__ = ["Purpose", "Zone", "is_literal", "zone_of", "zones_allowed"]
 
 _NAT64: Final = ip_network("64:ff9b::/96")  # RFC 6052: an IPv4 address in its last four bytes.
+HOSTS_REMEMBERED: Final = 4_096  # Peers name the same ones to each other again and again.
 _TRACKER_PATHS: Final = ("/announce", "/scrape")  # On loopback nothing else is a tracker.
 
 
@@ -36,6 +38,7 @@ class Purpose(Enum):
     WEB_SEED = "web seed"
 
 
+@lru_cache(HOSTS_REMEMBERED)
 def zone_of(host: str) -> Zone:
     """Return the zone of a literal address; whatever is none is special.
 

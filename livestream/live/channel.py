@@ -222,9 +222,7 @@ class Channel(Extension):
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         feeders_at = None if self.is_source else self.feeders.get_timer()
-        return earliest(
-            self._status_at, self._window_at, self._overdue_at, feeders_at, self._pex.get_timer()
-        )
+        return earliest(self._status_at, self._window_at, self._overdue_at, feeders_at)
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""

@@ -19,6 +19,7 @@ __all__ = ["LiveVerifier", "LiveWindow"]
 
 AHEAD_MAX: Final = 4_096  # Pieces beyond the newest verified one that may be taken: a minute or so.
 WINDOW_BYTES_MAX: Final = 256 << 20  # Whatever the rate, memory stays below this.
+KEYFRAME: Final = int(PayloadFlags.KEYFRAME)  # Of flags, `&` takes ten times what it does of ints.
 DEFAULT_INTERVAL_MS: Final = 20.0  # Between pieces, until measured.
 
 
@@ -88,7 +89,7 @@ class LiveWindow(PieceStore):
         self._captured_ms[index] = captured_ms
         self._bytes += len(data)
         self.held.add(index)
-        if piece.payload.flags & PayloadFlags.KEYFRAME:
+        if int(piece.payload.flags) & KEYFRAME:
             self._mark(KeyframeMark(index, captured_ms))
         if index >= self.newest or not self.newest_captured_ms:
             self._advance(index, captured_ms)
@@ -101,10 +102,14 @@ class LiveWindow(PieceStore):
             return known
         if not self.newest_captured_ms:
             return None
-        for distance in range(1, 9):
-            for near in (index - distance, index + distance):
-                if near in self._captured_ms:
-                    return int(self._captured_ms[near] + (index - near) * self._interval_ms)
+        times = self._captured_ms
+        for distance in range(1, 9):  # Asked of each missing piece, time and again.
+            before = times.get(index - distance)
+            if before is not None:
+                return int(before + distance * self._interval_ms)
+            after = times.get(index + distance)
+            if after is not None:
+                return int(after - distance * self._interval_ms)
         return int(self.newest_captured_ms + (index - self.newest) * self._interval_ms)
 
     def reckon_newest(self, unix_ms: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from livestream.config import Transport
@@ -12,8 +13,7 @@ from livestream.sim.links import (
     ACK_DELAY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
-    datagrams_of,
-    wire_size,
+    reception,
 )
 from livestream.sim.world import Occurrence
 from livestream.transport.connection import (
@@ -21,7 +21,6 @@ from livestream.transport.connection import (
     Connection,
     ConnectionState,
     Disconnected,
-    MessageReceived,
 )
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrival", "ModelConnection", "repeat_us"]
 
+_CONNECTING: Final = ConnectionState.CONNECTING  # To look up an enum's member takes longer...
+_CONNECTED: Final = ConnectionState.CONNECTED  # ...than most of what a message does here.
+_CLOSED: Final = ConnectionState.CLOSED
 UNANSWERED_BYTES_MAX: Final = 64 * 1024  # In flight to somebody who acknowledges nothing.
 QUEUE_BYTES_MAX: Final = 8 << 20  # As QUIC's control backlog: who lets it grow to that is let go.
 
@@ -60,13 +62,13 @@ class ModelConnection(Connection):
 
     def send(self, message: bytes) -> None:
         """Queue a message on the ordered stream."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.state is not _CLOSED:
             self._ordered.append(message)
             self._count(len(message))
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is dropped if it has not begun to leave by `deadline`."""
-        if self.state is not ConnectionState.CLOSED:
+        if self.state is not _CLOSED:
             self._independent.append((message, deadline))
             self._count(len(message))
 
@@ -75,7 +77,7 @@ class ModelConnection(Connection):
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end; what was not sent is not sent any more."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is _CLOSED:
             return
         other = self.other
         if other is not None:
@@ -130,16 +132,16 @@ class ModelConnection(Connection):
 
     def connected(self) -> None:
         """The handshake is done at this end."""
-        self.state = ConnectionState.CONNECTED
+        self.state = _CONNECTED
         self.host.report(self, Connected(self.end.host.public_key))
         if self._backlog:
             self.host.sending[self] = None
 
     def finish(self, reason: str, *, is_local: bool) -> None:
         """End, whoever ended it."""
-        if self.state is ConnectionState.CLOSED:
+        if self.state is _CLOSED:
             return
-        self.state = ConnectionState.CLOSED
+        self.state = _CLOSED
         self._ordered.clear()
         self._independent.clear()
         self._backlog = 0
@@ -148,31 +150,34 @@ class ModelConnection(Connection):
 
     def transmit(self, now: int) -> bool:
         """Give the uplink a datagram of control messages, or a piece. Whether there is more."""
-        other = self.end
+        host, other = self.host, self.other or self.end
+        far, uplink, paths = other.host, host.uplink, host.internet.paths
         is_ordered = bool(self._ordered)
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
-        if self.host.on_sent is not None:
-            for message in messages:
-                self.host.on_sent(self.host, message)
-        size = len(messages[0]) if len(messages) == 1 else sum(map(len, messages))
+        size = 0
+        for message in messages:
+            size += len(message)
+            if host.on_sent is not None:
+                host.on_sent(host, message)
         self._backlog -= size
-        host, paths = self.host, self.host.internet.paths
-        wire = wire_size(size)
-        leaves = host.uplink.take(wire, now)
+        count = -(-size // DATAGRAM_BYTES)
+        wire = size + count * DATAGRAM_OVERHEAD
+        at = uplink.take(wire, now) + self.delay_us
         if is_ordered:
             host.control_bytes_out += wire
-        if not (other.host.is_up and paths.are_joined(host.number, other.host.number)):
+        if not far.is_up or (paths.is_split and not paths.are_joined(host.number, far.number)):
             self._unanswered += wire
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
         self._unanswered = 0
-        at = leaves + self.delay_us + paths.jitter_us() + repeat_us(self, datagrams_of(size))
-        at += other.host.last_mile_us(wire, host.uplink.rate_bps)
+        last_mile_us, took_us, acknowledgements = reception(wire, uplink.rate_bps, far.downlink_bps)
+        at += paths.jitter_us() + last_mile_us
+        if rounds := paths.repeats(count):
+            at += _repeat_us(self, count, rounds)
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
-        acknowledgements = other.host.acknowledgements(wire, host.uplink.rate_bps)
-        host.world.plan(at, Arrival(other, messages, wire, acknowledgements))
+        host.world.plan(at, Arrival(other, messages, wire, took_us, acknowledgements))
         return self._backlog > 0
 
     # Helpers
@@ -181,12 +186,14 @@ class ModelConnection(Connection):
         self._backlog += size
         if self._backlog > QUEUE_BYTES_MAX:
             self.finish("does not read what it is sent", is_local=True)
-        elif self.state is ConnectionState.CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
+        elif self.state is _CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
             self.host.sending[self] = None
 
     def _take_ordered(self) -> list[bytes]:
         ordered = self._ordered
         messages = [ordered.popleft()]
+        if not ordered:
+            return messages
         size = len(messages[0])
         while ordered and size + len(ordered[0]) <= DATAGRAM_BYTES:
             size += len(ordered[0])
@@ -209,9 +216,13 @@ def repeat_us(connection: ModelConnection, count: int) -> int:
     A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of a
     lone datagram, by a probe, which also waits for a delayed acknowledgement.
     """
+    return _repeat_us(connection, count, connection.host.internet.paths.repeats(count))
+
+
+def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -> int:
     host = connection.host
     extra = 0
-    for lost in host.internet.paths.repeats(count):
+    for lost in rounds:
         rtt_us = 2 * connection.delay_us
         extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
         count = lost
@@ -222,14 +233,20 @@ def repeat_us(connection: ModelConnection, count: int) -> int:
 class Arrival(Occurrence):
     """Messages reach the other end."""
 
-    __slots__ = ("_acknowledgements", "_end", "_is_queued", "_messages", "_wire")
+    __slots__ = ("_acknowledgements", "_end", "_is_queued", "_messages", "_took_us", "_wire")
 
     def __init__(
-        self, end: ModelConnection, messages: list[bytes], wire: int, acknowledgements: int
+        self,
+        end: ModelConnection,
+        messages: list[bytes],
+        wire: int,
+        took_us: int,
+        acknowledgements: int,
     ) -> None:
         self._acknowledgements = acknowledgements
         self._end = end
         self._messages = messages
+        self._took_us = took_us
         self._wire = wire
         self._is_queued = False
 
@@ -240,19 +257,17 @@ class Arrival(Occurrence):
         if not host.is_up:
             return
         if not self._is_queued:
-            at = host.through_downlink(self._wire, now)
+            at = host.through_downlink(self._took_us, now)
             if at > now:
                 self._is_queued = True
                 host.world.plan(at, self)
                 return
-        if end.state is ConnectionState.CLOSED:
+        if end.state is _CLOSED:
             return
         host.world.note(host.number << 32 | self._wire)
-        if end.state is ConnectionState.CONNECTING:
+        if end.state is _CONNECTING:
             end.connected()
-        for message in self._messages:
-            host.report(end, MessageReceived(message))
-        host.on_arrival(self._wire, now, self._acknowledgements)
+        host.receive_messages(end, self._messages, self._wire, self._acknowledgements)
 
 
 class _HangUp(Occurrence):

@@ -12,18 +12,16 @@ from livestream.sim.calls import dial
 from livestream.sim.connection import ModelConnection
 from livestream.sim.links import (
     ACK_BYTES,
-    ACK_EVERY_US,
-    DATAGRAM_BYTES,
-    DATAGRAM_OVERHEAD,
     Access,
     Path,
     Paths,
     Uplink,
+    reception,
 )
 from livestream.sim.parts import Role
 from livestream.sim.world import Occurrence, World
 from livestream.swarm.node import Node
-from livestream.transport.connection import ConnectionEvent, ConnectionState
+from livestream.transport.connection import ConnectionEvent, ConnectionState, MessageReceived
 from livestream.transport.dialler import Dialler
 
 __all__ = ["Host", "Internet"]
@@ -86,7 +84,8 @@ class Host:
         self.role = Role.HONEST
         self._on_event: Callable[[Event, int], None] = _ignore
         self._reports: deque[ConnectionEvent] = deque()
-        self._downlink_bps = access.downlink_bps
+        self.downlink_bps = access.downlink_bps
+        "None: never the bottleneck."
         self._downlink_free_at = 0
         self._wakes_at: int | None = None
         self._pumps_at: int | None = None
@@ -146,35 +145,33 @@ class Host:
             self.connections.pop(connection, None)
         self._reports.append(ConnectionEvent(connection, event))
 
+    def last_mile_us(self, size: int, uplink_bps: int) -> int:
+        """Return how long after its last bit has come to the downlink a message is whole."""
+        return reception(size, uplink_bps, self.downlink_bps)[0]
+
     def downlink_us(self, size: int) -> int:
         """Return how long the downlink takes for so many bytes."""
-        return 0 if self._downlink_bps is None else size * 8 * SECOND // self._downlink_bps
+        return 0 if self.downlink_bps is None else size * 8 * SECOND // self.downlink_bps
 
-    def last_mile_us(self, size: int, uplink_bps: int) -> int:
-        """Return how long after its last bit has come to the downlink a message is whole.
+    def through_downlink(self, took_us: int, now: int) -> int:
+        """Return when a message is whole that would be now, were nothing before it.
 
-        Datagrams go on while others of the message still leave the sender's uplink: it is a
-        datagram's time, unless this line is the slower of the two.
+        It takes the downlink `took_us`.
         """
-        if self._downlink_bps is None:
-            return 0
-        first = min(size, DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
-        behind_us = (size - first) * 8 * SECOND // uplink_bps
-        return max(self.downlink_us(first), self.downlink_us(size) - behind_us)
-
-    def through_downlink(self, size: int, now: int) -> int:
-        """Return when a message is whole that would be now, were nothing before it."""
-        if self._downlink_bps is None:
-            return now
-        took = self.downlink_us(size)
-        self._downlink_free_at = max(self._downlink_free_at, now - took) + took
+        if self._downlink_free_at < now - took_us:
+            self._downlink_free_at = now
+        else:
+            self._downlink_free_at += took_us
         return self._downlink_free_at
 
-    def acknowledgements(self, size: int, uplink_bps: int) -> int:
-        """Return how many answer a message that comes by this uplink: fewer the quicker it is."""
-        took_us = max(size * 8 * SECOND // uplink_bps, self.downlink_us(size))
-        datagrams = -(-size // (DATAGRAM_BYTES + DATAGRAM_OVERHEAD))
-        return min(datagrams, 1 + took_us // ACK_EVERY_US)
+    def receive_messages(
+        self, end: ModelConnection, messages: list[bytes], size: int, acknowledgements: int
+    ) -> None:
+        """Messages came on a connection: so many bytes on the wire."""
+        reports = self._reports
+        for message in messages:
+            reports.append(ConnectionEvent(end, MessageReceived(message)))
+        self.on_arrival(size, self.world.now, acknowledgements)
 
     def on_arrival(self, size: int, now: int, acknowledgements: int = 1) -> None:
         """Something came: acknowledge it, and let the node act."""
@@ -198,7 +195,7 @@ class Host:
             node.trains_to_send(now)
             if self._reports:  # What the node closed itself reports at once.
                 node.handle_streams(now)
-            if not self._pump(now):
+            if not (self.sending and self._pump(now)):
                 break
         while (event := node.next_event()) is not None:
             self._on_event(event, now)
@@ -234,7 +231,7 @@ class Host:
         """Give the uplink what it takes, one connection after the other. Whether it took any."""
         sending, uplink = self.sending, self.uplink
         has_moved = False
-        while sending and uplink.has_room(now):
+        while sending and uplink.free_at - now < uplink.target_us:
             connection = next(iter(sending))
             del sending[connection]
             has_moved = True

@@ -7,6 +7,7 @@ uplink near the target delay, shares it in turns, and repeats what is lost a rou
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 from typing import Final
 from zlib import crc32
@@ -14,7 +15,7 @@ from zlib import crc32
 from livestream.config import LIVE_DELAY_TARGET_US
 from livestream.machine import MILLISECOND, SECOND
 
-__all__ = ["Access", "Path", "Paths", "Uplink", "wire_size"]
+__all__ = ["Access", "Path", "Paths", "Uplink", "reception", "wire_size"]
 
 DATAGRAM_BYTES: Final = 1_200  # What a datagram carries of messages: RFC 9000's safe size, minus...
 DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, frame header and tag.
@@ -24,6 +25,7 @@ ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
 QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem lets wait, by common measurements.
 DATAGRAMS_TABLED: Final = 64
+RECEPTIONS_MAX: Final = 16_384  # Sizes of messages, times kinds of lines, that are remembered.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,27 @@ def wire_size(size: int) -> int:
     return size + datagrams_of(size) * DATAGRAM_OVERHEAD
 
 
+@lru_cache(RECEPTIONS_MAX)
+def reception(size: int, uplink_bps: int, downlink_bps: int | None) -> tuple[int, int, int]:
+    """Return what becomes of a message of so many wire bytes that comes by these two lines.
+
+    First, how long after its last bit has come to the downlink it is whole: datagrams go on while
+    others of the message still leave the sender's uplink, so it is a datagram's time, unless the
+    downlink is the slower of the two. Then how long the downlink takes for all of it, and how many
+    acknowledgements answer it: fewer the quicker it comes. Times are in µs.
+    """
+    first = min(size, DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
+    took_us = first_us = 0
+    if downlink_bps is not None:
+        took_us = size * 8 * SECOND // downlink_bps
+        first_us = first * 8 * SECOND // downlink_bps
+    behind_us = (size - first) * 8 * SECOND // uplink_bps
+    spread_us = max(size * 8 * SECOND // uplink_bps, took_us)
+    datagrams = -(-size // (DATAGRAM_BYTES + DATAGRAM_OVERHEAD))
+    acknowledgements = min(datagrams, 1 + spread_us // ACK_EVERY_US)
+    return max(first_us, took_us - behind_us, 0), took_us, acknowledgements
+
+
 class Paths:
     """Delays, loss and partitions between all hosts of a world.
 
@@ -72,9 +95,13 @@ class Paths:
     def __init__(self, path: Path, seed: int, rng: Random) -> None:
         self.path = path
         self._seed = seed
-        self._rng = rng
+        self.is_split = False
+        "Whether there may be hosts that do not reach each other."
         self._sides: dict[int, int] = {}
         "Hosts of different sides do not reach each other; who is not named is on side 0."
+        self._random = rng.random
+        self._jitter_us = path.jitter_us
+        self._loss = path.loss
         self._lucky = [(1.0 - path.loss) ** count for count in range(DATAGRAMS_TABLED)]
 
     def base_delay_us(self, one: int, other: int) -> int:
@@ -86,30 +113,32 @@ class Paths:
 
     def jitter_us(self) -> int:
         """Return what chance adds to the delay of one message."""
-        return int(self.path.jitter_us * self._rng.random())
+        return int(self._jitter_us * self._random())
 
     def repeats(self, count: int) -> list[int]:
         """Return how many of `count` datagrams have to be sent again, round by round."""
-        loss = self.path.loss
+        loss = self._loss
         if not loss:
             return []
         luck = self._lucky[count] if count < DATAGRAMS_TABLED else (1.0 - loss) ** count
-        if self._rng.random() < luck:
+        if self._random() < luck:
             return []
         rounds: list[int] = []
-        lost = max(1, sum(self._rng.random() < loss for _ in range(count)))
+        lost = max(1, sum(self._random() < loss for _ in range(count)))
         while lost and len(rounds) < ROUNDS_MAX:
             rounds.append(lost)
-            lost = sum(self._rng.random() < loss for _ in range(lost))
+            lost = sum(self._random() < loss for _ in range(lost))
         return rounds
 
     def split(self, sides: dict[int, int]) -> None:
         """Cut the net: hosts are on the sides given, all others on side 0."""
         self._sides = dict(sides)
+        self.is_split = True
 
     def heal(self) -> None:
         """Join what was cut."""
         self._sides = {}
+        self.is_split = False
 
     def are_joined(self, one: int, other: int) -> bool:
         """Whether datagrams get from one host to the other."""
@@ -141,7 +170,10 @@ class Uplink:
 
     def take(self, size: int, now: int) -> int:
         """Send so many bytes; returns when the last of them has left."""
-        start = max(self.free_at, now)
-        self.free_at = start + size * 8 * SECOND // self.rate_bps
+        took = size * 8 * SECOND // self.rate_bps
+        if self.free_at < now:
+            self.free_at = now + took
+        else:
+            self.free_at += took
         self.bytes_out += size
         return self.free_at

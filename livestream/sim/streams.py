@@ -279,7 +279,7 @@ class _Bytes(Occurrence):
     def happen(self, now: int) -> None:
         host = self._host
         if not self._is_queued:
-            at = host.through_downlink(self._wire, now)
+            at = host.through_downlink(host.downlink_us(self._wire), now)
             if at > now:
                 self._is_queued = True
                 host.world.plan(at, self)

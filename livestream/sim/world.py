@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
+from array import array
 from hashlib import blake2b
 from heapq import heappop, heappush
 from random import Random
-from struct import Struct
 from typing import Final
 
 from livestream.machine import SECOND
@@ -14,8 +15,7 @@ from livestream.machine import SECOND
 __all__ = ["START_US", "Occurrence", "World"]
 
 START_US: Final = SECOND  # Machines may take time 0 for "never".
-_ENTRY: Final = Struct("!QQ")
-_TRACE_BATCH: Final = 1 << 16  # Bytes of the trace that are hashed at once.
+_TRACE_BATCH: Final = 1 << 13  # Numbers of the trace that are hashed at once.
 
 
 class Occurrence(ABC):
@@ -38,30 +38,34 @@ class World:
         self.now = START_US
         self.rng = Random(seed)
         self.occurrences = 0
-        "How many have happened."
+        "How many have happened, when `run_until` last returned."
         self._plan: list[tuple[int, int, Occurrence]] = []
         self._order = 0
         self._hash = blake2b(digest_size=16)
-        self._trace = bytearray()
+        self._trace = array("Q")
 
     def plan(self, at: int, occurrence: Occurrence) -> None:
         """Let something happen at a time, µs; never before now."""
-        self._order += 1
-        heappush(self._plan, (max(at, self.now), self._order, occurrence))
+        self._order = order = self._order + 1
+        heappush(self._plan, (max(at, self.now), order, occurrence))
 
     def run_until(self, end: int) -> None:
         """Let everything happen that is planned up to `end`."""
         plan = self._plan
+        happened = 0
         while plan and plan[0][0] <= end:
             self.now, _, occurrence = heappop(plan)
-            self.occurrences += 1
+            happened += 1
             occurrence.happen(self.now)
+        self.occurrences += happened
         self.now = max(self.now, end)
 
     def note(self, value: int) -> None:
         """Put a fact into the trace: two runs are the same if they noted the same, when."""
-        self._trace += _ENTRY.pack(self.now, value)
-        if len(self._trace) >= _TRACE_BATCH:
+        trace = self._trace
+        trace.append(self.now)
+        trace.append(value)
+        if len(trace) >= _TRACE_BATCH:
             self._fold()
 
     def trace_hash(self) -> str:
@@ -70,5 +74,7 @@ class World:
         return self._hash.hexdigest()
 
     def _fold(self) -> None:
+        if sys.byteorder == "little":  # The hash is that of big-endian numbers on any machine.
+            self._trace.byteswap()
         self._hash.update(self._trace)
-        self._trace.clear()
+        self._trace = array("Q")

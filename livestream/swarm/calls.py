@@ -147,7 +147,9 @@ class Calls:
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return min((call.next_at for call in self._waiting), default=None)
+        if not self._waiting:
+            return None  # Asked after each event, and nearly always in vain.
+        return min(call.next_at for call in self._waiting)
 
     def handle_timer(self, now: int) -> None:
         """Try the next transport beside those that are slow."""

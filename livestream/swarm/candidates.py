@@ -215,6 +215,8 @@ class Candidates:
 
     def bans(self, address: Address, public_key: bytes, now: int) -> bool:
         """Whether this peer is banned now."""
+        if not self._banned:
+            return False  # All that are known are asked about, four times a second.
         names: tuple[Address | bytes | str, ...] = (address, public_key, address.host)
         return any(self._banned.get(name, 0) > now for name in names)
 

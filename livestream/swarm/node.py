@@ -35,6 +35,7 @@ from livestream.wire.messages import Handshake
 
 __all__ = ["Node"]
 
+_GREETING: Final = PeerState.GREETING  # Asked for each message, and an enum's members are slow.
 DATAGRAM_OVERHEAD: Final = 28  # IPv4 and UDP headers, counted against the cap.
 BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
@@ -82,7 +83,8 @@ class Node(Machine):
                 Transport.TCP: self.streams,
             }
         self._diallers = diallers
-        self._reporting = (*diallers.values(), self.web_seeds)
+        self._reporting: tuple[Dialler | WebSeedEndpoint, ...] = tuple(diallers.values())
+        "All that may report something; it is asked after each event."
         self._swarms: dict[bytes, Swarm] = {}
         self._calls = Calls(self._diallers)
         self._named: dict[bytes, Swarm] = {}
@@ -132,6 +134,7 @@ class Node(Machine):
     def add_web_seeds(self, sources: Iterable[WebSource], now: int) -> None:
         """Take web servers for peers, each in the swarm of its source."""
         self.web_seeds.add(sources, now)
+        self._reporting = (*self._diallers.values(), self.web_seeds)
         self._attempt_at = now
 
     def close(self, reason: str, now: int) -> None:
@@ -169,7 +172,7 @@ class Node(Machine):
         self.wire_bytes_in += _wire_size(train)
         if self._endpoint is not None:
             self._endpoint.receive_train(train, now)
-        self._handle_connections(now)
+        self.handle_streams(now)
 
     def trains_to_send(self, now: int) -> list[Train]:
         """Return what must go out now, as far as the upload cap allows pieces to."""
@@ -177,8 +180,8 @@ class Node(Machine):
         while True:
             started = self._start_uploads(now)
             batch = self._endpoint.trains_to_send(now) if self._endpoint is not None else []
-            if not batch and not started:
-                return trains
+            if not batch and (not started or self._budget is None):
+                return trains  # Without a cap, all that could be started has been.
             size = sum(_wire_size(train) for train in batch)
             self.wire_bytes_out += size
             if self._budget is not None:
@@ -187,24 +190,26 @@ class Node(Machine):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(
-            *[dialler.get_timer() for dialler in self._diallers.values()],
-            self.web_seeds.get_timer(),
-            self._calls.get_timer(),
-            self._attempt_at,
-            self._blocked_until,
-            *[swarm.get_timer() for swarm in self._swarms.values()],
-        )
+        first = earliest(self._calls.get_timer(), self._attempt_at, self._blocked_until)
+        for endpoint in self._reporting:
+            timer = endpoint.get_timer()
+            if timer is not None and (first is None or timer < first):
+                first = timer
+        for swarm in self._swarms.values():
+            timer = swarm.get_timer()
+            if timer is not None and (first is None or timer < first):
+                first = timer
+        return first
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
         for dialler in self._diallers.values():
             dialler.handle_timer(now)
         self.web_seeds.handle_timer(now)
-        self._handle_connections(now)
+        self.handle_streams(now)
         self._calls.handle_timer(now)
         self._greet(now)
-        self._handle_connections(now)
+        self.handle_streams(now)
         if self._blocked_until is not None and self._blocked_until <= now:
             self._blocked_until = None
         for swarm in self._swarms.values():
@@ -213,7 +218,7 @@ class Node(Machine):
                 swarm.handle_timer(now)
         if self._attempt_at is not None and self._attempt_at <= now:
             self._call(now)
-            self._handle_connections(now)  # Web seeds connect at once.
+            self.handle_streams(now)  # Web seeds connect at once.
             self._drop_strangers(now)
             self._attempt_at = now + ATTEMPT_INTERVAL_US if self._swarms else None
 
@@ -231,21 +236,18 @@ class Node(Machine):
 
     def handle_streams(self, now: int) -> None:
         """Take what streams and web seeds report. Call it after bytes came, before more do."""
-        self._handle_connections(now)
-
-    def _handle_connections(self, now: int) -> None:
         for endpoint in self._reporting:
             while (report := endpoint.next_event()) is not None:
                 self._handle_report(report, now)
 
     def _handle_report(self, report: ConnectionEvent, now: int) -> None:
         connection, event = report.connection, report.event
-        if isinstance(event, (BlocksPlaced, BlocksReceived, RequestsReceived)):
+        if isinstance(event, MessageReceived):
+            self._on_message(connection, event.data, now)
+        elif isinstance(event, (BlocksPlaced, BlocksReceived, RequestsReceived)):
             known = self._peers.get(connection)
             if known is not None:
                 known[0].receive_run(known[1], event, now)
-        elif isinstance(event, MessageReceived):
-            self._on_message(connection, event.data, now)
         elif isinstance(event, KeepAliveReceived):
             known = self._peers.get(connection)
             if known is not None:
@@ -268,8 +270,9 @@ class Node(Machine):
         known = self._peers.get(connection)
         if known is not None:
             swarm, peer = known
+            was_greeting = peer.state is _GREETING
             swarm.receive_message(peer, data, now)
-            if peer.state is PeerState.READY and connection in self._calls:
+            if was_greeting and peer.state is PeerState.READY and connection in self._calls:
                 self._calls.on_greeted(connection, now)
             return
         stranger = self._strangers.pop(connection, None)
@@ -332,24 +335,30 @@ class Node(Machine):
         Under a cap it is one at a time, so that each is paid for before the next.
         """
         started = False
-        self._pay_for_streams(now)
+        budget = self._budget
+        if budget is None:
+            for swarm in self._swarms.values():
+                while swarm.next_upload(now):
+                    started = True
+            return started
+        self._pay_for_streams(budget, now)
         for swarm in self._swarms.values():
             while True:
-                if self._budget is not None and (started or not self._budget.has_tokens(now)):
-                    self._blocked_until = self._budget.next_tokens_at(now)
+                if started or not budget.has_tokens(now):
+                    self._blocked_until = budget.next_tokens_at(now)
                     return started
                 if not swarm.next_upload(now):
                     break
                 started = True
-                self._pay_for_streams(now)
+                self._pay_for_streams(budget, now)
         return started
 
-    def _pay_for_streams(self, now: int) -> None:
+    def _pay_for_streams(self, budget: TokenBucket, now: int) -> None:
         """Take from the budget what byte streams have accepted, and the headers around it."""
         size = self.streams.bytes_taken - self._stream_bytes_paid
         self._stream_bytes_paid += size
-        if self._budget is not None and size:
-            self._budget.take(size + size * SEGMENT_OVERHEAD // SEGMENT_BYTES, now)
+        if size:
+            budget.take(size + size * SEGMENT_OVERHEAD // SEGMENT_BYTES, now)
 
 
 def _wire_size(train: Train) -> int:

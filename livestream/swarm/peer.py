@@ -54,6 +54,7 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
+_CLOSED: Final = PeerState.CLOSED  # Asked for each message, and an enum's members are slow.
 MOVES: Final = {
     (PeerState.GREETING, PeerState.READY),
     (PeerState.GREETING, PeerState.CLOSED),
@@ -152,9 +153,10 @@ class Peer(Holder):
 
     def send(self, message: Message) -> None:
         """Send a message in order."""
-        if self.state is not PeerState.CLOSED:
+        if self.state is not _CLOSED:
             self.connection.send(message.to_bytes())
 
     def send_extended(self, name: str, payload: bytes) -> None:
-        """Send a message of an extension that the peer speaks."""
-        self.send(Extended(self.extensions[name], payload))
+        """Send a message of an extension that the peer speaks (BEP 10)."""
+        if self.state is not _CLOSED:
+            self.connection.send(bytes((Extended.ID, self.extensions[name])) + payload)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
 from typing import ClassVar, Final
 
 from livestream.config import SwarmConfig, Transport
 from livestream.errors import ProtocolError
-from livestream.machine import SECOND, Address, Event, earliest
+from livestream.machine import SECOND, Address, Event
 from livestream.swarm.admission import Admission
 from livestream.swarm.candidates import BETTER_AFTER_US, Candidates
 from livestream.swarm.extension import Extension
@@ -34,6 +34,8 @@ from livestream.wire.messages import Extended, Handshake, Message, Piece, Reques
 __all__ = ["PeerBanned", "PeerJoined", "PeerLeft", "Swarm", "SwarmStats", "transports_used"]
 
 DOUBT_AGAIN_US: Final = 10 * SECOND  # Who is only slow is not called beside each time.
+_GREETING: Final = PeerState.GREETING  # Asked for each message, and an enum's members are slow.
+_CLOSED: Final = PeerState.CLOSED
 SWEEP_US: Final = SECOND  # How often silence and forgotten requests are looked for.
 
 
@@ -81,6 +83,8 @@ class Swarm(ABC):
         self._called: dict[Address, None] = {}
         "Addresses with a call under way, by whatever transport."
         self._extensions: list[Extension] = []
+        self._timers: list[Callable[[], int | None]] = []
+        "When each part of the swarm wants to be called. They are asked after each event."
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
 
@@ -102,6 +106,7 @@ class Swarm(ABC):
     def speak(self, extension: Extension) -> None:
         """Offer an extension to every peer from now on."""
         self._extensions.append(extension)
+        self._timers.append(extension.get_timer)
 
     def also_known_as(self, info_hash: bytes) -> None:
         """Take part under another name, too. Call it before the node has the swarm."""
@@ -202,10 +207,10 @@ class Swarm(ABC):
     def receive_message(self, peer: Peer, data: bytes, now: int) -> None:
         """Take one message of a peer. A peer that breaks the protocol is dropped."""
         peer.heard_at = now
-        if peer.state is PeerState.CLOSED:
+        if peer.state is _CLOSED:
             return
         try:
-            if peer.state is PeerState.GREETING:
+            if peer.state is _GREETING:
                 self._on_handshake(peer, Handshake.parse(data), now)
             else:
                 message = messages.parse(data)
@@ -261,7 +266,12 @@ class Swarm(ABC):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(self._sweep_at, *[each.get_timer() for each in self._extensions])
+        first = self._sweep_at
+        for get_timer in self._timers:
+            timer = get_timer()
+            if timer is not None and (first is None or timer < first):
+                first = timer
+        return first
 
     def handle_timer(self, now: int) -> None:
         """Do what is due: extensions, and a look around once a second."""

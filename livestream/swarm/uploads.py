@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from livestream.machine import MILLISECOND
 
@@ -26,14 +25,14 @@ class Urgency(IntEnum):
     ASKED = 1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Upload:
-    """One piece for one peer, worth nothing after `deadline`."""
+class Upload(NamedTuple):
+    """One piece for one peer, worth nothing after `deadline`; what goes first is smaller."""
 
     urgency: Urgency
     deadline: int
     order: int
-    index: int
+    piece: int
+    "Its index."
     queued_at: int
 
 
@@ -100,7 +99,7 @@ class UploadQueue:
         if best is not None:
             peer, upload = best
             heappop(self._queues[peer])
-            del self._wanted[peer][upload.index]
+            del self._wanted[peer][upload.piece]
         return best
 
     def _push_waits(self, peer: Peer, now: int) -> bool:
@@ -114,12 +113,12 @@ class UploadQueue:
         wanted = self._wanted[peer]
         while queue:
             upload = queue[0]
-            is_wanted = wanted.get(upload.index) is upload
+            is_wanted = wanted.get(upload.piece) is upload
             if is_wanted and upload.deadline > now:
                 return upload
             heappop(queue)
             if is_wanted:
-                del wanted[upload.index]
+                del wanted[upload.piece]
                 peer.stats.pieces_expired += 1
                 self.pieces_expired += 1
         return None

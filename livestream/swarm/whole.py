@@ -8,7 +8,7 @@ from typing import Final
 
 from livestream.config import SwarmConfig
 from livestream.errors import ProtocolError
-from livestream.machine import SECOND, earliest
+from livestream.machine import SECOND
 from livestream.pieces.picker import Picker
 from livestream.pieces.store import PieceStore
 from livestream.pieces.verifier import Verdict, Verifier
@@ -21,6 +21,7 @@ from livestream.wire.messages import Cancel, Message, Piece, Reject, Request
 
 __all__ = ["Seams", "WholePieceSwarm"]
 
+_PUSHED: Final = Urgency.PUSHED  # To look up an enum's member takes long.
 REQUEST_FORGOTTEN_US: Final = 10 * SECOND
 ASKED_LIFETIME_US: Final = 2 * SECOND  # Whoever asked has asked elsewhere by then.
 STRANGE_MAX: Final = 500  # Pieces of another epoch that one peer may send before it is dropped.
@@ -58,6 +59,7 @@ class WholePieceSwarm(Swarm):
         super().__init__(info_hash, public_key, config, rng)
         self.uploads = uploads or UploadQueue()
         self._seams = seams
+        self._timers.append(seams.picker.get_timer)
         self._asked: dict[int, list[Peer]] = {}
 
     # Commands
@@ -77,7 +79,7 @@ class WholePieceSwarm(Swarm):
         """Queue a piece that a peer subscribed to; False when its connection is overloaded."""
         if index in peer.held:
             return True
-        return self.uploads.add(peer, index, urgency=Urgency.PUSHED, deadline=deadline, now=now)
+        return self.uploads.add(peer, index, urgency=_PUSHED, deadline=deadline, now=now)
 
     # Driving, for the node
 
@@ -85,19 +87,15 @@ class WholePieceSwarm(Swarm):
         """Hand the most urgent piece to its connection; False when there is none to send."""
         while (upload := self.uploads.next_upload(now)) is not None:
             peer, entry = upload
-            data = self._seams.store.get(entry.index)
-            if data is None or (entry.urgency is Urgency.PUSHED and entry.index in peer.held):
+            data = self._seams.store.get(entry.piece)
+            if data is None or (entry.urgency is _PUSHED and entry.piece in peer.held):
                 continue
-            message = Piece(entry.index, 0, data).to_bytes()
+            message = Piece(entry.piece, 0, data).to_bytes()
             peer.connection.send_independent(message, entry.deadline)
             peer.stats.pieces_out += 1
             peer.up.add(len(data), now)
             return True
         return False
-
-    def get_timer(self) -> int | None:
-        """Return when `handle_timer` wants to be called."""
-        return earliest(super().get_timer(), self._seams.picker.get_timer())
 
     def handle_timer(self, now: int) -> None:
         """Do what is due, requests included."""

@@ -49,7 +49,7 @@ class Connected(Event):
     "The other side's raw Ed25519 public key, 32 bytes; empty where a transport proves none."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # One a message: to freeze it would take longer than to make it.
 class MessageReceived(Event):
     """One whole message, without its length prefix."""
 
@@ -163,7 +163,7 @@ class Connection(Machine):
         """Smoothed round-trip time; an assumption until measured."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConnectionEvent(Event):
     """Something that a connection reports, as an endpoint passes it on."""
 

@@ -103,7 +103,7 @@ class WebSeedEndpoint:
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(*(seed.get_timer() for seed in self._seeds))
+        return earliest(*[seed.get_timer() for seed in self._seeds]) if self._seeds else None
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address
 from typing import Final
 
 from livestream.errors import MessageDecodeError
@@ -13,6 +14,7 @@ __all__ = ["V4_SIZE", "V6_SIZE", "decode_peers", "encode_peers", "pair_flags"]
 
 V4_SIZE: Final = 6
 V6_SIZE: Final = 18
+HOSTS_REMEMBERED: Final = 4_096  # The same few are told of again and again.
 
 
 def encode_peers(addresses: Sequence[Address]) -> tuple[bytes, bytes]:
@@ -20,7 +22,7 @@ def encode_peers(addresses: Sequence[Address]) -> tuple[bytes, bytes]:
     v4: list[bytes] = []
     v6: list[bytes] = []
     for address in addresses:
-        packed = ip_address(address.host.partition("%")[0]).packed
+        packed = _pack(address.host)
         (v4 if len(packed) == 4 else v6).append(packed + address.port.to_bytes(2, "big"))
     return b"".join(v4), b"".join(v6)
 
@@ -35,8 +37,8 @@ def decode_peers(v4: bytes, v6: bytes) -> list[Address]:
         raise MessageDecodeError(f"compact peers: {len(v4)} and {len(v6)} bytes")
     peers = []
     for at in range(0, len(v4), V4_SIZE):
-        port = int.from_bytes(v4[at + 4 : at + 6], "big")
-        peers.append(Address(str(IPv4Address(v4[at : at + 4])), port))
+        a, b, c, d, high, low = v4[at : at + V4_SIZE]
+        peers.append(Address(f"{a}.{b}.{c}.{d}", high << 8 | low))
     for at in range(0, len(v6), V6_SIZE):
         port = int.from_bytes(v6[at + 16 : at + 18], "big")
         peers.append(Address(str(IPv6Address(v6[at : at + 16])), port))
@@ -56,3 +58,8 @@ def pair_flags(peers: bytes, flags: bytes, size: int) -> list[tuple[Address, int
         flag = flags[number] if number < len(flags) else 0
         found += [(address, flag) for address in decoded]
     return found
+
+
+@lru_cache(HOSTS_REMEMBERED)
+def _pack(host: str) -> bytes:
+    return ip_address(host.partition("%")[0]).packed

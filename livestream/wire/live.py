@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from struct import Struct
+from struct import Struct, pack, unpack_from
 from typing import ClassVar, Final
 
 from livestream.errors import MessageDecodeError
@@ -78,7 +78,7 @@ class HeadUpdate(LiveMessage):
         return cls(data[1:])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Not frozen, as it is hot: freezing takes longer than all else about it.
 class WindowUpdate(LiveMessage):
     """Which pieces I hold in `[start, start + len(held))`; nothing before `first` any more."""
 
@@ -211,16 +211,16 @@ class Status(LiveMessage):
         """Serialise."""
         flags = _HAS_SOURCE if self.is_source else 0
         start = _STATUS.pack(self.KIND, flags, self.home, self.spare_slots, self.children)
-        return start + b"".join(lag.to_bytes(2, "big") for lag in self.lags_ms)
+        return start + pack(f"!{len(self.lags_ms)}H", *self.lags_ms)
 
     @classmethod
     def parse(cls, data: bytes) -> Status:
         """Parse. Raises MessageDecodeError."""
-        lags = data[_STATUS.size :]
-        if len(data) < _STATUS.size or len(lags) % 2 or len(lags) > 2 * SUBSTREAMS_MAX:
+        count, rest = divmod(len(data) - _STATUS.size, 2)
+        if rest or not 0 <= count <= SUBSTREAMS_MAX:
             raise MessageDecodeError(f"status: {len(data)} bytes")
         _, flags, home, spare_slots, children = _STATUS.unpack_from(data)
-        lags_ms = tuple(int.from_bytes(lags[at : at + 2], "big") for at in range(0, len(lags), 2))
+        lags_ms = unpack_from(f"!{count}H", data, _STATUS.size)
         return cls(bool(flags & _HAS_SOURCE), home, spare_slots, children, lags_ms)
 
 

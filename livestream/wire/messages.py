@@ -226,7 +226,7 @@ class Request(_Block):
     ID: ClassVar[int] = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Not frozen, as it is hot: freezing takes longer than all else about it.
 class Piece(Message):
     """A block of a piece."""
 
@@ -262,7 +262,7 @@ class Reject(_Block):
     ID: ClassVar[int] = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Hot, as pieces are.
 class Extended(Message):
     """A message of an extension (BEP 10); extension 0 is the extension handshake."""
 
@@ -320,5 +320,11 @@ def parse(data: bytes) -> Message | None:
     """
     if not data:
         raise MessageDecodeError("empty message")
-    kind = _KINDS.get(data[0])
+    number = data[0]
+    if number == Extended.ID and len(data) > 1:  # The two that come most, without a copy more.
+        return Extended(data[1], data[2:])
+    if number == Piece.ID and len(data) > _PIECE.size:
+        index, begin = _PIECE.unpack_from(data, 1)
+        return Piece(index, begin, data[1 + _PIECE.size :])
+    kind = _KINDS.get(number)
     return None if kind is None else kind.parse(data[1:])

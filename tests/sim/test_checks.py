@@ -86,7 +86,7 @@ class _Endless(UploadQueue):
         found = super().next_upload(now)
         if found is not None:
             peer, upload = found
-            self._kept[peer].remove(upload.index)
+            self._kept[peer].remove(upload.piece)
         return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from livestream.machine import MILLISECOND, SECOND
-from livestream.sim.links import Path, Paths, Uplink, wire_size
+from livestream.sim.links import Path, Paths, Uplink, reception, wire_size
 
 
 def test_an_uplink_sends_at_its_rate_one_after_the_other() -> None:
@@ -60,3 +60,21 @@ def test_what_a_message_is_on_the_wire() -> None:
 
 def test_the_target_is_that_of_live_swarms() -> None:
     assert Uplink(1).target_us == 25 * MILLISECOND < SECOND
+
+
+def test_a_quick_downlink_adds_a_datagram_s_time_and_a_slow_one_what_it_takes_longer() -> None:
+    size = 10 * 1_262
+    whole, took, _ = reception(size, 1_000_000, 8_000_000)
+    assert (whole, took) == (1_262, 12_620)
+    whole, took, _ = reception(size, 8_000_000, 1_000_000)
+    assert took == size * 8
+    assert whole == took - 9 * 1_262, "all but the first datagram came while it was busy"
+    assert reception(size, 1_000_000, None)[:2] == (0, 0)
+
+
+def test_what_comes_quickly_shares_acknowledgements() -> None:
+    size = 7 * 1_262
+    assert reception(size, 1_000_000_000, None)[2] == 1
+    assert reception(size, 1_000_000, None)[2] == 7
+    assert reception(size, 1_000_000_000, 1_000_000)[2] == 7
+    assert reception(64, 1_000, None)[2] == 1, "never more than datagrams"
