@@ -187,7 +187,7 @@ class Simulation:
             UNIX_OFFSET_US,
             node_rng,
             live=self._live_config(),
-            swarm=SwarmConfig(transport=host.transport),
+            swarm=SwarmConfig(upload_bps=uplink, transport=host.transport),
             is_source=True,
             parts=parts,
         )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Upload", "UploadQueue", "Urgency"]
 
-PUSH_WAIT_US_MAX: Final = 600 * MILLISECOND  # A push that waits longer is late further down.
+PUSH_WAIT_US_MAX: Final = 350 * MILLISECOND  # A push that waits longer is late further down.
 QUEUE_MAX: Final = 256  # Pieces queued for one peer: over two seconds of the fastest channel.
 BACKLOG_BYTES_MAX: Final = 8 * 1024  # A connection takes a further piece only below this.
 
