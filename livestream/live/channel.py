@@ -229,7 +229,9 @@ class Channel(Extension):
         captured_at = self.clock.machine_time(captured_ms)
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
-            self._first_at = now if self._first_at is None else self._first_at
+            if self._first_at is None:
+                self._first_at = now
+                self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
         self.children.push(index, peer, now)
         self._changed_from = min(index, self._changed_from or index)
         if self._window_at is None:

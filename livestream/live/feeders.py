@@ -33,10 +33,12 @@ FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something sin
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
 FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as so much later.
 FOREIGN_AFTER_US: Final = 400 * MILLISECOND  # So long an orphan looks for one at home.
+SPREAD_US: Final = 100 * MILLISECOND
 BETTER_LOOK_US: Final = SECOND  # How often a better feeder is looked for...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 BETTER_SHARE: Final = 0.8  # ...by so much...
 BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
+CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
 CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
 CLIMB_WEIGHT: Final = 4
 
@@ -161,6 +163,7 @@ class Feeders:
         substream = self._get(refuse.substream)
         if substream is None:
             return
+        self._neighbours.note_full(peer)
         if substream.rival is peer:
             substream.rival = None
             substream.avoided[peer] = now + AVOID_FAILED_US
@@ -277,15 +280,20 @@ class Feeders:
             has_room = self._neighbours.has_room(peer)
             is_home = self._neighbours.is_home(peer, number)
             is_source = self._neighbours.is_source(peer)
-            if is_source and not has_room:
+            if is_source and not (has_room and self._may_be_head(number)):
                 continue
             if not (is_home or (has_room and (takes_foreign or is_source))):
                 continue
-            # A little chance, so that newcomers do not all knock at the same door.
-            rank = not has_room, lag_us + 5 * MILLISECOND * self._rng.random()
+            # Much chance, so that orphans do not all knock at the same door: one that is fed has
+            # time to look for a better feeder.
+            rank = not has_room, lag_us + SPREAD_US * self._rng.random()
             if best is None or rank < best:
                 best, chosen = rank, peer
         return chosen
+
+    def _may_be_head(self, number: int) -> bool:
+        """Whether the publisher would have us: all others it would only have to refuse."""
+        return number == self.home or len(self._neighbours) < CROWD
 
     def _look_for_better(
         self, substream: _Substream, peers: Sequence[Peer], from_index: int, now: int
@@ -308,6 +316,8 @@ class Feeders:
             if peer is feeder or substream.avoided.get(peer, 0) > now:
                 continue
             if not (self._neighbours.has_room(peer) or may_climb):
+                continue
+            if self._neighbours.is_source(peer) and not self._may_be_head(substream.number):
                 continue
             lag_us = self._expected_lag_us(peer, substream.number)
             if lag_us is not None and lag_us < least_us:

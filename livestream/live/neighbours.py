@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -26,6 +27,12 @@ class Neighbours:
     def note(self, peer: Peer, status: Status) -> None:
         """A peer told how it is."""
         self._statuses[peer] = status
+
+    def note_full(self, peer: Peer) -> None:
+        """A peer had no room: no need to ask again before it says otherwise."""
+        status = self._statuses.get(peer)
+        if status is not None and not status.is_source:
+            self._statuses[peer] = replace(status, spare_slots=0)
 
     def drop(self, peer: Peer) -> None:
         """A peer left."""
