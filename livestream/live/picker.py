@@ -28,6 +28,7 @@ SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much lat
 REPAIR_PER_PEER_MAX: Final = 8
 TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
+RECKONED_MAX: Final = 16  # Pieces ahead of the newest for which its capture time is a measure.
 NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 
@@ -183,7 +184,7 @@ class DeadlinePicker(Picker[Peer]):
                 if not (has_news and is_held and is_open):
                     self._wake_by(missing.blocked_until)
                     continue
-            deadline = self._deadline(index)
+            deadline = self._deadline(index, missing)
             if self._is_too_late(index, deadline, now):
                 del self._missing[index]
                 continue
@@ -222,11 +223,15 @@ class DeadlinePicker(Picker[Peer]):
     def _grace(self, substream: int) -> int:
         return self._lateness[substream].grace_us
 
-    def _deadline(self, index: int) -> int | None:
+    def _deadline(self, index: int, missing: Missing) -> int | None:
         captured_ms = self._window.captured_ms(index)
         if captured_ms is None:
             return None
-        return self._clock.machine_time(captured_ms) + self._latency_us
+        captured_at = self._clock.machine_time(captured_ms)
+        if index > self._window.newest + RECKONED_MAX:
+            # Who got nothing for a while reckons wrong: what is news now was captured lately.
+            captured_at = max(captured_at, missing.known_at - self._latency_us // 2)
+        return captured_at + self._latency_us
 
     def _is_too_late(self, index: int, deadline: int | None, now: int) -> bool:
         if index < self._window.first:

@@ -61,6 +61,8 @@ class Viewer:
         "Of each release to the decoder: how long ago it was captured, in truth."
         self.delivery_lags_us = array("I")
         "The same of each piece's arrival."
+        self.delivery_hops = array("B")
+        "Beside each of them: how many links from the publisher it was fed along; 0: not fed."
         self.bad_pieces_shown = 0
         self.late_before = 0
         "Pieces of earlier epochs that were late..."
@@ -116,6 +118,7 @@ class Viewer:
         self.late_before = -min(self.late(now), end - first)
         self.lags_us = array("I")
         self.delivery_lags_us = array("I")
+        self.delivery_hops = array("B")
 
     def leave(self, now: int, *, says_goodbye: bool) -> None:
         """Go, with a word or without."""
@@ -162,6 +165,9 @@ class Viewer:
         self.last_piece_at = now
         lag_us = now - known.captured_at
         self.delivery_lags_us.append(lag_us)
+        head = self.channel.head
+        path = self.channel.feeders.path(piece.index % head.substreams) if head is not None else ()
+        self.delivery_hops.append(max(len(path) - 1, 0))
         if lag_us <= self.channel.config.latency_us:
             second = known.captured_at // SECOND
             self.on_time[second] = self.on_time.get(second, 0) + 1

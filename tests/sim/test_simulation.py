@@ -40,8 +40,10 @@ def test_a_longer_latency_shows_in_the_lag() -> None:
     assert result.lag_p50_s == pytest.approx(2.0, abs=0.05)
 
 
-def test_a_line_below_the_rate_shows_in_continuity() -> None:
-    result = simulate(replace(EASY, downlink_x=0.5), DESIGNS["trees"], 1)
+@pytest.mark.parametrize("seed", [1, 3, 6])
+def test_a_line_below_the_rate_shows_in_continuity(seed: int) -> None:
+    """And whoever fell behind asks for what is new: a check of the simulator, which found it."""
+    result = simulate(replace(EASY, downlink_x=0.5), DESIGNS["trees"], seed)
     assert result.continuity < 0.7
 
 
@@ -113,7 +115,8 @@ def test_crowds_come_and_go() -> None:
 
 
 def test_churn_keeps_the_number_of_viewers() -> None:
-    scenario = replace(EASY, seconds=12.0, churn_per_minute=4.0)
+    # 18 are expected to go; that fewer than three do has a chance of three in a million.
+    scenario = replace(EASY, seconds=12.0, churn_per_minute=15.0)
     simulation = Simulation(scenario, DESIGNS["trees"], 1)
     simulation.run()
     assert len(simulation.present) == 6

@@ -47,11 +47,15 @@ def test_peers_of_a_host_that_vanishes_hear_of_it() -> None:
 
 
 def test_losses_delay_bytes_and_change_none() -> None:
-    clean = FileSimulation(SMALL, 1)
+    """One uplink that is always full: what it has to send again, it sends at the file's cost."""
+    alone = replace(SMALL, viewers=1)
+    clean = FileSimulation(alone, 1)
     clean.run()
-    lossy = FileSimulation(replace(SMALL, loss=0.05), 1)
+    lossy = FileSimulation(replace(alone, loss=0.05), 1)
     lossy.run()
     for simulation in (clean, lossy):
         assert simulation.is_over
         assert all(each.swarm.stats.pieces_rejected == 0 for each in simulation.downloaders)
-    assert lossy.world.now > clean.world.now
+    wire = clean.origin.host.uplink.bytes_out
+    assert 1.03 * wire <= lossy.origin.host.uplink.bytes_out <= 1.08 * wire
+    assert lossy.world.now - lossy.began_at > clean.world.now - clean.began_at
