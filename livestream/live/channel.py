@@ -147,7 +147,7 @@ class Channel(Extension):
             is_source=is_source,
         )
         self._rng = rng
-        self._home_at: int | None = None
+        self._home_at = 0
         self._followed: dict[Peer, None] = {}
         "Who tells us what it holds, as that changes."
         self._first_at: int | None = None
@@ -373,19 +373,25 @@ class Channel(Extension):
             return
         self._follow()
         self.choker.recover(now)
-        if self._home_at is None or now >= self._home_at:
-            self._home_at = now + HOME_LOOK_US
-            self._choose_home(self.head.substreams)
+        self._choose_home(self.head.substreams, now)
         if self._first_at is not None and now - self._first_at >= PROBATION_US:
             self.choker.open()
         self.feeders.home = self.choker.home
         self.feeders.weight = self.choker.slots
 
-    def _choose_home(self, substreams: int) -> None:
+    def _choose_home(self, substreams: int, now: int) -> None:
         """Feed where there is need of it: where others ask us, else where few feed."""
         if not self.choker.slots_promised:
             return
-        if not self.choker.used_slots:
+        starved = self.feeders.starved(now)
+        is_idle = self.choker.spare_slots * 2 >= self.choker.slots_promised
+        if self.choker.home < substreams and starved and is_idle:
+            # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.
+            if self._rng.random() < 0.5:
+                self.choker.home = self._rng.choice(starved)
+            return
+        if not self.choker.used_slots and now >= self._home_at:
+            self._home_at = now + HOME_LOOK_US
             self.choker.home = self.neighbours.neediest(substreams, self._rng)
             return
         busiest = self.choker.busiest()

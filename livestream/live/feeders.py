@@ -33,6 +33,7 @@ FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something sin
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
 FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as so much later.
 FOREIGN_AFTER_US: Final = 400 * MILLISECOND  # So long an orphan looks for one at home.
+STARVED_US: Final = SECOND
 SPREAD_US: Final = 100 * MILLISECOND
 BETTER_LOOK_US: Final = SECOND  # How often a better feeder is looked for...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
@@ -238,6 +239,14 @@ class Feeders:
         if substream is None or substream.state is not FeedState.FED:
             return ()
         return (*substream.path, self._node_id)
+
+    def starved(self, now: int) -> list[int]:
+        """Return the substreams for which no feeder was found in good time."""
+        return [
+            substream.number
+            for substream in self._substreams
+            if substream.state is not FeedState.FED and now - substream.orphan_at > STARVED_US
+        ]
 
     def lags_ms(self) -> tuple[int, ...]:
         """Return our lag per substream, as it goes into a status."""
