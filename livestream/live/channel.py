@@ -214,6 +214,8 @@ class Channel(Extension):
     def on_gone(self, peer: Peer, now: int) -> None:
         """A neighbour left."""
         self.neighbours.drop(peer)
+        if self.is_source and self.choker.substreams_of(peer):
+            self._status_at = now
         self.children.on_gone(peer)
         self.feeders.on_gone(peer, now)
         self._picker.wake(now)
@@ -232,7 +234,10 @@ class Channel(Extension):
             if self._first_at is None:
                 self._first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
+        had = self.choker.used_slots
         self.children.push(index, peer, now)
+        if self.is_source and self.choker.used_slots < had:
+            self._status_at = now  # Heads are wanted: without them nobody gets anything.
         self._changed_from = min(index, self._changed_from or index)
         if self._window_at is None:
             self._window_at = now + WINDOW_INTERVAL_US

@@ -18,8 +18,10 @@ __all__ = ["Children"]
 
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
 OVERLOAD_INTERVAL_US: Final = 250 * MILLISECOND
-TRIAL_US: Final = 5 * SECOND  # Who promised to feed others has this long to find some.
+TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
 CATCH_UP_MAX: Final = 64  # Pieces sent at once to a new child.
+USELESS_US: Final = 60 * SECOND
+WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
 OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
 
@@ -52,6 +54,8 @@ class Children:
         self._substreams = 0
         self._rate_bps = 0
         self._overload_at = 0
+        self._useless: dict[Peer, int] = {}
+        "Heads that fed nobody, until when they take nobody's place."
 
     def start(self, substreams: int, rate_bps: int) -> None:
         """Begin an epoch."""
@@ -77,6 +81,7 @@ class Children:
     def on_gone(self, peer: Peer) -> None:
         """A peer left."""
         self._choker.drop(peer)
+        self._useless.pop(peer, None)
 
     # What we do
 
@@ -89,7 +94,7 @@ class Children:
             if child is besides:
                 continue
             if not self._swarm.push(child, index, now + PUSH_LIFETIME_US, now):
-                self._on_overload(now)
+                self._on_overload(child, number, now)
 
     def tell_path(self, number: int) -> None:
         """Tell our children the way that pieces come now; who is on it itself must go."""
@@ -140,16 +145,23 @@ class Children:
 
     def _worth(self, child: Peer, number: int, now: int) -> int:
         """How many children it may have in a substream; nothing if it found none in good time."""
-        is_tried = now - self._choker.fed_since(child, number) > TRIAL_US
-        if is_tried and not self._neighbours.children_of(child):
+        if self._is_useless(child, number, now):
             return 0
-        return self._neighbours.weight(child, number)
+        # Heads that are new, or feed others elsewhere, are better than none at all.
+        return max(self._neighbours.weight(child, number), int(self._is_source))
+
+    def _is_useless(self, child: Peer, number: int, now: int) -> bool:
+        """Whether it had time to find children, and has none: it cannot, or nobody trusts it."""
+        is_tried = now - self._choker.fed_since(child, number) > TRIAL_US
+        return is_tried and not self._neighbours.children_of(child)
 
     def _make_room(self, peer: Peer, number: int, now: int) -> None:
         """Whoever feeds many takes the place of somebody who feeds few: trees stay low."""
-        if self._choker.has_room(peer, number):
+        if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
             return
         weight = self._neighbours.weight(peer, number)
+        if self._is_source and not weight:
+            weight = OUTWEIGHS  # Anybody is better than a head that feeds nobody.
         if not weight:
             return
         strangers = [] if self._is_source else self._choker.strangers()
@@ -162,8 +174,11 @@ class Children:
             worth = self._worth(child, number, now)
             if child is not peer and worth * OUTWEIGHS < weight and worth < least_worth:
                 least, least_worth = child, worth
-        if least is not None:
-            self._let_go(least, number, first=peer)
+        if least is None:
+            return
+        if self._is_source and self._is_useless(least, number, now):
+            self._useless[least] = now + USELESS_US
+        self._let_go(least, number, first=peer)
 
     def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""
@@ -172,11 +187,15 @@ class Children:
             if index % self._substreams == number and self._window.holds(index):
                 self._swarm.push(peer, index, now + PUSH_LIFETIME_US, now)
 
-    def _on_overload(self, now: int) -> None:
-        """Our uplink does not carry all: whoever feeds fewest finds another feeder.
+    def _on_overload(self, child: Peer, number: int, now: int) -> None:
+        """A push has waited for too long: somebody must find another feeder.
 
-        One at a time: the others may do with what that frees.
+        If only this child is slow, or gone, it is the one. If many wait, it is our uplink: whoever
+        feeds fewest goes, one at a time, as the others may do with what that frees.
         """
+        if self._swarm.uploads.count_waiting(now) <= WAITING_MAX:
+            self._let_go(child, number)
+            return
         if now < self._overload_at:
             return
         self._overload_at = now + OVERLOAD_INTERVAL_US

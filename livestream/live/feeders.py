@@ -289,7 +289,8 @@ class Feeders:
             has_room = self._neighbours.has_room(peer)
             is_home = self._neighbours.is_home(peer, number)
             is_source = self._neighbours.is_source(peer)
-            if is_source and not (has_room and self._may_be_head(number)):
+            is_desperate = now - substream.orphan_at > STARVED_US
+            if is_source and not (has_room and (is_desperate or self._may_be_head(number))):
                 continue
             if not (is_home or (has_room and (takes_foreign or is_source))):
                 continue
