@@ -42,8 +42,10 @@ WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
 FOLLOWED_MAX: Final = 8  # Neighbours whose windows we ask for: each costs some 100 bytes a window.
 IDLE_MAX: Final = 8  # Neighbours that are of no use now, but may feed us one day.
+STANDBY_MAX: Final = 24  # The publisher keeps some more, to have heads when it needs them.
+SEEK_SHARE: Final = 0.3  # Of those that nobody feeds, so many call the publisher each second.
 IDLE_US: Final = 5 * SECOND  # Who came later is still looking around.
-IDLE_AT_ONCE: Final = 2
+IDLE_AT_ONCE: Final = 4
 HOME_CHANGE: Final = 2  # So many times as many children elsewhere, and that is home.
 PROBATION_US: Final = SECOND  # Who has received for so long may feed others.
 HOME_LOOK_US: Final = 5 * SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
@@ -377,6 +379,7 @@ class Channel(Extension):
         if self.is_source or self.head is None:
             return
         self._follow()
+        self._find_source(now)
         self.choker.recover(now)
         self._choose_home(self.head.substreams, now)
         if self._first_at is not None and now - self._first_at >= PROBATION_US:
@@ -414,10 +417,18 @@ class Channel(Extension):
             and peer not in self._followed
             and not self.feeders.feeds_us(peer)
             and not self.choker.substreams_of(peer)
+            and not self._is_source_peer(peer)
         ]
-        if len(idle) > IDLE_MAX:
-            for peer in self._rng.sample(idle, min(len(idle) - IDLE_MAX, IDLE_AT_ONCE)):
+        most = STANDBY_MAX if self.is_source else IDLE_MAX
+        if len(idle) > most:
+            for peer in self._rng.sample(idle, min(len(idle) - most, IDLE_AT_ONCE)):
                 self.swarm.drop(peer, "not needed", now)
+
+    def _find_source(self, now: int) -> None:
+        """Call the publisher when nobody feeds us: perhaps nobody is fed."""
+        starved = self.feeders.starved(now)
+        if starved and not self.swarm.source_peers and self._rng.random() < SEEK_SHARE:
+            self.swarm.candidates.seek_roots(now)
 
     def _follow(self) -> None:
         """Ask some neighbours what they hold, as it changes: those whom repairs can come from."""

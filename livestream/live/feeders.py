@@ -39,6 +39,8 @@ BETTER_LOOK_US: Final = SECOND  # How often a better feeder is looked for...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 BETTER_SHARE: Final = 0.8  # ...by so much...
 BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
+DISTRUST_US: Final = 10 * SECOND
+DISTRUST_US_MAX: Final = 300 * SECOND
 CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
 CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
 CLIMB_WEIGHT: Final = 4
@@ -109,6 +111,8 @@ class Feeders:
         self._substreams: list[_Substream] = []
         self._timer: int | None = None
         self._looks_at = 0
+        self._lies: dict[Peer, tuple[int, int]] = {}
+        "Who promised to feed us and did not: how often, and until when it is not believed."
 
     # Commands
 
@@ -173,6 +177,7 @@ class Feeders:
 
     def on_gone(self, peer: Peer, now: int) -> None:
         """A peer left: its substreams need another feeder at once."""
+        self._lies.pop(peer, None)
         for substream in self._substreams:
             substream.avoided.pop(peer, None)
             if substream.rival is peer:
@@ -188,6 +193,8 @@ class Feeders:
             is_failing = count >= OVERDUE_MAX and now - substream.pushed_at > patience_us
             if is_failing and substream.state is FeedState.FED:
                 self.failovers += 1
+                if substream.feeder is not None and substream.pushed_at == substream.since:
+                    self._note_liar(substream.feeder, now)
                 self._leave(substream, now, avoid_us=AVOID_FAILED_US)
 
     def get_timer(self) -> int | None:
@@ -284,7 +291,7 @@ class Feeders:
         chosen: Peer | None = None
         for peer in peers:
             lag_us = self._expected_lag_us(peer, number)
-            if lag_us is None or substream.avoided.get(peer, 0) > now:
+            if lag_us is None or not self._may_ask(substream, peer, now):
                 continue
             has_room = self._neighbours.has_room(peer)
             is_home = self._neighbours.is_home(peer, number)
@@ -323,7 +330,7 @@ class Feeders:
         rival: Peer | None = None
         least_us = self._bar_us(substream, feeder)
         for peer in peers:
-            if peer is feeder or substream.avoided.get(peer, 0) > now:
+            if peer is feeder or not self._may_ask(substream, peer, now):
                 continue
             if not (self._neighbours.has_room(peer) or may_climb):
                 continue
@@ -360,6 +367,15 @@ class Feeders:
         return lag_us
 
     # Helpers
+
+    def _note_liar(self, peer: Peer, now: int) -> None:
+        """It said that it feeds us, and never did: do not believe it for a while, then longer."""
+        times = self._lies.get(peer, (0, 0))[0] + 1
+        self._lies[peer] = times, now + min(DISTRUST_US << times, DISTRUST_US_MAX)
+
+    def _may_ask(self, substream: _Substream, peer: Peer, now: int) -> bool:
+        distrusted_until = self._lies.get(peer, (0, 0))[1]
+        return max(distrusted_until, substream.avoided.get(peer, 0)) <= now
 
     def _leave(self, substream: _Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None:

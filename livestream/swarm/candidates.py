@@ -111,9 +111,14 @@ class Candidates:
         for address in addresses:
             self.add([address])
             known = self._known.get(address)
-            is_new = known is not None and not known.is_busy and known.failures <= 1
-            if is_new and address != self._own and len(self._sought) < SOUGHT_MAX:
+            if known is None or known.is_busy or len(self._sought) >= SOUGHT_MAX:
+                continue
+            if address != self._own and (known.is_root or known.failures <= 1):
                 self._sought[address] = now
+
+    def seek_roots(self, now: int) -> None:
+        """Call those from the link next, however many peers there are."""
+        self.seek([address for address, known in self._known.items() if known.is_root], now)
 
     def take_sought(self, count: int, now: int) -> list[Address]:
         """Return up to `count` of those who are wanted to connect to now, and mark them busy."""
