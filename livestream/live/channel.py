@@ -426,8 +426,8 @@ class Channel(Extension):
 
     def _find_source(self, now: int) -> None:
         """Call the publisher when nobody feeds us: perhaps nobody is fed."""
-        starved = self.feeders.starved(now)
-        if starved and not self.swarm.source_peers and self._rng.random() < SEEK_SHARE:
+        is_cut_off = bool(self.feeders.starved(now)) or self.feeders.is_silent(now)
+        if is_cut_off and not self.swarm.source_peers and self._rng.random() < SEEK_SHARE:
             self.swarm.candidates.seek_roots(now)
 
     def _follow(self) -> None:

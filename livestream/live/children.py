@@ -17,9 +17,10 @@ from livestream.wire.live import Feed, Goodbye, LiveMessage, Refuse, Subscribe
 __all__ = ["Children"]
 
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
-OVERLOAD_INTERVAL_US: Final = 250 * MILLISECOND
+OVERLOAD_INTERVAL_US: Final = 500 * MILLISECOND
 TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
 CATCH_UP_MAX: Final = 64  # Pieces sent at once to a new child.
+HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
 USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
@@ -152,6 +153,8 @@ class Children:
 
     def _is_useless(self, child: Peer, number: int, now: int) -> bool:
         """Whether it had time to find children, and has none: it cannot, or nobody trusts it."""
+        if now - child.heard_at > HEARD_US:
+            return True
         is_tried = now - self._choker.fed_since(child, number) > TRIAL_US
         return is_tried and not self._neighbours.children_of(child)
 

@@ -14,7 +14,7 @@ from livestream.swarm.rates import TokenBucket
 
 __all__ = ["LiveChoker"]
 
-RECOVERY_US: Final = 10 * SECOND  # After an overload, one slot more is tried so often.
+RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
 SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
 

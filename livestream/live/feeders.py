@@ -35,7 +35,10 @@ FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as 
 FOREIGN_AFTER_US: Final = 400 * MILLISECOND  # So long an orphan looks for one at home.
 STARVED_US: Final = SECOND
 SPREAD_US: Final = 100 * MILLISECOND
-BETTER_LOOK_US: Final = SECOND  # How often a better feeder is looked for...
+LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
+SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
+SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
+BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 BETTER_SHARE: Final = 0.8  # ...by so much...
 BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
@@ -111,6 +114,7 @@ class Feeders:
         self._substreams: list[_Substream] = []
         self._timer: int | None = None
         self._looks_at = 0
+        self._looks = 0
         self._lies: dict[Peer, tuple[int, int]] = {}
         "Who promised to feed us and did not: how often, and until when it is not believed."
 
@@ -121,7 +125,7 @@ class Feeders:
         if len(self._substreams) != substreams:
             self._substreams = [_Substream(number, orphan_at=now) for number in range(substreams)]
         self._timer = now
-        self._looks_at = now + BETTER_LOOK_US
+        self._looks_at = now + LOOK_US
 
     def note_status(self, peer: Peer, now: int) -> None:
         """A peer told how it is."""
@@ -214,9 +218,13 @@ class Feeders:
             if substream.state is FeedState.ORPHAN:
                 self._ask(substream, peers, from_index, now)
         if now >= self._looks_at:
-            self._looks_at = now + BETTER_LOOK_US
+            self._looks_at = now + LOOK_US
+            self._looks += 1
             for substream in self._substreams:
-                self._look_for_better(substream, peers, from_index, now)
+                if self._is_silent(substream, now):
+                    self._ask_source(substream, peers, from_index, now)
+                elif self._looks % BETTER_EVERY == 0:
+                    self._look_for_better(substream, peers, from_index, now)
         self._wake(self._looks_at)
 
     # Queries
@@ -246,6 +254,10 @@ class Feeders:
         if substream is None or substream.state is not FeedState.FED:
             return ()
         return (*substream.path, self._node_id)
+
+    def is_silent(self, now: int) -> bool:
+        """Whether nothing is pushed to us any more in several substreams that are fed."""
+        return sum(self._is_silent(each, now) for each in self._substreams) >= SILENT_MIN
 
     def starved(self, now: int) -> list[int]:
         """Return the substreams for which no feeder was found in good time."""
@@ -311,6 +323,22 @@ class Feeders:
     def _may_be_head(self, number: int) -> bool:
         """Whether the publisher would have us: all others it would only have to refuse."""
         return number == self.home or len(self._neighbours) < CROWD
+
+    def _is_silent(self, substream: _Substream, now: int) -> bool:
+        return substream.state is FeedState.FED and now - substream.pushed_at > SILENT_US
+
+    def _ask_source(
+        self, substream: _Substream, peers: Sequence[Peer], from_index: int, now: int
+    ) -> None:
+        """Be a head ourselves, if the publisher wants one: whoever feeds us may get nothing."""
+        if substream.rival is not None and now - substream.rival_since <= ANSWER_TIMEOUT_US:
+            return
+        for peer in peers:
+            is_able = self._neighbours.is_source(peer) and self._neighbours.has_room(peer)
+            if is_able and peer is not substream.feeder and self._may_ask(substream, peer, now):
+                substream.rival, substream.rival_since = peer, now
+                self._send(peer, Subscribe(substream.number, from_index))
+                return
 
     def _look_for_better(
         self, substream: _Substream, peers: Sequence[Peer], from_index: int, now: int
