@@ -258,6 +258,7 @@ class Channel(Extension):
             self._status_at = now + STATUS_INTERVAL_US
             if self.head is not None:
                 self.choker.note_peers(len(self.swarm.ready))
+                self.choker.recover(now)
                 self._look_after_home(now)
                 self._tell(self._status(now))
                 for peer in self.swarm.ready:
@@ -380,7 +381,6 @@ class Channel(Extension):
             return
         self._follow()
         self._find_source(now)
-        self.choker.recover(now)
         self._choose_home(self.head.substreams, now)
         if self._first_at is not None and now - self._first_at >= PROBATION_US:
             self.choker.open()

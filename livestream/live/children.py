@@ -148,8 +148,15 @@ class Children:
         """How many children it may have in a substream; nothing if it found none in good time."""
         if self._is_useless(child, number, now):
             return 0
-        # Heads that are new, or feed others elsewhere, are better than none at all.
-        return max(self._neighbours.weight(child, number), int(self._is_source))
+        return self._neighbours.weight(child, number)
+
+    def _replace_useless(self, peer: Peer, number: int, now: int) -> None:
+        """Anybody is better than a head that feeds nobody."""
+        for child in self._choker.children(number) if self._is_source else ():
+            if self._is_useless(child, number, now):
+                self._useless[child] = now + USELESS_US
+                self._let_go(child, number, first=peer)
+                return
 
     def _is_useless(self, child: Peer, number: int, now: int) -> bool:
         """Whether it had time to find children, and has none: it cannot, or nobody trusts it."""
@@ -163,9 +170,8 @@ class Children:
         if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
             return
         weight = self._neighbours.weight(peer, number)
-        if self._is_source and not weight:
-            weight = OUTWEIGHS  # Anybody is better than a head that feeds nobody.
         if not weight:
+            self._replace_useless(peer, number, now)
             return
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:

@@ -34,6 +34,7 @@ HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a
 FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as so much later.
 FOREIGN_AFTER_US: Final = 400 * MILLISECOND  # So long an orphan looks for one at home.
 STARVED_US: Final = SECOND
+LATE_US: Final = 700 * MILLISECOND  # Pieces this old are hardly worth passing on.
 SPREAD_US: Final = 100 * MILLISECOND
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
@@ -195,11 +196,12 @@ class Feeders:
             substream = self._substreams[number]
             patience_us = FEED_PATIENCE_US + HOP_PATIENCE_US * len(substream.path)
             is_failing = count >= OVERDUE_MAX and now - substream.pushed_at > patience_us
-            if is_failing and substream.state is FeedState.FED:
+            if is_failing and substream.state is FeedState.FED and substream.feeder is not None:
                 self.failovers += 1
-                if substream.feeder is not None and substream.pushed_at == substream.since:
+                if substream.pushed_at == substream.since:
                     self._note_liar(substream.feeder, now)
-                self._leave(substream, now, avoid_us=AVOID_FAILED_US)
+                is_source = self._neighbours.is_source(substream.feeder)
+                self._leave(substream, now, avoid_us=RETRY_US if is_source else AVOID_FAILED_US)
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
@@ -315,7 +317,8 @@ class Feeders:
                 continue
             # Much chance, so that orphans do not all knock at the same door: one that is fed has
             # time to look for a better feeder.
-            rank = not has_room, lag_us + SPREAD_US * self._rng.random()
+            is_of_use = has_room and (lag_us < LATE_US or is_desperate)
+            rank = not is_of_use, lag_us + SPREAD_US * self._rng.random()
             if best is None or rank < best:
                 best, chosen = rank, peer
         return chosen
@@ -368,7 +371,8 @@ class Feeders:
             if lag_us is not None and lag_us < least_us:
                 least_us, rival = lag_us, peer
         substream.looks = substream.looks + 1 if rival is not None else 0
-        if rival is None or substream.looks < BETTER_LOOKS:
+        is_head = rival is not None and self._neighbours.is_source(rival)
+        if rival is None or (substream.looks < BETTER_LOOKS and not is_head):
             return
         substream.looks = 0
         substream.climbs_at = now + CLIMB_US
@@ -397,7 +401,12 @@ class Feeders:
     # Helpers
 
     def _note_liar(self, peer: Peer, now: int) -> None:
-        """It said that it feeds us, and never did: do not believe it for a while, then longer."""
+        """It said that it feeds us, and never did: do not believe it for a while, then longer.
+
+        The publisher may be slow when many ask at once; to whom else should one turn.
+        """
+        if self._neighbours.is_source(peer):
+            return
         times = self._lies.get(peer, (0, 0))[0] + 1
         self._lies[peer] = times, now + min(DISTRUST_US << times, DISTRUST_US_MAX)
 
