@@ -27,6 +27,7 @@ __all__ = ["FeedState", "Feeders"]
 ANSWER_TIMEOUT_US: Final = 500 * MILLISECOND  # Two round trips of a long path, and its queues.
 AVOID_REFUSED_US: Final = 2 * SECOND  # Whoever had no room may have some then.
 AVOID_FAILED_US: Final = 10 * SECOND
+AVOID_SOURCE_US: Final = 500 * MILLISECOND
 RETRY_US: Final = 100 * MILLISECOND
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
@@ -153,7 +154,8 @@ class Feeders:
                 self._send(peer, Unsubscribe(feed.substream))
                 substream.avoided[peer] = now + AVOID_FAILED_US
                 return False
-            self._leave(substream, now, avoid_us=0)
+            if substream.state is not FeedState.ORPHAN:
+                self._leave(substream, now, avoid_us=0)
             substream.feeder = peer
             self._move(substream, FeedState.ASKED, now)
         if is_loop:
@@ -176,7 +178,7 @@ class Feeders:
         self._neighbours.note_full(peer)
         if substream.rival is peer:
             substream.rival = None
-            substream.avoided[peer] = now + AVOID_FAILED_US
+            self._avoid(substream, peer, now + AVOID_FAILED_US, now)
         elif substream.feeder is peer:
             self._orphan(substream, now, avoid_us=AVOID_REFUSED_US)
 
@@ -200,8 +202,7 @@ class Feeders:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self._note_liar(substream.feeder, now)
-                is_source = self._neighbours.is_source(substream.feeder)
-                self._leave(substream, now, avoid_us=RETRY_US if is_source else AVOID_FAILED_US)
+                self._leave(substream, now, avoid_us=AVOID_FAILED_US)
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
@@ -348,7 +349,7 @@ class Feeders:
     ) -> None:
         """Ask a rival once it has promised much less lag for some time."""
         if substream.rival is not None and now - substream.rival_since > ANSWER_TIMEOUT_US:
-            substream.avoided[substream.rival] = now + AVOID_FAILED_US
+            self._avoid(substream, substream.rival, now + AVOID_FAILED_US, now)
             substream.rival = None
         feeder = substream.feeder
         if substream.state is not FeedState.FED or feeder is None or substream.rival is not None:
@@ -414,6 +415,12 @@ class Feeders:
         distrusted_until = self._lies.get(peer, (0, 0))[1]
         return max(distrusted_until, substream.avoided.get(peer, 0)) <= now
 
+    def _avoid(self, substream: _Substream, peer: Peer, until: int, now: int) -> None:
+        """Ask somebody else for a while; the publisher only if it is a short one."""
+        if self._neighbours.is_source(peer):
+            until = min(until, now + AVOID_SOURCE_US)
+        substream.avoided[peer] = until
+
     def _leave(self, substream: _Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None:
             self._send(substream.feeder, Unsubscribe(substream.number))
@@ -421,7 +428,7 @@ class Feeders:
 
     def _orphan(self, substream: _Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None and avoid_us:
-            substream.avoided[substream.feeder] = now + avoid_us
+            self._avoid(substream, substream.feeder, now + avoid_us, now)
         if substream.state is FeedState.FED:
             substream.orphan_at = now
         substream.feeder = None
