@@ -9,8 +9,10 @@ from typing import Final
 
 from livestream.config import LiveConfig, SwarmConfig
 from livestream.errors import VerificationError
+from livestream.live.children import Children
 from livestream.live.clock import ChannelClock
 from livestream.live.head import HEAD_INTERVAL_US, OFF_AIR_MS, Head
+from livestream.live.neighbours import Neighbours
 from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
 from livestream.live.window import LiveWindow
@@ -31,17 +33,23 @@ from livestream.wire.live import (
     Unsubscribe,
     WindowUpdate,
 )
+from livestream.wire.messages import Interested
 
 __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_hash_of"]
 
 STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
-OVERDUE_INTERVAL_US: Final = 250 * MILLISECOND
-PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
-OVERLOAD_INTERVAL_US: Final = 250 * MILLISECOND
-HEAD_TRIAL_US: Final = 2 * SECOND  # A new head has this long to find children.
+OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
+FOLLOWED_MAX: Final = 8  # Neighbours whose windows we ask for: each costs some 100 bytes a window.
+IDLE_MAX: Final = 8  # Neighbours that are of no use now, but may feed us one day.
+STANDBY_MAX: Final = 24  # The publisher keeps some more, to have heads when it needs them.
+SEEK_SHARE: Final = 0.3  # Of those that nobody feeds, so many call the publisher each second.
+IDLE_US: Final = 5 * SECOND  # Who came later is still looking around.
+IDLE_AT_ONCE: Final = 4
+HOME_CHANGE: Final = 2  # So many times as many children elsewhere, and that is home.
+PROBATION_US: Final = SECOND  # Who has received for so long may feed others.
+HOME_LOOK_US: Final = 5 * SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
-ANY_HOME: Final = 0xFF
 TUNE_IN_AHEAD_US: Final = (
     200 * MILLISECOND
 )  # A key frame this much after the playout point is fine.
@@ -129,7 +137,23 @@ class Channel(Extension):
             rng,
             uploads=parts.make_uploads(),
         )
-        self.feeders = parts.make_feeders(self.swarm.node_id, rng, self._send)
+        self.neighbours = Neighbours()
+        self.feeders = parts.make_feeders(self.swarm.node_id, rng, self.neighbours, self._send)
+        self.children = Children(
+            self.swarm,
+            choker,
+            self.feeders,
+            self.neighbours,
+            window=self.window,
+            send=self._send,
+            is_source=is_source,
+        )
+        self._rng = rng
+        self._home_at = 0
+        self._followed: dict[Peer, None] = {}
+        "Who tells us what it holds, as that changes."
+        self._first_at: int | None = None
+        "When the first piece came."
         self._pex = PeerExchange(self._reachable)
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
@@ -137,7 +161,6 @@ class Channel(Extension):
         self._window_at: int | None = None
         self._overdue_at: int | None = None
         self._changed_from: int | None = None
-        self._overload_at = 0
 
     # Commands
 
@@ -156,10 +179,7 @@ class Channel(Extension):
 
     def say_goodbye(self) -> None:
         """Tell those whom we feed that we leave, and who may feed them."""
-        for number in range(self.head.substreams if self.head else 0):
-            feeder = self.feeders.feeder(number)
-            for child in self.choker.children(number):
-                self._send(child, Goodbye(feeder.address if feeder else None))
+        self.children.say_goodbye()
 
     # Extension
 
@@ -182,21 +202,23 @@ class Channel(Extension):
         elif isinstance(message, Status):
             self._on_status(peer, message, now)
         elif isinstance(message, Subscribe):
-            self._on_subscribe(peer, message, now)
+            self.children.on_subscribe(peer, message, now)
         elif isinstance(message, Unsubscribe):
             self.choker.unsubscribe(peer, message.substream)
         elif isinstance(message, Feed) and not self.is_source:
             if self.feeders.on_feed(peer, message, now):
-                self._tell_path(message.substream)
+                self.children.tell_path(message.substream)
         elif isinstance(message, Refuse):
-            self.swarm.candidates.add(message.alternatives)
-            self.feeders.on_refuse(peer, message, now)
+            self._on_refuse(peer, message, now)
         elif isinstance(message, Goodbye) and message.sponsor is not None:
-            self.swarm.candidates.add([message.sponsor])
+            self.swarm.candidates.seek([message.sponsor], now)
 
     def on_gone(self, peer: Peer, now: int) -> None:
         """A neighbour left."""
-        self.choker.drop(peer)
+        self.neighbours.drop(peer)
+        if self.is_source and self.choker.substreams_of(peer):
+            self._status_at = now
+        self.children.on_gone(peer)
         self.feeders.on_gone(peer, now)
         self._picker.wake(now)
 
@@ -211,9 +233,13 @@ class Channel(Extension):
         captured_at = self.clock.machine_time(captured_ms)
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
-        for child in self.choker.children_of_index(index):
-            if child is not peer and not self.swarm.push(child, index, now + PUSH_LIFETIME_US, now):
-                self._on_overload(child, index % self.head.substreams, now)
+            if self._first_at is None:
+                self._first_at = now
+                self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
+        had = self.choker.used_slots
+        self.children.push(index, peer, now)
+        if self.is_source and self.choker.used_slots < had:
+            self._status_at = now  # Heads are wanted: without them nobody gets anything.
         self._changed_from = min(index, self._changed_from or index)
         if self._window_at is None:
             self._window_at = now + WINDOW_INTERVAL_US
@@ -229,14 +255,21 @@ class Channel(Extension):
         if self._status_at is not None and self._status_at <= now:
             self._status_at = now + STATUS_INTERVAL_US
             if self.head is not None:
+                self.choker.note_peers(len(self.swarm.ready))
+                self.choker.recover(now)
+                self._look_after_home(now)
                 self._tell(self._status(now))
                 for peer in self.swarm.ready:
-                    self._reserve(peer)
+                    self.children.reserve(peer)
+                self._let_idle_go(now)
             self.swarm.candidates.add(self._pex.take_learned())
         if self._window_at is not None and self._window_at <= now:
             self._window_at = None
             if self._changed_from is not None:
-                self._tell(self._window_update(self._changed_from))
+                update = self._window_update(self._changed_from)
+                for peer in self.swarm.ready:
+                    if peer.is_interested:
+                        self._send(peer, update)
                 self._changed_from = None
         if self.head is None or self.is_source:
             return
@@ -294,6 +327,7 @@ class Channel(Extension):
             head.epoch, first, newest=first - 1 if self.is_source else head.newest_index
         )
         self.choker.start(head.substreams, head.rate_bps)
+        self.children.start(head.substreams, head.rate_bps)
         self._changed_from = None
         if not self.is_source:
             self.feeders.start(head.substreams, now)
@@ -327,70 +361,85 @@ class Channel(Extension):
     def _on_status(self, peer: Peer, status: Status, now: int) -> None:
         if status.is_source:
             self.swarm.source_peers[peer] = None
-        self.feeders.note_status(peer, status, now)
+        self.neighbours.note(peer, status)
+        self.feeders.note_status(peer, now)
 
-    def _on_subscribe(self, peer: Peer, message: Subscribe, now: int) -> None:
-        number = message.substream
-        if self.is_source:
-            self._make_room(peer, number, now)
-        path = self._path(number)
-        if not path or peer.node_id in path:
-            self._send(peer, Refuse(number))
-        elif self.choker.subscribe(peer, number, message.from_index, now):
-            self._send(peer, Feed(number, self._lag_ms(number), path))
-            self._reserve(peer)
-            self._push_since(peer, number, message.from_index, now)
-        else:
-            others = self.feeders.best_alternatives(number, peer, 3)
-            others = others or [
-                child for child in self.choker.children(number) if child is not peer
-            ]
-            self._send(peer, Refuse(number, tuple(other.address for other in others[:3])))
-
-    def _make_room(self, peer: Peer, number: int, now: int) -> None:
-        """A head that feeds nobody, by choice or because nobody trusts it, gives way."""
-        if self.choker.has_room(peer, number):
+    def _on_refuse(self, peer: Peer, message: Refuse, now: int) -> None:
+        if not self.feeders.asked(peer, message.substream):
             return
-        for child in self.choker.children(number):
-            if child is not peer and self._is_idle(child, number, now):
-                self.choker.unsubscribe(child, number)
-                self._send(child, Refuse(number, (peer.address,)))
-                return
+        strangers = [each for each in message.alternatives if not self.swarm.knows(each)]
+        self.swarm.candidates.seek(strangers, now)
+        self.feeders.on_refuse(peer, message, now)
 
-    def _is_idle(self, child: Peer, number: int, now: int) -> bool:
-        is_settled = now - self.choker.fed_since(child, number) > HEAD_TRIAL_US
-        return is_settled and self.feeders.children_of(child) == 0
+    # Our place
 
-    def _count_idle_heads(self, now: int) -> int:
-        substreams = self.head.substreams if self.is_source and self.head is not None else 0
-        return sum(
-            self._is_idle(child, number, now)
-            for number in range(substreams)
-            for child in self.choker.children(number)
-        )
-
-    def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
-        """Send what arrived while the subscription travelled."""
-        if self.head is None:
+    def _look_after_home(self, now: int) -> None:
+        """Find out where we are wanted, and when we may feed others."""
+        if self.is_source or self.head is None:
             return
-        start = max(from_index, self.window.newest - CLAIM_AHEAD_MAX, self.window.first)
-        for index in range(start, self.window.newest + 1):
-            if index % self.head.substreams == number and self.window.holds(index):
-                self.swarm.push(peer, index, now + PUSH_LIFETIME_US, now)
+        self._follow()
+        self._find_source(now)
+        self._choose_home(self.head.substreams, now)
+        if self._first_at is not None and now - self._first_at >= PROBATION_US:
+            self.choker.open()
+        self.feeders.home = self.choker.home
+        self.feeders.weight = self.choker.slots
 
-    def _on_overload(self, child: Peer, number: int, now: int) -> None:
-        """A connection cannot take the rate: better that this child finds another feeder.
+    def _choose_home(self, substreams: int, now: int) -> None:
+        """Feed where there is need of it: where others ask us, else where few feed."""
+        if not self.choker.slots_promised:
+            return
+        starved = self.feeders.starved(now)
+        is_idle = self.choker.spare_slots * 2 >= self.choker.slots_promised
+        if self.choker.home < substreams and starved and is_idle:
+            # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.
+            if self._rng.random() < 0.5:
+                self.choker.home = self._rng.choice(starved)
+            return
+        if not self.choker.used_slots and now >= self._home_at:
+            self._home_at = now + HOME_LOOK_US
+            self.choker.home = self.neighbours.neediest(substreams, self._rng)
+            return
+        busiest = self.choker.busiest()
+        at_home = len(self.choker.children(self.choker.home))
+        if len(self.choker.children(busiest)) >= HOME_CHANGE * max(1, at_home):
+            self.choker.home = busiest
 
-        One at a time: the others may do with what that frees.
-        """
-        if now >= self._overload_at:
-            self._overload_at = now + OVERLOAD_INTERVAL_US
-            self._let_go(child, number)
+    def _let_idle_go(self, now: int) -> None:
+        """End sessions of which neither side has anything: each costs both some uplink."""
+        idle = [
+            peer
+            for peer in self.swarm.ready
+            if now - peer.joined_at > IDLE_US
+            and not peer.is_interested
+            and peer not in self._followed
+            and not self.feeders.feeds_us(peer)
+            and not self.choker.substreams_of(peer)
+            and not self._is_source_peer(peer)
+        ]
+        most = STANDBY_MAX if self.is_source else IDLE_MAX
+        if len(idle) > most:
+            for peer in self._rng.sample(idle, min(len(idle) - most, IDLE_AT_ONCE)):
+                self.swarm.drop(peer, "not needed", now)
 
-    def _reserve(self, peer: Peer) -> None:
-        if self.head is not None:
-            fed = self.choker.substreams_of(peer)
-            peer.connection.reserve(self.head.rate_bps * fed // self.head.substreams)
+    def _find_source(self, now: int) -> None:
+        """Call the publisher when nobody feeds us: perhaps nobody is fed."""
+        is_cut_off = bool(self.feeders.starved(now)) or self.feeders.is_silent(now)
+        if is_cut_off and not self.swarm.source_peers and self._rng.random() < SEEK_SHARE:
+            self.swarm.candidates.seek_roots(now)
+
+    def _follow(self) -> None:
+        """Ask some neighbours what they hold, as it changes: those whom repairs can come from."""
+        self._followed = {peer: None for peer in self._followed if peer in self.swarm.ready}
+        others = [
+            peer
+            for peer in self.swarm.ready
+            if peer not in self._followed and not self._is_source_peer(peer)
+        ]
+        missing = max(0, FOLLOWED_MAX - len(self._followed))
+        for peer in self._rng.sample(others, min(missing, len(others))):
+            self._followed[peer] = None
+            peer.send(Interested())
 
     # Helpers
 
@@ -403,28 +452,6 @@ class Channel(Extension):
     def _is_source_peer(self, peer: Peer) -> bool:
         return peer in self.swarm.source_peers
 
-    def _path(self, number: int) -> tuple[bytes, ...]:
-        if self.head is None or number >= self.head.substreams:
-            return ()
-        return (self.swarm.node_id,) if self.is_source else self.feeders.path(number)
-
-    def _lag_ms(self, number: int) -> int:
-        return 0 if self.is_source else self.feeders.lags_ms()[number]
-
-    def _tell_path(self, number: int) -> None:
-        """Our path changed: so did our children's, and without one we feed nobody."""
-        path = self._path(number)
-        for child in self.choker.children(number):
-            if path and child.node_id not in path:
-                self._send(child, Feed(number, self._lag_ms(number), path))
-            else:
-                self._let_go(child, number)
-
-    def _let_go(self, child: Peer, number: int) -> None:
-        self.choker.unsubscribe(child, number)
-        others = self.feeders.best_alternatives(number, child, 3)
-        self._send(child, Refuse(number, tuple(other.address for other in others)))
-
     def _window_update(self, start: int) -> WindowUpdate:
         start = max(start, self.window.first)
         return WindowUpdate(self.window.first, start, self.window.held.bits_from(start))
@@ -432,9 +459,9 @@ class Channel(Extension):
     def _status(self, now: int) -> Status:
         substreams = self.head.substreams if self.head is not None else 0
         lags = (0,) * substreams if self.is_source else self.feeders.lags_ms()
-        spare = min(self.choker.spare_slots + self._count_idle_heads(now), 0xFF)
+        spare = min(self.choker.spare_slots + self.children.count_replaceable(now), 0xFF)
         children = min(self.choker.used_slots, 0xFFFF)
-        return Status(self.is_source, ANY_HOME, spare, children, lags)
+        return Status(self.is_source, self.choker.home, spare, children, lags)
 
     def _tell(self, message: LiveMessage) -> None:
         for peer in list(self.swarm.ready):

@@ -48,7 +48,10 @@ class Choices:
         self._holders = holders
         self._first = first
         self._is_source = is_source
-        self._held_by = [holder.held.bits_from(first) for holder in holders]
+        # The publisher has what it says that there is; the others tell.
+        self._held_by = [
+            -1 if is_source(holder) else holder.held.bits_from(first) for holder in holders
+        ]
         self._held = 0
         for held in self._held_by:
             self._held |= held

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from livestream.config import LiveConfig
+from livestream.live.neighbours import ANY_HOME
 from livestream.live.window import LiveWindow
+from livestream.machine import SECOND
 from livestream.swarm.choker import Choker
 from livestream.swarm.peer import Peer
+from livestream.swarm.rates import TokenBucket
 
 __all__ = ["LiveChoker"]
+
+RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
+SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
+CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
 
 
 class LiveChoker(Choker):
@@ -25,13 +34,20 @@ class LiveChoker(Choker):
         upload_bps: int | None,
         is_source: bool,
     ) -> None:
-        self.slots = 0
+        self.home = ANY_HOME
+        "The substream in which we feed others."
         self._window = window
         self._config = config
         self._upload_bps = upload_bps
         self._is_source = is_source
         self._children: list[dict[Peer, int]] = []
         self._since: dict[tuple[Peer, int], int] = {}
+        self._slots_max = 0
+        self._slots = 0
+        self._is_open = is_source
+        self._recovers_at = 0
+        self._reserve = TokenBucket(1, 1)
+        self._peers = 0
 
     def start(self, substreams: int, rate_bps: int) -> None:
         """Size the slots for a channel: floor(share · upload · K / rate) of them."""
@@ -43,9 +59,24 @@ class LiveChoker(Choker):
         heads = self._config.heads_per_substream * substreams
         limit = heads if self._is_source else self._config.slots_max
         if self._upload_bps is not None:
-            share = self._config.upload_share * self._upload_bps
-            limit = min(limit, int(share * substreams / rate_bps))
-        self.slots = max(limit, substreams) if self._is_source else limit
+            promised = int(self._config.upload_share * self._upload_bps * substreams / rate_bps)
+            limit = min(heads, promised) if self._is_source else min(promised, SLOTS_MAX)
+        self._slots_max = max(limit, substreams) if self._is_source else limit
+        self._slots = self._slots_max
+        reserve = rate_bps / 8 * self._config.reserve_share
+        self._reserve = TokenBucket(reserve, reserve)
+
+    # Slots
+
+    @property
+    def slots(self) -> int:
+        """How many children we may have: none before we are known to receive anything."""
+        return self._slots if self._is_open else 0
+
+    @property
+    def slots_promised(self) -> int:
+        """How many they will be."""
+        return self._slots
 
     @property
     def used_slots(self) -> int:
@@ -57,9 +88,39 @@ class LiveChoker(Choker):
         """Children that could still be taken."""
         return max(0, self.slots - self.used_slots)
 
+    def open(self) -> None:
+        """Feed others from now on."""
+        self._is_open = True
+
+    def note_overload(self, now: int) -> None:
+        """Our uplink does not carry those that we have."""
+        self._slots = max(0, min(self._slots, self.used_slots) - 1)
+        self._recovers_at = now + RECOVERY_US
+
+    def recover(self, now: int) -> None:
+        """Try one slot more, some time after the last overload."""
+        if self._slots < self._slots_max and now >= self._recovers_at:
+            self._slots += 1
+            self._recovers_at = now + RECOVERY_US
+
+    # Children
+
     def children(self, substream: int) -> list[Peer]:
         """Return whom we feed in a substream."""
         return list(self._children[substream]) if substream < len(self._children) else []
+
+    def busiest(self) -> int:
+        """Return the substream in which we feed most."""
+        return max(range(len(self._children)), key=lambda number: len(self._children[number]))
+
+    def strangers(self) -> list[tuple[Peer, int]]:
+        """Return whom we feed outside of our home, and in which substream."""
+        return [
+            (child, number)
+            for number, children in enumerate(self._children)
+            if number != self.home
+            for child in children
+        ]
 
     def substreams_of(self, peer: Peer) -> int:
         """Return in how many substreams we feed a peer."""
@@ -101,8 +162,23 @@ class LiveChoker(Choker):
         for substream in range(len(self._children)):
             self.unsubscribe(peer, substream)
 
+    # Requests
+
+    def note_peers(self, count: int) -> None:
+        """So many neighbours are there to ask."""
+        self._peers = count
+
     def serves(self, peer: Peer, index: int, now: int) -> bool:
-        """Answer every neighbour: the queue of each is bounded, and pushes go first."""
+        """Answer every neighbour: the queue of each is bounded, and pushes go first.
+
+        The publisher answers within its reserve, once there are others to ask.
+        """
+        if not self._is_source or self._peers < CROWD:
+            return True
+        if not self._reserve.has_tokens(now):
+            return False
+        data = self._window.get(index)
+        self._reserve.take(len(data) if data is not None else 0, now)
         return True
 
     def _has_room(self, substream: int) -> bool:

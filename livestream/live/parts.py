@@ -9,6 +9,7 @@ from livestream.config import LiveConfig
 from livestream.live.choker import LiveChoker
 from livestream.live.clock import ChannelClock
 from livestream.live.feeders import Feeders
+from livestream.live.neighbours import Neighbours
 from livestream.live.picker import DeadlinePicker
 from livestream.live.signing import ChannelKey
 from livestream.live.window import LiveVerifier, LiveWindow
@@ -56,7 +57,11 @@ class Parts:
         return UploadQueue()
 
     def make_feeders(
-        self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
+        self,
+        node_id: bytes,
+        rng: Random,
+        neighbours: Neighbours,
+        send: Callable[[Peer, LiveMessage], None],
     ) -> Feeders:
         """Return who finds those that feed us."""
-        return Feeders(node_id, rng, send)
+        return Feeders(node_id, rng, neighbours, send)

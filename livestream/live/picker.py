@@ -206,7 +206,7 @@ class DeadlinePicker(Picker[Peer]):
     def on_stored(self, index: int, now: int) -> None:
         """A piece is here: learn how late pushes of its substream are."""
         missing = self._missing.pop(index, None)
-        if self._lateness and (missing is None or not missing.tried):
+        if self._lateness:
             waited_us = now - missing.known_at if missing is not None else 0
             self._lateness[index % len(self._lateness)].add(waited_us)
         self.note_edge(index, now)
@@ -245,10 +245,11 @@ class DeadlinePicker(Picker[Peer]):
         substream = index % len(self._lateness)
         if index < self._tune_in_end or not self._is_fed(substream):
             return missing.known_at
-        due_at = missing.known_at + self._grace(substream)
-        if deadline is not None:
-            due_at = min(due_at, max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US))
-        return due_at
+        if deadline is None:
+            return missing.known_at + self._grace(substream)
+        # What was lost on the way is sent again by whoever pushes it: asking elsewhere, too, while
+        # there is time, mostly brings it twice.
+        return max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US)
 
     def _choose(
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int

@@ -19,6 +19,7 @@ from livestream.live.choices import Choice, Choices
 from livestream.live.choker import LiveChoker
 from livestream.live.clock import ChannelClock
 from livestream.live.feeders import Feeders
+from livestream.live.neighbours import Neighbours
 from livestream.live.picker import URGENT_US, DeadlinePicker, Missing
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND
@@ -94,10 +95,14 @@ class PullParts(SimParts):
         self._rng = rng
 
     def make_feeders(
-        self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
+        self,
+        node_id: bytes,
+        rng: Random,
+        neighbours: Neighbours,
+        send: Callable[[Peer, LiveMessage], None],
     ) -> Feeders:
         """Return feeders that are never asked."""
-        return _Unfed(node_id, rng, send)
+        return _Unfed(node_id, rng, neighbours, send)
 
     def make_picker(
         self,
@@ -134,11 +139,15 @@ class RandomParts(SimParts):
         return self._uploads
 
     def make_feeders(
-        self, node_id: bytes, rng: Random, send: Callable[[Peer, LiveMessage], None]
+        self,
+        node_id: bytes,
+        rng: Random,
+        neighbours: Neighbours,
+        send: Callable[[Peer, LiveMessage], None],
     ) -> Feeders:
         """Return feeders that call what is pushed at random fed, so that it is not asked for."""
         self._uploads.rng = rng
-        return _FedByChance(node_id, rng, send)
+        return _FedByChance(node_id, rng, neighbours, send)
 
     def make_choker(
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool

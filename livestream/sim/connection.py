@@ -184,6 +184,8 @@ class ModelConnection(Connection):
 
     def _count(self, size: int) -> None:
         self._backlog += size
+        if self.host.node is not None:
+            self.host.node.book(wire_size(size), self.host.world.now)
         if self._backlog > QUEUE_BYTES_MAX:
             self.finish("does not read what it is sent", is_local=True)
         elif self.state is _CONNECTED and self._unanswered < UNANSWERED_BYTES_MAX:
@@ -226,7 +228,10 @@ def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -
         rtt_us = 2 * connection.delay_us
         extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
         count = lost
-        host.uplink.take(lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD), host.world.now)
+        repeated = lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
+        host.uplink.take(repeated, host.world.now)
+        if host.node is not None:
+            host.node.book(repeated, host.world.now)
     return extra
 
 

@@ -178,6 +178,8 @@ class Host:
         self.wire_bytes_in += size
         self.ack_bytes_out += acknowledgements * ACK_BYTES
         self.uplink.take(acknowledgements * ACK_BYTES, now)
+        if self.node is not None:
+            self.node.book(acknowledgements * ACK_BYTES, now)
         self.settle(now)
 
     def settle(self, now: int) -> None:

@@ -98,7 +98,7 @@ class _GivingNothing(LiveChoker):
 
     def start(self, substreams: int, rate_bps: int) -> None:
         super().start(substreams, rate_bps)
-        self.slots = 0
+        self._slots = self._slots_max = 0
 
     def serves(self, peer: Peer, index: int, now: int) -> bool:
         return False

@@ -31,7 +31,7 @@ STEP_US: Final = 100 * MILLISECOND  # Between looks of whoever watches the run.
 ANNOUNCE_US: Final = 30 * SECOND  # As our tracker asks for.
 ANNOUNCE_AGAIN_US: Final = 5 * SECOND  # The first time: who comes early finds others soon.
 WANTED: Final = 50
-UPLINK_BPS_MIN: Final = 256_000  # "No upload" is none to speak of: words must get through.
+UPLINK_BPS_MIN: Final = 512_000  # "No upload" is none to speak of: what a slow DSL line has.
 SLOW_DOWNLINK: Final = 0.7  # Of the rate, of viewers whose line is too slow for the channel.
 PUBLISHER: Final = 0  # Its host's number.
 
@@ -187,7 +187,7 @@ class Simulation:
             UNIX_OFFSET_US,
             node_rng,
             live=self._live_config(),
-            swarm=SwarmConfig(transport=host.transport),
+            swarm=SwarmConfig(upload_bps=uplink, transport=host.transport),
             is_source=True,
             parts=parts,
         )

@@ -23,9 +23,8 @@ UNIX_OFFSET_US: Final = 1_700_000_000 * SECOND  # What Unix time is at world tim
 
 
 def make_node(host: Host, rng: Random, channel: Channel) -> Node:
-    """Return a node for a host that takes part in one channel."""
-    # The uplink itself is the cap: a second one in the node would only count the same bytes.
-    node = Node(host.identity, rng, diallers=host.diallers)
+    """Return a node for a host that takes part in one channel; it knows what its line carries."""
+    node = Node(host.identity, rng, swarm=channel.swarm.config, diallers=host.diallers)
     channel.swarm.listen_port = host.address.port
     node.add_swarm(channel.swarm, host.world.now)
     return node

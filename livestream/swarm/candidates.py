@@ -24,6 +24,8 @@ BAN_US: Final = 3_600 * SECOND
 HOST_BANS_MAX: Final = 3  # So many bad identities behind one host ban the host.
 BANS_MAX: Final = 10_000
 HOST_CONNECTIONS_MAX: Final = 4  # Several may share an address; a host's ports are no swarm.
+SOUGHT_MAX: Final = 16  # Who is wanted at once: gossip must not make us call everybody.
+SOUGHT_US: Final = 2 * SECOND  # Somebody else has been found by then.
 BETTER_AFTER_US: Final = 60 * SECOND  # Networks change: the better transport is tried again then.
 
 
@@ -54,6 +56,7 @@ class Candidates:
         self._banned: dict[Address | bytes | str, int] = {}
         self._host_bans: dict[str, int] = {}
         self._own: Address | None = None
+        self._sought: dict[Address, int] = {}
         self.wants_seeds = True
         "Whether those who have everything are of use."
         self.names = 1
@@ -102,6 +105,33 @@ class Candidates:
         known = self._known.get(address)
         if known is not None:
             known.is_seed = True
+
+    def seek(self, addresses: Iterable[Address], now: int) -> None:
+        """Learn addresses of somebody who is wanted, however many peers there are: next of all."""
+        for address in addresses:
+            self.add([address])
+            known = self._known.get(address)
+            if known is None or known.is_busy or len(self._sought) >= SOUGHT_MAX:
+                continue
+            if address != self._own and (known.is_root or known.failures <= 1):
+                self._sought[address] = now
+
+    def seek_roots(self, now: int) -> None:
+        """Call those from the link next, however many peers there are."""
+        self.seek([address for address, known in self._known.items() if known.is_root], now)
+
+    def take_sought(self, count: int, now: int) -> list[Address]:
+        """Return up to `count` of those who are wanted to connect to now, and mark them busy."""
+        taken: list[Address] = []
+        while self._sought and len(taken) < count:
+            address = next(iter(self._sought))
+            sought_at = self._sought.pop(address)
+            known = self._known.get(address)
+            is_idle = known is not None and not known.is_busy and now - sought_at < SOUGHT_US
+            if known is not None and is_idle and not self.bans(address, b"", now) and address.port:
+                known.is_busy = True
+                taken.append(address)
+        return taken
 
     def next_attempts(self, count: int, now: int) -> list[Address]:
         """Return up to `count` addresses to connect to now, and mark them busy."""

@@ -37,7 +37,8 @@ __all__ = ["Node"]
 
 _GREETING: Final = PeerState.GREETING  # Asked for each message, and an enum's members are slow.
 DATAGRAM_OVERHEAD: Final = 28  # IPv4 and UDP headers, counted against the cap.
-BURST_SECONDS: Final = 0.5  # What a capped node may send at once after a pause.
+BURST_SECONDS: Final = 0.05  # What a capped node may send at once after a pause: the line's queue.
+BURST_BYTES_MIN: Final = 16 * 1024  # Two live pieces, or one block.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
 STRANGERS_MAX: Final = 100  # Callers that have not said which swarm they want.
 STRANGER_TIMEOUT_US: Final = 5 * SECOND
@@ -99,7 +100,7 @@ class Node(Machine):
         self._budget: TokenBucket | None = None
         if self._config.upload_bps is not None:
             rate = self._config.upload_bps / 8
-            self._budget = TokenBucket(rate, rate * BURST_SECONDS)
+            self._budget = TokenBucket(rate, max(rate * BURST_SECONDS, BURST_BYTES_MIN))
 
     # Commands
 
@@ -352,6 +353,12 @@ class Node(Machine):
                 started = True
                 self._pay_for_streams(budget, now)
         return started
+
+    def book(self, size: int, now: int) -> None:
+        """Take from the upload cap what leaves for this node other than by its trains, bytes."""
+        self.wire_bytes_out += size
+        if self._budget is not None:
+            self._budget.take(size, now)
 
     def _pay_for_streams(self, budget: TokenBucket, now: int) -> None:
         """Take from the budget what byte streams have accepted, and the headers around it."""

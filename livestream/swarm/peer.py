@@ -99,6 +99,8 @@ class Peer(Holder):
         "What its extension handshake says beside that."
         self.extensions: dict[str, int] = {}
         "The ids under which the peer wants to receive each extension (BEP 10)."
+        self.is_interested = False
+        "Wants to know what we hold (BEP 3)."
         self.held = SlidingBitfield()
         self.requested: dict[int, int] = {}
         "Pieces asked of this peer: index to time."

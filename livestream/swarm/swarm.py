@@ -126,10 +126,18 @@ class Swarm(ABC):
             self.config.neighbours_wanted - len(counted), self.config.attempts_max - greeting
         )
         addresses = self.candidates.next_attempts(room, now) if room > 0 else []
+        is_full = len(self.peers) >= self.config.peers_max
+        addresses += self.candidates.take_sought(
+            0 if is_full else self.config.attempts_max - greeting, now
+        )
         addresses += self._to_improve(now)
         addresses += self._to_replace(now)
         self._called |= dict.fromkeys(addresses)
         return addresses
+
+    def knows(self, address: Address) -> bool:
+        """Whether there is a session with whoever is there."""
+        return self._is_connected(address)
 
     def transports_to(self, address: Address, now: int) -> list[Transport]:
         """Return by what an address is to be called, the first first."""

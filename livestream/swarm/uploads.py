@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Upload", "UploadQueue", "Urgency"]
 
-PUSH_WAIT_US_MAX: Final = 600 * MILLISECOND  # A push that waits longer is late further down.
+PUSH_WAIT_US_MAX: Final = 350 * MILLISECOND  # A push that waits longer is late further down.
 QUEUE_MAX: Final = 256  # Pieces queued for one peer: over two seconds of the fastest channel.
 BACKLOG_BYTES_MAX: Final = 8 * 1024  # A connection takes a further piece only below this.
 
@@ -102,12 +102,16 @@ class UploadQueue:
             del self._wanted[peer][upload.piece]
         return best
 
-    def _push_waits(self, peer: Peer, now: int) -> bool:
+    def count_waiting(self, now: int) -> int:
+        """Return for how many peers a push has waited long: one is slow, many are our uplink."""
+        return sum(self._push_waits(peer, now, PUSH_WAIT_US_MAX // 2) for peer in self._queues)
+
+    def _push_waits(self, peer: Peer, now: int, longest_us: int = PUSH_WAIT_US_MAX) -> bool:
         queue = self._queues.get(peer)
         first = self._first_alive(peer, queue, now) if queue else None
         if first is None or first.urgency is not Urgency.PUSHED:
             return False
-        return now - first.queued_at > PUSH_WAIT_US_MAX
+        return now - first.queued_at > longest_us
 
     def _first_alive(self, peer: Peer, queue: list[Upload], now: int) -> Upload | None:
         wanted = self._wanted[peer]

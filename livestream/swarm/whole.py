@@ -17,7 +17,15 @@ from livestream.swarm.peer import Peer
 from livestream.swarm.swarm import Swarm
 from livestream.swarm.uploads import UploadQueue, Urgency
 from livestream.wire import messages
-from livestream.wire.messages import Cancel, Message, Piece, Reject, Request
+from livestream.wire.messages import (
+    Cancel,
+    Interested,
+    Message,
+    NotInterested,
+    Piece,
+    Reject,
+    Request,
+)
 
 __all__ = ["Seams", "WholePieceSwarm"]
 
@@ -123,6 +131,8 @@ class WholePieceSwarm(Swarm):
                 self._seams.picker.on_failed(message.index, peer, now)
         elif isinstance(message, Cancel):
             self.uploads.cancel(peer, message.index)
+        elif isinstance(message, (Interested, NotInterested)):
+            peer.is_interested = isinstance(message, Interested)
 
     def _on_piece(self, peer: Peer, message: Piece, now: int) -> None:
         index, data = message.index, message.data

@@ -1,0 +1,238 @@
+"""Whom we feed, and what we tell them: subscriptions, pushes, and who has to go (`Children`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from livestream.live.choker import LiveChoker
+from livestream.live.feeders import Feeders
+from livestream.live.neighbours import Neighbours
+from livestream.live.window import LiveWindow
+from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.swarm.peer import Peer
+from livestream.swarm.whole import WholePieceSwarm
+from livestream.wire.live import Feed, Goodbye, LiveMessage, Refuse, Subscribe
+
+__all__ = ["Children"]
+
+PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
+OVERLOAD_INTERVAL_US: Final = 500 * MILLISECOND
+TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
+CATCH_UP_MAX: Final = 64  # Pieces sent at once to a new child.
+HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
+USELESS_US: Final = 60 * SECOND
+WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
+GUIDES: Final = 3
+OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
+
+
+class Children:
+    """Takes, feeds and lets go children of one channel.
+
+    Invariant: only who is subscribed in the choker is pushed to. A child is kept while we look for
+    a feeder ourselves: it gets what we fetch meanwhile.
+    """
+
+    def __init__(
+        self,
+        swarm: WholePieceSwarm,
+        choker: LiveChoker,
+        feeders: Feeders,
+        neighbours: Neighbours,
+        *,
+        window: LiveWindow,
+        send: Callable[[Peer, LiveMessage], None],
+        is_source: bool,
+    ) -> None:
+        self._swarm = swarm
+        self._choker = choker
+        self._feeders = feeders
+        self._neighbours = neighbours
+        self._window = window
+        self._send = send
+        self._is_source = is_source
+        self._substreams = 0
+        self._rate_bps = 0
+        self._overload_at = 0
+        self._useless: dict[Peer, int] = {}
+        "Heads that fed nobody, until when they take nobody's place."
+
+    def start(self, substreams: int, rate_bps: int) -> None:
+        """Begin an epoch."""
+        self._substreams = substreams
+        self._rate_bps = rate_bps
+
+    # What children ask for
+
+    def on_subscribe(self, peer: Peer, message: Subscribe, now: int) -> None:
+        """Feed a peer, or tell it who may."""
+        number = message.substream
+        path = self.path(number)
+        is_able = bool(path) and peer.node_id not in path
+        if is_able:
+            self._make_room(peer, number, now)
+        if is_able and self._choker.subscribe(peer, number, message.from_index, now):
+            self._send(peer, Feed(number, self._lag_ms(number), path))
+            self.reserve(peer)
+            self._push_since(peer, number, message.from_index, now)
+        else:
+            self._send(peer, Refuse(number, self._guides(peer, number)))
+
+    def on_gone(self, peer: Peer) -> None:
+        """A peer left."""
+        self._choker.drop(peer)
+        self._useless.pop(peer, None)
+
+    # What we do
+
+    def push(self, index: int, besides: Peer | None, now: int) -> None:
+        """Pass a piece on: first to whom most others wait for."""
+        number = index % self._substreams
+        children = self._choker.children_of_index(index)
+        children.sort(key=lambda child: -self._neighbours.weight(child, number))
+        for child in children:
+            if child is besides:
+                continue
+            if not self._swarm.push(child, index, now + PUSH_LIFETIME_US, now):
+                self._on_overload(child, number, now)
+
+    def tell_path(self, number: int) -> None:
+        """Tell our children the way that pieces come now; who is on it itself must go."""
+        path = self.path(number)
+        if not path:
+            return
+        for child in self._choker.children(number):
+            if child.node_id in path:
+                self._let_go(child, number)
+            else:
+                self._send(child, Feed(number, self._lag_ms(number), path))
+
+    def say_goodbye(self) -> None:
+        """Tell those whom we feed that we leave, and who may feed them."""
+        for number in range(self._substreams):
+            feeder = self._feeders.feeder(number)
+            for child in self._choker.children(number):
+                self._send(child, Goodbye(feeder.address if feeder else None))
+
+    def reserve(self, peer: Peer) -> None:
+        """Let a connection carry what is promised to its peer."""
+        if self._substreams:
+            fed = self._choker.substreams_of(peer)
+            peer.connection.reserve(self._rate_bps * fed // self._substreams)
+
+    # Queries
+
+    def path(self, number: int) -> tuple[bytes, ...]:
+        """Return the ids from the publisher to us; empty when we cannot feed this substream."""
+        if number >= self._substreams:
+            return ()
+        return (self._swarm.node_id,) if self._is_source else self._feeders.path(number)
+
+    def count_replaceable(self, now: int) -> int:
+        """Return how many of the publisher's heads give way to anybody who feeds others."""
+        if not self._is_source:
+            return 0
+        return sum(
+            not self._worth(child, number, now)
+            for number in range(self._substreams)
+            for child in self._choker.children(number)
+        )
+
+    # Helpers
+
+    def _lag_ms(self, number: int) -> int:
+        return 0 if self._is_source else self._feeders.lags_ms()[number]
+
+    def _worth(self, child: Peer, number: int, now: int) -> int:
+        """How many children it may have in a substream; nothing if it found none in good time."""
+        if self._is_useless(child, number, now):
+            return 0
+        return self._neighbours.weight(child, number)
+
+    def _replace_useless(self, peer: Peer, number: int, now: int) -> None:
+        """Anybody is better than a head that feeds nobody."""
+        for child in self._choker.children(number) if self._is_source else ():
+            if self._is_useless(child, number, now):
+                self._useless[child] = now + USELESS_US
+                self._let_go(child, number, first=peer)
+                return
+
+    def _is_useless(self, child: Peer, number: int, now: int) -> bool:
+        """Whether it had time to find children, and has none: it cannot, or nobody trusts it."""
+        if now - child.heard_at > HEARD_US:
+            return True
+        is_tried = now - self._choker.fed_since(child, number) > TRIAL_US
+        return is_tried and not self._neighbours.children_of(child)
+
+    def _make_room(self, peer: Peer, number: int, now: int) -> None:
+        """Whoever feeds many takes the place of somebody who feeds few: trees stay low."""
+        if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
+            return
+        weight = self._neighbours.weight(peer, number)
+        if not weight:
+            self._replace_useless(peer, number, now)
+            return
+        strangers = [] if self._is_source else self._choker.strangers()
+        if strangers and number == self._choker.home:
+            self._let_go(*strangers[0], besides=peer)
+            return
+        least: Peer | None = None
+        least_worth = weight
+        for child in self._choker.children(number):
+            worth = self._worth(child, number, now)
+            if child is not peer and worth * OUTWEIGHS < weight and worth < least_worth:
+                least, least_worth = child, worth
+        if least is None:
+            return
+        if self._is_source and self._is_useless(least, number, now):
+            self._useless[least] = now + USELESS_US
+        self._let_go(least, number, first=peer)
+
+    def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
+        """Send what arrived while the subscription travelled."""
+        start = max(from_index, self._window.newest - CATCH_UP_MAX, self._window.first)
+        for index in range(start, self._window.newest + 1):
+            if index % self._substreams == number and self._window.holds(index):
+                self._swarm.push(peer, index, now + PUSH_LIFETIME_US, now)
+
+    def _on_overload(self, child: Peer, number: int, now: int) -> None:
+        """A push has waited for too long: somebody must find another feeder.
+
+        If only this child is slow, or gone, it is the one. If many wait, it is our uplink: whoever
+        feeds fewest goes, one at a time, as the others may do with what that frees.
+        """
+        if self._swarm.uploads.count_waiting(now) <= WAITING_MAX:
+            self._let_go(child, number)
+            return
+        if now < self._overload_at:
+            return
+        self._overload_at = now + OVERLOAD_INTERVAL_US
+        self._choker.note_overload(now)
+        fed = [
+            (self._neighbours.weight(child, number), number, child)
+            for number in range(self._substreams)
+            for child in self._choker.children(number)
+        ]
+        if fed:
+            _, number, child = min(fed, key=lambda each: each[:2])
+            self._let_go(child, number)
+
+    def _let_go(
+        self, child: Peer, number: int, *, first: Peer | None = None, besides: Peer | None = None
+    ) -> None:
+        self._choker.unsubscribe(child, number)
+        self._send(child, Refuse(number, self._guides(child, number, first, besides)))
+
+    def _guides(
+        self, peer: Peer, number: int, first: Peer | None = None, besides: Peer | None = None
+    ) -> tuple[Address, ...]:
+        """Return who may feed a peer in our place: the newcomer, our children, or others."""
+        among = self._choker.children(number)
+        found = self._neighbours.guides(number, among, peer, GUIDES)
+        if len(found) < GUIDES:
+            others = [each for each in self._swarm.ready if each not in among]
+            found += self._neighbours.guides(number, others, peer, GUIDES - len(found))
+        if first is not None:
+            found = [first, *[each for each in found if each is not first]]
+        return tuple(each.address for each in found if each is not besides)[:GUIDES]

@@ -1,0 +1,106 @@
+"""What the peers of a channel tell of themselves, once a second (`Neighbours`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
+from typing import Final
+
+from livestream.swarm.peer import Peer
+from livestream.wire.live import LAG_UNKNOWN_MS, Status
+
+__all__ = ["ANY_HOME", "Neighbours"]
+
+ANY_HOME: Final = 0xFF  # Feeds in whatever substream it is asked for, or in none.
+
+
+class Neighbours:
+    """The newest status of each peer, and what follows from all of them.
+
+    Nothing in here is proven: a status says what its sender wants us to believe.
+    """
+
+    def __init__(self) -> None:
+        self._statuses: dict[Peer, Status] = {}
+
+    def note(self, peer: Peer, status: Status) -> None:
+        """A peer told how it is."""
+        self._statuses[peer] = status
+
+    def note_full(self, peer: Peer) -> None:
+        """A peer had no room: no need to ask again before it says otherwise."""
+        status = self._statuses.get(peer)
+        if status is not None and not status.is_source:
+            self._statuses[peer] = replace(status, spare_slots=0)
+
+    def drop(self, peer: Peer) -> None:
+        """A peer left."""
+        self._statuses.pop(peer, None)
+
+    def __len__(self) -> int:
+        return len(self._statuses)
+
+    # One of them
+
+    def is_source(self, peer: Peer) -> bool:
+        """Whether it says that it is the publisher."""
+        status = self._statuses.get(peer)
+        return status is not None and status.is_source
+
+    def children_of(self, peer: Peer) -> int:
+        """Return how many children it has, over all substreams."""
+        status = self._statuses.get(peer)
+        return status.children if status is not None else 0
+
+    def has_room(self, peer: Peer) -> bool:
+        """Whether it would take one more child."""
+        status = self._statuses.get(peer)
+        return status is not None and status.spare_slots > 0
+
+    def is_home(self, peer: Peer, number: int) -> bool:
+        """Whether this substream is the one in which it feeds others."""
+        status = self._statuses.get(peer)
+        return status is not None and status.home == number
+
+    def weight(self, peer: Peer, number: int) -> int:
+        """Return how many children it can have in a substream: those who count go on top."""
+        status = self._statuses.get(peer)
+        if status is None or status.home != number:
+            return 0
+        return status.children + status.spare_slots
+
+    def lag_ms(self, peer: Peer, number: int) -> int | None:
+        """Return how old a piece of a substream is when it gets there; None: it is not fed."""
+        status = self._statuses.get(peer)
+        if status is None:
+            return None
+        if status.is_source:
+            return 0
+        if number >= len(status.lags_ms) or status.lags_ms[number] == LAG_UNKNOWN_MS:
+            return None
+        return status.lags_ms[number]
+
+    # All of them
+
+    def guides(self, number: int, among: Iterable[Peer], besides: Peer, count: int) -> list[Peer]:
+        """Return who may feed a substream in our place: whoever has room, then who knows more."""
+        able = [
+            peer
+            for peer in among
+            if peer is not besides
+            and (self.is_home(peer, number) or self.has_room(peer))
+            and not self.is_source(peer)
+            and self.lag_ms(peer, number) is not None
+        ]
+        able.sort(key=lambda peer: (not self.is_home(peer, number), not self.has_room(peer)))
+        return able[:count]
+
+    def neediest(self, substreams: int, rng: Random) -> int:
+        """Return the substream with the fewest slots among all that we know of."""
+        slots = [0] * substreams
+        for status in self._statuses.values():
+            if status.home < substreams:
+                slots[status.home] += status.children + status.spare_slots
+        least = min(slots)
+        return rng.choice([number for number in range(substreams) if slots[number] == least])
