@@ -15,6 +15,7 @@ from livestream.live.head import HEAD_INTERVAL_US, OFF_AIR_MS, Head
 from livestream.live.neighbours import Neighbours
 from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
+from livestream.live.place import PROBATION_US, Place
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Event, earliest
 from livestream.swarm.extension import Extension
@@ -33,22 +34,12 @@ from livestream.wire.live import (
     Unsubscribe,
     WindowUpdate,
 )
-from livestream.wire.messages import Interested
 
 __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_hash_of"]
 
 STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
-FOLLOWED_MAX: Final = 8  # Neighbours whose windows we ask for: each costs some 100 bytes a window.
-IDLE_MAX: Final = 8  # Neighbours that are of no use now, but may feed us one day.
-STANDBY_MAX: Final = 24  # The publisher keeps some more, to have heads when it needs them.
-SEEK_SHARE: Final = 0.3  # Of those that nobody feeds, so many call the publisher each second.
-IDLE_US: Final = 5 * SECOND  # Who came later is still looking around.
-IDLE_AT_ONCE: Final = 4
-HOME_CHANGE: Final = 2  # So many times as many children elsewhere, and that is home.
-PROBATION_US: Final = SECOND  # Who has received for so long may feed others.
-HOME_LOOK_US: Final = 5 * SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 TUNE_IN_AHEAD_US: Final = (
     200 * MILLISECOND
@@ -148,12 +139,9 @@ class Channel(Extension):
             send=self._send,
             is_source=is_source,
         )
-        self._rng = rng
-        self._home_at = 0
-        self._followed: dict[Peer, None] = {}
-        "Who tells us what it holds, as that changes."
-        self._first_at: int | None = None
-        "When the first piece came."
+        self._place = Place(
+            self.swarm, choker, self.feeders, self.neighbours, rng=rng, is_source=is_source
+        )
         self._pex = PeerExchange(self._reachable)
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
@@ -233,8 +221,8 @@ class Channel(Extension):
         captured_at = self.clock.machine_time(captured_ms)
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
-            if self._first_at is None:
-                self._first_at = now
+            if self._place.first_at is None:
+                self._place.first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
         had = self.choker.used_slots
         self.children.push(index, peer, now)
@@ -254,23 +242,10 @@ class Channel(Extension):
         """Do what is due."""
         if self._status_at is not None and self._status_at <= now:
             self._status_at = now + STATUS_INTERVAL_US
-            if self.head is not None:
-                self.choker.note_peers(len(self.swarm.ready))
-                self.choker.recover(now)
-                self._look_after_home(now)
-                self._tell(self._status(now))
-                for peer in self.swarm.ready:
-                    self.children.reserve(peer)
-                self._let_idle_go(now)
-            self.swarm.candidates.add(self._pex.take_learned())
+            self._look_around(now)
         if self._window_at is not None and self._window_at <= now:
             self._window_at = None
-            if self._changed_from is not None:
-                update = self._window_update(self._changed_from)
-                for peer in self.swarm.ready:
-                    if peer.is_interested:
-                        self._send(peer, update)
-                self._changed_from = None
+            self._tell_window()
         if self.head is None or self.is_source:
             return
         if self._overdue_at is not None and self._overdue_at <= now:
@@ -279,6 +254,26 @@ class Channel(Extension):
         feeders_at = self.feeders.get_timer()
         if feeders_at is not None and feeders_at <= now:
             self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)
+
+    def _look_around(self, now: int) -> None:
+        self.swarm.candidates.add(self._pex.take_learned())
+        if self.head is None:
+            return
+        self._place.look(self.head.substreams, now)
+        status = self._status(now)
+        for peer in list(self.swarm.ready):
+            self._send(peer, status)
+            self.children.reserve(peer)
+
+    def _tell_window(self) -> None:
+        """Tell those who asked for it what we hold."""
+        if self._changed_from is None:
+            return
+        update = self._window_update(self._changed_from)
+        self._changed_from = None
+        for peer in self.swarm.ready:
+            if peer.is_interested:
+                self._send(peer, update)
 
     # Messages
 
@@ -371,76 +366,6 @@ class Channel(Extension):
         self.swarm.candidates.seek(strangers, now)
         self.feeders.on_refuse(peer, message, now)
 
-    # Our place
-
-    def _look_after_home(self, now: int) -> None:
-        """Find out where we are wanted, and when we may feed others."""
-        if self.is_source or self.head is None:
-            return
-        self._follow()
-        self._find_source(now)
-        self._choose_home(self.head.substreams, now)
-        if self._first_at is not None and now - self._first_at >= PROBATION_US:
-            self.choker.open()
-        self.feeders.home = self.choker.home
-        self.feeders.weight = self.choker.slots
-
-    def _choose_home(self, substreams: int, now: int) -> None:
-        """Feed where there is need of it: where others ask us, else where few feed."""
-        if not self.choker.slots_promised:
-            return
-        starved = self.feeders.starved(now)
-        is_idle = self.choker.spare_slots * 2 >= self.choker.slots_promised
-        if self.choker.home < substreams and starved and is_idle:
-            # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.
-            if self._rng.random() < 0.5:
-                self.choker.home = self._rng.choice(starved)
-            return
-        if not self.choker.used_slots and now >= self._home_at:
-            self._home_at = now + HOME_LOOK_US
-            self.choker.home = self.neighbours.neediest(substreams, self._rng)
-            return
-        busiest = self.choker.busiest()
-        at_home = len(self.choker.children(self.choker.home))
-        if len(self.choker.children(busiest)) >= HOME_CHANGE * max(1, at_home):
-            self.choker.home = busiest
-
-    def _let_idle_go(self, now: int) -> None:
-        """End sessions of which neither side has anything: each costs both some uplink."""
-        idle = [
-            peer
-            for peer in self.swarm.ready
-            if now - peer.joined_at > IDLE_US
-            and not peer.is_interested
-            and peer not in self._followed
-            and not self.feeders.feeds_us(peer)
-            and not self.choker.substreams_of(peer)
-            and not self._is_source_peer(peer)
-        ]
-        most = STANDBY_MAX if self.is_source else IDLE_MAX
-        if len(idle) > most:
-            for peer in self._rng.sample(idle, min(len(idle) - most, IDLE_AT_ONCE)):
-                self.swarm.drop(peer, "not needed", now)
-
-    def _find_source(self, now: int) -> None:
-        """Call the publisher when nobody feeds us: perhaps nobody is fed."""
-        is_cut_off = bool(self.feeders.starved(now)) or self.feeders.is_silent(now)
-        if is_cut_off and not self.swarm.source_peers and self._rng.random() < SEEK_SHARE:
-            self.swarm.candidates.seek_roots(now)
-
-    def _follow(self) -> None:
-        """Ask some neighbours what they hold, as it changes: those whom repairs can come from."""
-        self._followed = {peer: None for peer in self._followed if peer in self.swarm.ready}
-        others = [
-            peer
-            for peer in self.swarm.ready
-            if peer not in self._followed and not self._is_source_peer(peer)
-        ]
-        missing = max(0, FOLLOWED_MAX - len(self._followed))
-        for peer in self._rng.sample(others, min(missing, len(others))):
-            self._followed[peer] = None
-            peer.send(Interested())
-
     # Helpers
 
     def _reachable(self) -> list[Peer]:
@@ -462,10 +387,6 @@ class Channel(Extension):
         spare = min(self.choker.spare_slots + self.children.count_replaceable(now), 0xFF)
         children = min(self.choker.used_slots, 0xFFFF)
         return Status(self.is_source, self.choker.home, spare, children, lags)
-
-    def _tell(self, message: LiveMessage) -> None:
-        for peer in list(self.swarm.ready):
-            self._send(peer, message)
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         if self.name in peer.extensions:

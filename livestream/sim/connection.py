@@ -14,6 +14,7 @@ from livestream.sim.links import (
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
     reception,
+    wire_size,
 )
 from livestream.sim.world import Occurrence
 from livestream.transport.connection import (
