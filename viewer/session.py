@@ -19,6 +19,7 @@ from livestream.runtime.keys import new_identity
 from livestream.runtime.sockets import NodeDriver, check_transport
 from livestream.swarm.node import Node
 from livestream.swarm.swarm import transports_used
+from viewer.latency import Latency
 from viewer.outputs import Outputs
 from viewer.playout import Playout, PlayoutEnded, SamplesReleased
 
@@ -35,7 +36,8 @@ class SessionOptions:
     """How to watch."""
 
     link: ChannelLink
-    latency_us: int = SECOND
+    latency_us: int | None = None
+    "How far behind the capture at least; None: as near as pieces come in time."
     listen: Address | None = None
     upload_bps: int | None = None
     peers: tuple[Address, ...] = ()
@@ -63,12 +65,13 @@ class Session:
         identity = new_identity()
         rng = SystemRandom()
         swarm = SwarmConfig(upload_bps=options.upload_bps, transport=options.transport)
+        self._latency = Latency(options.latency_us)
         self.channel = Channel(
             options.link.public_key,
             identity.public_key,
             self.clock.unix_offset_us,
             rng,
-            live=LiveConfig(latency_us=options.latency_us),
+            live=LiveConfig(latency_us=self._latency.target_us),
             swarm=swarm,
         )
         self.node = Node(identity, rng, swarm=swarm)
@@ -134,10 +137,8 @@ class Session:
 
     def set_latency(self, latency_us: int) -> None:
         """Change how far behind the capture the picture is."""
-        self.channel.set_latency(latency_us)
-        if self._playout is not None:
-            self._playout.set_latency(latency_us)
-            self._drive_playout(self.clock.now())
+        self._latency.ask(latency_us)
+        self._follow_latency(self.clock.now())
 
     # Queries
 
@@ -234,14 +235,25 @@ class Session:
                     piece.index, piece.payload, event.captured_at, event.received_at
                 )
                 self._drive_playout(event.received_at)
+                lag_us = event.received_at - event.captured_at
+                late = self._playout.pieces_late
+                if self._latency.note_piece(lag_us, late, event.received_at):
+                    self._follow_latency(event.received_at)
         elif isinstance(event, EpochStarted):
             if self._playout is not None:
                 self._late_before += self._playout.pieces_late
             self._ended_at = None
+            self._latency.restart()
             self._playout = Playout(self._latency_us, event.first_index, event.head.tracks)
             self.outputs.start(event.head.tracks)
         elif isinstance(event, ChannelEnded):
             self._ended_at = self.clock.now()
+
+    def _follow_latency(self, now: int) -> None:
+        self.channel.set_latency(self._latency.target_us)
+        if self._playout is not None:
+            self._playout.set_latency(self._latency.target_us)
+            self._drive_playout(now)
 
     def _drive_playout(self, now: int) -> None:
         playout = self._playout

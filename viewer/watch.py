@@ -132,7 +132,8 @@ async def _watch(
     failing = asyncio.ensure_future(session.driver.failed())
     try:
         await _first(failing, session.wait_started())
-        report.say(f"Playing {options.session.latency_us / 1e6:.1f} s behind the capture.")
+        latency_us = session.channel.config.latency_us
+        report.say(f"Playing {latency_us / 1e6:.1f} s behind the capture.")
         watching = _first(failing, session.wait_ended(), writing)
         if options.duration_s is None:
             await watching

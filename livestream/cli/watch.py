@@ -15,7 +15,13 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="file to write instead; - for stdout")
     ] = None,
-    latency: Annotated[str, typer.Option(help="how far behind the capture to play")] = "1.0",
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            help="how far behind the capture to play at least",
+            show_default="as near as pieces come in time, 0.6 to 3 s",
+        ),
+    ] = None,
     duration: Annotated[str | None, typer.Option(help="stop after so long")] = None,
     timeout: Annotated[str, typer.Option(help="how long to look for the channel")] = "30s",
     http: options.Http = None,
@@ -39,12 +45,12 @@ def watch(  # noqa: PLR0917 - the signature is the interface.
     link = store.resolve(channel)
     if link.name:
         store.remember(link)
-    latency_s = options.parse_duration(latency)
-    if not 0.2 <= latency_s <= 30:
+    latency_s = options.parse_duration(latency) if latency is not None else None
+    if latency_s is not None and not 0.2 <= latency_s <= 30:
         raise UsageError(f"--latency {latency}: give 0.2 to 30 seconds.")
     session = SessionOptions(
         link=link,
-        latency_us=int(latency_s * 1e6),
+        latency_us=None if latency_s is None else int(latency_s * 1e6),
         listen=parse_address(listen) if listen else None,
         upload_bps=options.parse_rate(max_up) if max_up else None,
         peers=tuple(parse_address(text) for text in peer or ()),

@@ -50,7 +50,9 @@ class Scenario:
     frames_per_second: int = 30
     gop_s: float = 0.5
     latency_s: float = 1.0
-    "How far behind the capture viewers play."
+    "How far behind the capture viewers play at first."
+    latency_fixed_s: float | None = None
+    "How far behind the capture they play at least; None: as near as pieces come in time."
     uplinks: tuple[tuple[float, float], ...] = ((0.2, 0.0), (0.5, 1.0), (0.2, 3.0), (0.1, 6.0))
     "(share of viewers, upload as a multiple of the rate)."
     downlink_x: float | None = 8.0
@@ -98,8 +100,14 @@ class Scenario:
 
     @property
     def latency_us(self) -> int:
-        """How far behind the capture viewers play, µs."""
-        return int(self.latency_s * SECOND)
+        """How far behind the capture viewers play at first, µs."""
+        fixed_us = self.latency_fixed_us
+        return int(self.latency_s * SECOND) if fixed_us is None else fixed_us
+
+    @property
+    def latency_fixed_us(self) -> int | None:
+        """How far behind the capture they play at least, µs, if that is given."""
+        return None if self.latency_fixed_s is None else int(self.latency_fixed_s * SECOND)
 
     @property
     def delays_us(self) -> tuple[int, int]:

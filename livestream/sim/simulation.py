@@ -24,6 +24,7 @@ from livestream.sim.source import Source
 from livestream.sim.totals import Totals, totals_of
 from livestream.sim.viewer import UNIX_OFFSET_US, Viewer, make_node
 from livestream.sim.world import Occurrence, World
+from viewer.latency import Latency
 
 __all__ = ["STEP_US", "Simulation"]
 
@@ -130,6 +131,7 @@ class Simulation:
             self._live_config(),
             self.design.parts(self.notary, role, node_rng),
             node_rng,
+            latency=Latency(scenario.latency_fixed_us, scenario.latency_us),
             upload_bps=uplink,
             skew_us=int((2 * rng.random() - 1) * scenario.skew_s * SECOND),
             is_slow=is_slow,

@@ -14,6 +14,7 @@ from livestream.sim.ledger import Ledger
 from livestream.sim.parts import SimParts
 from livestream.sim.world import Occurrence
 from livestream.swarm.node import Node
+from viewer.latency import Latency
 from viewer.playout import Playout, SamplesReleased
 
 __all__ = ["UNIX_OFFSET_US", "Viewer", "make_node"]
@@ -44,6 +45,7 @@ class Viewer:
         parts: SimParts,
         rng: Random,
         *,
+        latency: Latency,
         upload_bps: int,
         skew_us: int = 0,
         is_slow: bool = False,
@@ -82,6 +84,7 @@ class Viewer:
         parts.adopt(self.channel)
         self.node = make_node(host, rng, self.channel)
         self.playout: Playout | None = None
+        self.latency = latency
         self._plays_at: int | None = None
         self.on_time: dict[int, int] = {}
         "Pieces that were there at their deadline, by the second of their capture."
@@ -154,6 +157,7 @@ class Viewer:
             self.late_before += min(self.playout.pieces_late, due)
         latency_us = self.channel.config.latency_us
         self.playout = Playout(latency_us, event.first_index, event.head.tracks)
+        self.latency.restart()
         self.first_index = event.first_index
 
     def _on_piece(self, event: PieceVerified, now: int) -> None:
@@ -174,6 +178,11 @@ class Viewer:
         if self.playout is not None:
             self.playout.receive(piece.index, piece.payload, event.captured_at, now)
             self._drain(self.playout, now)
+            seen_us = now - event.captured_at
+            if self.latency.note_piece(seen_us, self.playout.pieces_late, now):
+                self.channel.set_latency(self.latency.target_us)
+                self.playout.set_latency(self.latency.target_us)
+                self._drain(self.playout, now)
 
     def _drain(self, playout: Playout, now: int) -> None:
         while (event := playout.next_event()) is not None:

@@ -1,0 +1,90 @@
+"""How far behind the capture to play: as near as pieces come in time, and no nearer (`Latency`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from livestream.machine import MILLISECOND, SECOND
+
+__all__ = ["LATENCY_START_US", "Latency"]
+
+LATENCY_START_US: Final = SECOND
+LATENCY_MIN_US: Final = 600 * MILLISECOND  # Nearer, repairs would have no time (live.md §4).
+LATENCY_MAX_US: Final = 3 * SECOND
+MEMORY_S: Final = 10  # What came longer ago does not count.
+SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, in any order.
+LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
+SPARE_US: Final = 200 * MILLISECOND  # If all pieces had so much time left, we play nearer.
+RAISE_US: Final = 100 * MILLISECOND
+LOWER_US: Final = 25 * MILLISECOND  # A second: 2.5 % quicker is not heard.
+
+
+@dataclass(slots=True)
+class _Second:
+    """What came within one second."""
+
+    pieces: int = 0
+    late: int = 0
+    worst_us: int = 0
+
+
+class Latency:
+    """Adapts the target once a second, quickly up and slowly down.
+
+    Invariant: `target_us` is between the lowest, which is what the viewer asked for if it did, and
+    the larger of that and LATENCY_MAX_US.
+    """
+
+    def __init__(self, asked_us: int | None = None, start_us: int = LATENCY_START_US) -> None:
+        """Take what the viewer asked for; None: as near as it goes, beginning with `start_us`."""
+        self.target_us = start_us if asked_us is None else asked_us
+        self._lowest_us = min(LATENCY_MIN_US, start_us) if asked_us is None else asked_us
+        self._seconds: deque[_Second] = deque([_Second()], maxlen=MEMORY_S)
+        self._late_before = 0
+        self._is_settled = False
+        self._next_at: int | None = None
+
+    def ask(self, latency_us: int) -> None:
+        """The viewer wants this, or as little more as it takes."""
+        self.target_us = self._lowest_us = latency_us
+
+    def restart(self) -> None:
+        """Another run of the channel begins: what comes at first says nothing."""
+        self._seconds = deque([_Second()], maxlen=MEMORY_S)
+        self._late_before = 0
+        self._is_settled = False
+        self._next_at = None
+
+    def note_piece(self, lag_us: int, pieces_late: int, now: int) -> bool:
+        """A piece came `lag_us` after its capture; whether the target has changed.
+
+        `pieces_late` is how many were not there at their deadline, since the epoch began.
+        """
+        if self._next_at is None:
+            self._next_at = now + SETTLING_US
+        second = self._seconds[-1]
+        second.pieces += 1
+        second.worst_us = max(second.worst_us, lag_us)
+        if now < self._next_at:
+            return False
+        second.late = max(0, pieces_late - self._late_before) if self._is_settled else 0
+        self._late_before = pieces_late
+        self._is_settled = True
+        self._next_at = now + SECOND
+        before_us = self.target_us
+        self._adapt(second)
+        self._seconds.append(_Second())  # The oldest goes.
+        return self.target_us != before_us
+
+    def _adapt(self, second: _Second) -> None:
+        pieces = sum(each.pieces for each in self._seconds)
+        late = sum(each.late for each in self._seconds)
+        if second.late and late > LATE_SHARE * pieces:
+            highest_us = max(LATENCY_MAX_US, self._lowest_us)
+            self.target_us = min(self.target_us + RAISE_US, highest_us)
+        elif len(self._seconds) == MEMORY_S and not late:
+            worst_us = max(each.worst_us for each in self._seconds)
+            if worst_us + SPARE_US <= self.target_us - LOWER_US:
+                self.target_us = max(self.target_us - LOWER_US, self._lowest_us)
