@@ -99,6 +99,7 @@ class DeadlinePicker(Picker[Peer]):
         self._has_news = False
         "...and since then, somebody has told what it holds."
         self._repair = TokenBucket(1, 1)
+        self._unfed = TokenBucket(1, 1)
 
     # Commands
 
@@ -110,6 +111,7 @@ class DeadlinePicker(Picker[Peer]):
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
         self._repair = TokenBucket(rate, rate)
+        self._unfed = TokenBucket(rate_bps / 8, rate_bps / 8)
         self.note_edge(newest, now)
 
     def set_latency(self, latency_us: int) -> None:
@@ -285,12 +287,17 @@ class DeadlinePicker(Picker[Peer]):
         return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
 
     def _may_repair(self, index: int, now: int) -> bool:
-        return index < self._tune_in_end or self._repair.has_tokens(now)
+        return index < self._tune_in_end or self._bucket(index).has_tokens(now)
+
+    def _bucket(self, index: int) -> TokenBucket:
+        """What nobody feeds us has to be asked for: no repair, and with a cap of its own."""
+        is_fed = self._is_fed(index % len(self._lateness))
+        return self._repair if is_fed else self._unfed
 
     def _pay(self, index: int, now: int) -> None:
         if index >= self._tune_in_end:
             newest = self._window.last
-            self._repair.take(len(newest.payload.data) if newest is not None else 4_096, now)
+            self._bucket(index).take(len(newest.payload.data) if newest is not None else 4_096, now)
 
     def _timeout(self, holder: Peer, index: int) -> int:
         if index < self._tune_in_end:

@@ -100,11 +100,7 @@ class Place:
     def _follow(self) -> None:
         """Ask some neighbours what they hold, as it changes: those whom repairs can come from."""
         self._followed = {peer: None for peer in self._followed if peer in self._swarm.ready}
-        others = [
-            peer
-            for peer in self._swarm.ready
-            if peer not in self._followed and peer not in self._swarm.source_peers
-        ]
+        others = [peer for peer in self._swarm.ready if peer not in self._followed]
         missing = max(0, FOLLOWED_MAX - len(self._followed))
         for peer in self._rng.sample(others, min(missing, len(others))):
             self._followed[peer] = None
