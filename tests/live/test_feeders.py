@@ -1,27 +1,586 @@
-"""What a viewer says of those that feed it."""
+"""How a viewer finds those that feed it, and leaves those that do not."""
 
 from __future__ import annotations
 
 from random import Random
 
-from livestream.live.feeders import Feeders
-from livestream.live.neighbours import Neighbours
-from livestream.machine import SECOND, Address
+from livestream.live.feeders import (
+    ANSWER_TIMEOUT_US,
+    AVOID_REFUSED_US,
+    BETTER_EVERY,
+    BETTER_LOOKS,
+    CROWD,
+    FEED_PATIENCE_US,
+    FOREIGN_AFTER_US,
+    HOP_PATIENCE_US,
+    LOOK_US,
+    STARVED_US,
+    Feeders,
+)
+from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
-from livestream.transport.stream import Stream
-from livestream.wire.live import Feed, Status
+from livestream.wire.live import (
+    LAG_UNKNOWN_MS,
+    PATH_MAX,
+    Feed,
+    LiveMessage,
+    Refuse,
+    Status,
+    Subscribe,
+    Unsubscribe,
+)
+from tests.live.neighbourhood import make_peer
+
+ME = b"self"
+SOURCE = b"srce"
+STEP_US = 10 * MILLISECOND
+BETTER_US = BETTER_LOOKS * BETTER_EVERY * LOOK_US
+
+
+class Search:
+    """One viewer's search: neighbours that it knows, what it tells them, what it is pushed."""
+
+    def __init__(self, substreams: int = 1, *, home: int = ANY_HOME) -> None:
+        self.now = 0
+        self.neighbours = Neighbours()
+        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send)
+        self.feeders.home = home
+        self.feeders.start(substreams, 0)
+        self.peers: list[Peer] = []
+        self.sent: list[tuple[Peer, LiveMessage]] = []
+        self.pushes: dict[int, tuple[Peer, int]] = {}
+        "By substream: who pushes, and how old pieces are then."
+
+    def _send(self, peer: Peer, message: LiveMessage) -> None:
+        self.sent.append((peer, message))
+
+    def knows(
+        self,
+        number: int,
+        *lags_ms: int,
+        home: int = 0,
+        spare: int = 1,
+        children: int = 0,
+        is_source: bool = False,
+    ) -> Peer:
+        """Add a neighbour with this status."""
+        peer = make_peer(number)
+        self.peers.append(peer)
+        self.says(peer, *lags_ms, home=home, spare=spare, children=children, is_source=is_source)
+        return peer
+
+    def says(
+        self,
+        peer: Peer,
+        *lags_ms: int,
+        home: int = 0,
+        spare: int = 1,
+        children: int = 0,
+        is_source: bool = False,
+    ) -> None:
+        """Have a neighbour tell how it is."""
+        self.neighbours.note(peer, Status(is_source, home, spare, children, lags_ms or (100,)))
+        self.feeders.note_status(peer, self.now)
+
+    def publisher(self, number: int = 90) -> Peer:
+        """Add the publisher, which has room."""
+        return self.knows(number, 0, home=ANY_HOME, spare=9, is_source=True)
+
+    def feed(self, peer: Peer, number: int = 0, *, lag_ms: int = 100, hops: int = 1) -> bool:
+        """Have a neighbour say that it feeds us, and push from now on."""
+        path = (SOURCE, *(b"hop%d" % hop for hop in range(hops - 1)))
+        changed = self.feeders.on_feed(peer, Feed(number, lag_ms, path), self.now)
+        self.pushes[number] = peer, lag_ms * MILLISECOND
+        return changed
+
+    def go_on(self, seconds: float) -> None:
+        """Let time pass."""
+        end = self.now + int(seconds * SECOND)
+        while self.now < end:
+            self.now += STEP_US
+            for number, (peer, lag_us) in self.pushes.items():
+                if self.now % (100 * MILLISECOND) == 0:
+                    self.feeders.note_pushed(number, peer, lag_us, self.now)
+            self.look()
+
+    def look(self) -> None:
+        """Do what is due."""
+        timer = self.feeders.get_timer()
+        if timer is not None and timer <= self.now:
+            self.feeders.handle_timer(self.peers, 0, self.now)
+
+    def asked(self, number: int = 0) -> list[Peer]:
+        """Return who was asked for a substream since the last question; forgets all that was."""
+        sent, self.sent = self.sent, []
+        return [
+            peer
+            for peer, message in sent
+            if isinstance(message, Subscribe) and message.substream == number
+        ]
+
+    def fed_by(self, peer: Peer, *, lag_ms: int = 100, hops: int = 1) -> None:
+        """Get to where this neighbour feeds us."""
+        self.look()
+        assert self.asked() == [peer]
+        self.feed(peer, lag_ms=lag_ms, hops=hops)
+
+
+# Whom to ask
+
+
+def test_whoever_is_quickest_is_asked_first() -> None:
+    search = Search()
+    search.knows(1, 300)
+    quick = search.knows(2, 100)
+    search.knows(3, 220)
+    search.look()
+    assert search.asked() == [quick]
+
+
+def test_the_way_to_it_counts_as_well() -> None:
+    search = Search()
+    far = make_peer(1, rtt_us=600 * MILLISECOND)
+    search.peers.append(far)
+    search.says(far, 50)
+    near = search.knows(2, 200)
+    search.look()
+    assert search.asked() == [near]
+
+
+def test_who_is_not_fed_itself_is_not_asked() -> None:
+    search = Search()
+    search.knows(1, LAG_UNKNOWN_MS)
+    search.go_on(2)
+    assert search.asked() == []
+
+
+def test_who_has_room_is_asked_before_who_is_quicker_and_full() -> None:
+    search = Search()
+    full = search.knows(1, 50, spare=0)
+    roomy = search.knows(2, 400)
+    search.look()
+    assert search.asked() == [roomy]
+    search.feeders.on_gone(roomy, search.now)
+    search.peers.remove(roomy)
+    search.look()
+    assert search.asked() == [full], "it may make room, or know of some"
+
+
+def test_what_we_feed_to_others_is_asked_for_first() -> None:
+    search = Search(3, home=2)
+    search.knows(1, 100, 100, 100, home=2, spare=3)
+    search.knows(2, 100, 100, 100, home=0, spare=3)
+    search.knows(3, 100, 100, 100, home=1, spare=3)
+    search.look()
+    numbers = [message.substream for _, message in search.sent if isinstance(message, Subscribe)]
+    assert numbers == [2, 0, 1]
+
+
+def test_who_feeds_elsewhere_is_asked_only_once_nobody_at_home_was_found() -> None:
+    search = Search()
+    foreign = search.knows(1, 50, home=3)
+    search.go_on((FOREIGN_AFTER_US - STEP_US) / SECOND)
+    assert search.asked() == []
+    search.go_on(0.3)
+    assert search.asked() == [foreign]
+
+
+def test_among_many_the_publisher_is_asked_at_home_only_until_we_starve() -> None:
+    """It would have to refuse all others."""
+    search = Search(2, home=1)
+    source = search.publisher()
+    for number in range(1, CROWD):
+        search.knows(number, LAG_UNKNOWN_MS, LAG_UNKNOWN_MS)
+    search.look()
+    assert [peer for peer, message in search.sent if message == Subscribe(1, 0)] == [source]
+    assert Subscribe(0, 0) not in [message for _, message in search.sent]
+    search.feed(source, 1)
+    search.asked()
+    search.go_on((STARVED_US - STEP_US) / SECOND)
+    assert search.asked(0) == []
+    search.go_on(0.5)
+    assert source in search.asked(0)
+
+
+def test_among_few_the_publisher_is_asked_for_all() -> None:
+    search = Search(2, home=1)
+    source = search.publisher()
+    search.look()
+    assert {peer for peer, _ in search.sent} == {source}
+    assert len(search.sent) == 2
+
+
+# What they answer
+
+
+def test_a_feed_that_nobody_asked_for_is_turned_down() -> None:
+    search = Search()
+    stranger = search.knows(1, 100)
+    search.says(stranger, LAG_UNKNOWN_MS)
+    assert not search.feed(stranger)
+    assert search.sent == [(stranger, Unsubscribe(0))]
+    assert not search.feeders.is_fed(0)
+
+
+def test_a_substream_that_does_not_exist_is_turned_down() -> None:
+    search = Search()
+    peer = search.knows(1, 100)
+    assert not search.feeders.on_feed(peer, Feed(200, 0, (SOURCE,)), 0)
+    search.feeders.on_refuse(peer, Refuse(200), 0)
+    assert search.sent == [(peer, Unsubscribe(200))]
+
+
+def test_nobody_is_fed_along_a_path_with_itself_on_it() -> None:
+    search = Search()
+    below = search.knows(1, 100)
+    search.look()
+    search.asked()
+    assert not search.feeders.on_feed(below, Feed(0, 100, (SOURCE, ME, b"hop0")), 0)
+    assert search.sent == [(below, Unsubscribe(0))]
+    assert not search.feeders.is_fed(0)
+
+
+def test_a_path_that_becomes_a_loop_ends_the_feeding() -> None:
+    search = Search()
+    peer = search.knows(1, 100)
+    search.fed_by(peer)
+    search.asked()
+    assert not search.feeders.on_feed(peer, Feed(0, 100, (SOURCE, ME)), 1)
+    assert (peer, Unsubscribe(0)) in search.sent
+    assert not search.feeders.is_fed(0)
+
+
+def test_a_path_that_has_no_end_is_none() -> None:
+    search = Search()
+    peer = search.knows(1, 100)
+    search.look()
+    search.asked()
+    search.feed(peer, hops=PATH_MAX)
+    assert not search.feeders.is_fed(0)
+
+
+def test_our_children_are_told_only_when_the_path_changes() -> None:
+    search = Search()
+    peer = search.knows(1, 100)
+    search.look()
+    assert search.feed(peer, hops=2)
+    assert not search.feed(peer, hops=2)
+    assert search.feed(peer, hops=3)
+    assert search.feeders.path(0) == (SOURCE, b"hop0", b"hop1", ME)
+
+
+def test_who_refuses_is_left_alone_for_a_while_and_another_is_asked_at_once() -> None:
+    search = Search()
+    first, second = search.knows(1, 50), search.knows(2, 300)
+    search.look()
+    assert search.asked() == [first]
+    search.feeders.on_refuse(first, Refuse(0), search.now)
+    search.look()
+    assert search.asked() == [second]
+    search.feeders.on_refuse(second, Refuse(0), search.now)
+    search.says(first, 50)
+    search.go_on((AVOID_REFUSED_US - STEP_US) / SECOND)
+    assert search.asked() == []
+    search.go_on(0.3)
+    assert search.asked() == [first]
+
+
+def test_who_does_not_answer_is_given_up() -> None:
+    search = Search()
+    search.knows(1, 50)
+    second = search.knows(2, 300)
+    search.look()
+    search.asked()
+    search.go_on((ANSWER_TIMEOUT_US - STEP_US) / SECOND)
+    assert search.asked() == []
+    search.go_on(STEP_US / SECOND)
+    assert search.asked() == [second]
+
+
+def test_when_the_feeder_leaves_another_is_asked_at_once() -> None:
+    search = Search()
+    first, second = search.knows(1, 50), search.knows(2, 300)
+    search.fed_by(first)
+    search.peers.remove(first)
+    search.feeders.on_gone(first, search.now)
+    assert not search.feeders.is_fed(0)
+    search.look()
+    assert search.asked() == [second]
+
+
+# Feeders that fail
+
+
+def patience_us(hops: int) -> int:
+    """Return for how long a feeder may push nothing while pieces are overdue."""
+    search = Search()
+    peer = search.knows(1, 100)
+    search.fed_by(peer, hops=hops)
+    search.go_on(1)
+    search.pushes.clear()
+    silent_since = search.now
+    while search.feeders.is_fed(0):
+        search.go_on(STEP_US / SECOND)
+        search.feeders.on_overdue({0: 2}, search.now)
+    assert search.feeders.failovers == 1
+    return search.now - silent_since
+
+
+def test_a_feeder_is_left_when_pieces_are_overdue_and_it_pushes_nothing() -> None:
+    assert abs(patience_us(1) - FEED_PATIENCE_US - HOP_PATIENCE_US) <= STEP_US
+
+
+def test_the_longer_the_path_the_more_patience() -> None:
+    """Whoever is nearest to the failure looks for a feeder: those below have not lost theirs."""
+    assert abs(patience_us(5) - patience_us(1) - 4 * HOP_PATIENCE_US) <= STEP_US
+
+
+def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:
+    search = Search()
+    search.fed_by(search.knows(1, 100))
+    search.go_on(1)
+    search.feeders.on_overdue({0: 50}, search.now)
+    assert search.feeders.is_fed(0)
+    search.pushes.clear()
+    search.go_on(1)
+    search.feeders.on_overdue({0: 1}, search.now)
+    assert search.feeders.is_fed(0)
+
+
+def distrusted_us(search: Search, peer: Peer) -> int:
+    """Have somebody promise, and push nothing; return for how long it is not asked then."""
+    search.feed(peer)
+    search.pushes.clear()
+    search.go_on(0.5)
+    search.feeders.on_overdue({0: 2}, search.now)
+    assert not search.feeders.is_fed(0)
+    search.asked()
+    left_at = search.now
+    while search.asked() != [peer]:
+        search.go_on(STEP_US / SECOND)
+    return search.now - left_at
+
+
+def test_who_promises_and_never_pushes_is_distrusted_longer_each_time() -> None:
+    search = Search()
+    liar = search.knows(1, 10)
+    search.look()
+    assert search.asked() == [liar]
+    waits = [distrusted_us(search, liar) for _ in range(3)]
+    assert [round(wait / SECOND) for wait in waits] == [20, 40, 80]
+
+
+def test_who_pushed_and_then_failed_is_no_liar() -> None:
+    search = Search()
+    peer = search.knows(1, 10)
+    search.fed_by(peer)
+    search.go_on(1)
+    search.pushes.clear()
+    search.go_on(0.5)
+    search.feeders.on_overdue({0: 2}, search.now)
+    search.go_on(11)
+    assert search.asked() == [peer]
+
+
+def test_the_publisher_is_never_distrusted() -> None:
+    search = Search()
+    source = search.publisher()
+    search.look()
+    search.feed(source)
+    search.pushes.clear()
+    search.go_on(0.5)
+    search.feeders.on_overdue({0: 2}, search.now)
+    search.asked()
+    search.go_on(1)
+    assert source in search.asked()
+
+
+# Better ones
+
+
+def test_a_feeder_that_is_much_better_for_some_time_takes_over() -> None:
+    search = Search()
+    old = search.knows(1, 400)
+    search.fed_by(old, lag_ms=400)
+    better = search.knows(2, 100)
+    search.go_on((BETTER_US - SECOND) / SECOND)
+    assert search.asked() == [], "it may be better by chance"
+    search.go_on(1.1)
+    assert search.asked() == [better]
+    assert search.feeders.feeder(0) is old, "until the other feeds us"
+    search.feed(better)
+    assert search.sent == [(old, Unsubscribe(0))]
+    assert search.feeders.feeder(0) is better
+
+
+def test_a_little_better_is_not_worth_it() -> None:
+    search = Search()
+    old = search.knows(1, 400)
+    search.fed_by(old, lag_ms=400)
+    search.knows(2, 330)
+    search.go_on(3 * BETTER_US / SECOND)
+    assert search.asked() == []
+
+
+def test_better_now_and_then_is_not_better() -> None:
+    search = Search()
+    old = search.knows(1, 400)
+    search.fed_by(old, lag_ms=400)
+    other = search.knows(2, 100)
+    for _ in range(6):
+        search.go_on(2.5)
+        search.says(other, 400)
+        search.go_on(1.5)
+        search.says(other, 100)
+    assert search.asked() == []
+
+
+def test_who_is_at_home_takes_over_from_who_is_not() -> None:
+    search = Search()
+    foreign = search.knows(1, 100, home=3)
+    search.go_on(FOREIGN_AFTER_US / SECOND + 0.3)
+    assert search.asked() == [foreign]
+    search.feed(foreign)
+    at_home = search.knows(2, 150)
+    search.go_on(BETTER_US / SECOND + 0.1)
+    assert search.asked() == [at_home]
+
+
+def rivals() -> tuple[Search, Peer, Peer]:
+    """Return a search in which a better feeder has been asked."""
+    search = Search()
+    old = search.knows(1, 400)
+    search.fed_by(old, lag_ms=400)
+    rival = search.knows(2, 100)
+    search.go_on(BETTER_US / SECOND + 0.1)
+    assert search.asked() == [rival]
+    return search, old, rival
+
+
+def test_a_rival_that_refuses_changes_nothing() -> None:
+    search, old, rival = rivals()
+    search.feeders.on_refuse(rival, Refuse(0), search.now)
+    assert search.feeders.feeder(0) is old
+    assert search.sent == []
+    assert not search.feeders.asked(rival, 0)
+
+
+def test_a_rival_that_we_feed_changes_nothing() -> None:
+    search, old, rival = rivals()
+    search.feeders.on_feed(rival, Feed(0, 100, (SOURCE, ME)), search.now)
+    assert search.feeders.feeder(0) is old
+    assert search.sent == [(rival, Unsubscribe(0))]
+
+
+def test_a_rival_takes_over_from_nobody_when_the_feeder_left_meanwhile() -> None:
+    search, old, rival = rivals()
+    search.peers.remove(old)
+    search.feeders.on_gone(old, search.now)
+    search.feed(rival)
+    assert search.feeders.feeder(0) is rival
+
+
+def test_who_feeds_many_asks_further_up_even_where_there_is_no_room() -> None:
+    """It takes the place of somebody who feeds fewer."""
+    asked = {}
+    for weight in (0, 24):
+        search = Search(home=0)
+        search.feeders.weight = weight
+        search.fed_by(search.knows(1, 400), lag_ms=400)
+        full = search.knows(2, 100, spare=0)
+        search.go_on(BETTER_US / SECOND + 0.1)
+        asked[weight] = full in search.asked()
+    assert asked == {0: False, 24: True}
+
+
+# Silence
+
+
+def silent_search(*, home: int = 0) -> tuple[Search, list[Peer]]:
+    """Return a search with three substreams, each fed by another neighbour."""
+    search = Search(3, home=home)
+    peers = [search.knows(number + 1, 100, 100, 100, home=number) for number in range(3)]
+    search.look()
+    for number, peer in enumerate(peers):
+        search.feed(peer, number)
+    search.go_on(1)
+    search.asked()
+    return search, peers
+
+
+def test_silence_is_when_nothing_comes_in_several_substreams() -> None:
+    search, _ = silent_search()
+    del search.pushes[0]
+    search.go_on(0.8)
+    assert not search.feeders.is_silent(search.now), "one may have an unlucky feeder"
+    del search.pushes[1]
+    search.go_on(0.5)
+    assert not search.feeders.is_silent(search.now)
+    search.go_on(0.3)
+    assert search.feeders.is_silent(search.now)
+
+
+def test_in_silence_the_publisher_is_asked_and_the_feeder_kept_until_it_feeds_us() -> None:
+    search, peers = silent_search()
+    for number in range(CROWD):
+        search.knows(number + 10, *[LAG_UNKNOWN_MS] * 3)
+    source = search.publisher()
+    search.pushes.clear()
+    search.go_on(0.5)
+    assert search.asked(1) == []
+    search.go_on(0.5)
+    assert search.asked(1) == [source]
+    assert search.feeders.feeder(1) is peers[1]
+    search.feed(source, 1)
+    assert search.feeders.feeder(1) is source
+
+
+def test_starved_is_what_found_no_feeder_in_good_time() -> None:
+    search, peers = silent_search()
+    search.peers.remove(peers[1])
+    search.feeders.on_gone(peers[1], search.now)
+    search.neighbours.drop(peers[1])
+    for peer in (peers[0], peers[2]):
+        search.says(peer, 100, LAG_UNKNOWN_MS, 100)
+    search.go_on((STARVED_US) / SECOND)
+    assert search.feeders.starved(search.now) == []
+    search.go_on(0.1)
+    assert search.feeders.starved(search.now) == [1]
+
+
+# What is told of it
 
 
 def test_pieces_from_the_future_leave_a_lag_that_can_be_told() -> None:
     """Where clocks disagree, a piece may seem to come before its capture."""
-    connection = Stream(Address("192.0.2.1", 4000), lambda stream: None, 0, is_outgoing=True)
-    peer = Peer(connection, bytes(32), 0)
-    neighbours = Neighbours()
-    neighbours.note(peer, Status(True, 0xFF, 5, 0, (0,)))
-    feeders = Feeders(b"self", Random(1), neighbours, lambda peer, message: None)
-    feeders.start(1, 0)
-    feeders.handle_timer([peer], 0, 0)
-    assert feeders.on_feed(peer, Feed(0, 0, (b"peer",)), 1)
-    feeders.note_pushed(0, peer, -20 * SECOND, 2)
-    assert feeders.lags_ms() == (0,)
-    assert Status(False, 0xFF, 5, 0, feeders.lags_ms()).to_bytes()
+    search = Search()
+    source = search.publisher()
+    search.look()
+    assert search.feed(source, lag_ms=0)
+    search.feeders.note_pushed(0, source, -20 * SECOND, 2)
+    assert search.feeders.lags_ms() == (0,)
+    assert Status(False, 0xFF, 5, 0, search.feeders.lags_ms()).to_bytes()
+
+
+def test_the_lag_that_is_told_follows_what_comes() -> None:
+    search = Search()
+    search.fed_by(search.knows(1, 100), lag_ms=100)
+    assert search.feeders.lags_ms() == (110,), "what was promised, and half a round trip"
+    search.pushes[0] = (search.peers[0], 500 * MILLISECOND)
+    search.go_on(5)
+    assert search.feeders.lags_ms()[0] in range(490, 501)
+    search.peers[0:] = []
+    search.feeders.on_gone(search.pushes.pop(0)[0], search.now)
+    assert search.feeders.lags_ms() == (LAG_UNKNOWN_MS,)
+
+
+def test_a_new_epoch_keeps_those_who_feed_us() -> None:
+    """The publisher was restarted: all follow it at once, and the trees are as they were."""
+    search = Search()
+    peer = search.knows(1, 100)
+    search.fed_by(peer)
+    search.feeders.start(1, search.now)
+    assert search.feeders.feeder(0) is peer
+    search.feeders.start(2, search.now)
+    assert not search.feeders.is_fed(0), "other substreams are other trees"

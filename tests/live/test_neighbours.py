@@ -1,0 +1,105 @@
+"""What neighbours say of themselves, and what follows from it."""
+
+from __future__ import annotations
+
+from random import Random
+
+from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.wire.live import LAG_UNKNOWN_MS, Status
+from tests.live.neighbourhood import make_peer
+
+ME = make_peer(1)
+
+
+def viewer(
+    home: int = 0, spare: int = 1, children: int = 0, lags_ms: tuple[int, ...] = (100, 100)
+) -> Status:
+    return Status(False, home, spare, children, lags_ms)
+
+
+def publisher(spare: int = 1) -> Status:
+    return Status(True, ANY_HOME, spare, 0, (0, 0))
+
+
+def test_who_said_nothing_yet_is_nothing() -> None:
+    neighbours = Neighbours()
+    assert not neighbours.is_source(ME)
+    assert not neighbours.has_room(ME)
+    assert neighbours.lag_ms(ME, 0) is None
+    assert neighbours.weight(ME, 0) == 0
+    neighbours.note_full(ME)
+    assert not len(neighbours)
+
+
+def test_the_newest_word_counts_until_they_leave() -> None:
+    neighbours = Neighbours()
+    neighbours.note(ME, viewer(spare=3))
+    assert neighbours.has_room(ME)
+    neighbours.note(ME, viewer(spare=0))
+    assert not neighbours.has_room(ME)
+    neighbours.drop(ME)
+    assert neighbours.lag_ms(ME, 0) is None
+
+
+def test_who_had_no_room_has_none_until_it_says_otherwise() -> None:
+    neighbours = Neighbours()
+    neighbours.note(ME, viewer(spare=2))
+    neighbours.note_full(ME)
+    assert not neighbours.has_room(ME)
+    neighbours.note(ME, viewer(spare=1))
+    assert neighbours.has_room(ME)
+
+
+def test_the_publisher_keeps_its_room_for_whoever_it_wants() -> None:
+    """It refuses one, and takes another that is of more use."""
+    neighbours = Neighbours()
+    neighbours.note(ME, publisher())
+    neighbours.note_full(ME)
+    assert neighbours.has_room(ME)
+
+
+def test_weight_is_what_one_can_feed_at_home_and_nothing_elsewhere() -> None:
+    neighbours = Neighbours()
+    neighbours.note(ME, viewer(home=1, spare=3, children=5))
+    assert neighbours.weight(ME, 1) == 8
+    assert neighbours.weight(ME, 0) == 0
+
+
+def test_only_who_is_fed_has_a_lag() -> None:
+    neighbours = Neighbours()
+    neighbours.note(ME, viewer(lags_ms=(250, LAG_UNKNOWN_MS)))
+    assert neighbours.lag_ms(ME, 0) == 250
+    assert neighbours.lag_ms(ME, 1) is None
+    assert neighbours.lag_ms(ME, 2) is None, "it said nothing of this one"
+
+
+def test_guides_are_at_home_first_then_have_room_and_are_fed() -> None:
+    neighbours = Neighbours()
+    full_at_home, at_home, roomy, full, unfed, source, asker = (make_peer(n) for n in range(2, 9))
+    neighbours.note(full, viewer(home=1, spare=0))
+    neighbours.note(roomy, viewer(home=1, spare=4))
+    neighbours.note(full_at_home, viewer(home=0, spare=0))
+    neighbours.note(at_home, viewer(home=0, spare=2))
+    neighbours.note(unfed, viewer(home=0, lags_ms=(LAG_UNKNOWN_MS, 100)))
+    neighbours.note(source, publisher())
+    neighbours.note(asker, viewer(home=0))
+    among = [full, roomy, full_at_home, at_home, unfed, source, asker]
+    assert neighbours.guides(0, among, asker, 9) == [at_home, full_at_home, roomy]
+    assert neighbours.guides(0, among, asker, 1) == [at_home]
+
+
+def test_the_neediest_substream_has_the_fewest_slots_not_the_fewest_peers() -> None:
+    neighbours = Neighbours()
+    neighbours.note(make_peer(2), viewer(home=0, spare=1, children=11))
+    for number in range(3, 6):
+        neighbours.note(make_peer(number), viewer(home=1, spare=1))
+    neighbours.note(make_peer(6), viewer(home=2, spare=0, children=5))
+    neighbours.note(make_peer(7), viewer(home=ANY_HOME, spare=50))
+    assert {neighbours.neediest(3, Random(seed)) for seed in range(9)} == {1}
+
+
+def test_of_equally_needy_substreams_chance_takes_one() -> None:
+    """Else all who come together would take the same."""
+    neighbours = Neighbours()
+    neighbours.note(make_peer(2), viewer(home=0))
+    assert {neighbours.neediest(3, Random(seed)) for seed in range(20)} == {1, 2}
