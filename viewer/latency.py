@@ -18,7 +18,7 @@ SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, 
 LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
 SPARE_US: Final = 200 * MILLISECOND  # If all pieces had so much time left, we play nearer.
 RAISE_US: Final = 100 * MILLISECOND
-LOWER_US: Final = 25 * MILLISECOND  # A second: 2.5 % quicker is not heard.
+LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
 
 
 @dataclass(slots=True)
