@@ -9,7 +9,7 @@ from livestream.live.channel import Channel
 from livestream.live.head import Head
 from livestream.live.piece import LivePiece
 from livestream.live.signing import Signer
-from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.machine import MILLISECOND, SECOND
 from livestream.media.records import NO_RECORD, Payload, PayloadFlags
 from livestream.media.sample import Track, TrackKind
 from livestream.swarm.greeting import extension_handshake
