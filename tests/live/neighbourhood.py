@@ -25,7 +25,6 @@ UNIX_OFFSET_US = 1_700_000_000 * SECOND
 RATE_BPS = 1_280_000
 SUBSTREAMS = 8
 UNFED = (live.LAG_UNKNOWN_MS,) * SUBSTREAMS
-STEP_US = 10 * MILLISECOND
 
 
 class Line(QuietConnection):
@@ -64,9 +63,11 @@ def make_peer(number: int, *, rtt_us: int = 20 * MILLISECOND) -> Peer:
     return Peer(Line(number, rtt_us), bytes([number]) * 32, 0)
 
 
-def fed(*lags_ms: int, count: int = SUBSTREAMS) -> tuple[int, ...]:
-    """Return lags for a status: those given, the last one for all that follow."""
-    return lags_ms + lags_ms[-1:] * (count - len(lags_ms))
+def fed(lag_ms: int, *, only: int | None = None) -> tuple[int, ...]:
+    """Return lags for a status: this one in all substreams, or in one of them only."""
+    return tuple(
+        lag_ms if only in (None, number) else live.LAG_UNKNOWN_MS for number in range(SUBSTREAMS)
+    )
 
 
 class Neighbourhood:
@@ -200,13 +201,14 @@ class Neighbourhood:
         """Let time pass; without `sends`, no connection takes a piece meanwhile."""
         end = self.now + int(seconds * SECOND)
         while self.now < end:
-            self.now = min(self.now + STEP_US, end)
+            timer = self.swarm.get_timer()
+            at = self._tells_at if timer is None else min(timer, self._tells_at)
+            self.now = min(max(at, self.now + MILLISECOND), end)
             if self.now >= self._tells_at:
-                self._tells_at = self.now + SECOND
+                self._tells_at += SECOND
                 for peer, status in list(self._statuses.items()):
                     if peer in self.swarm.ready:
                         self.tell(peer, status)
-            timer = self.swarm.get_timer()
             if timer is not None and timer <= self.now:
                 self.swarm.handle_timer(self.now)
             if sends:
