@@ -9,13 +9,13 @@ from livestream.live.channel import Channel
 from livestream.live.head import Head
 from livestream.live.piece import LivePiece
 from livestream.live.signing import Signer
-from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.machine import MILLISECOND, SECOND
 from livestream.media.records import NO_RECORD, Payload, PayloadFlags
 from livestream.media.sample import Track, TrackKind
 from livestream.swarm.greeting import extension_handshake
 from livestream.swarm.peer import Peer, peer_id_of
 from livestream.wire import live, messages
-from livestream.wire.live import HeadUpdate, LiveMessage, Status
+from livestream.wire.live import Feed, HeadUpdate, LiveMessage, Status, Subscribe
 from livestream.wire.messages import Extended, Handshake, Message, Piece
 from tests.swarm.memory import QuietConnection
 
@@ -24,8 +24,8 @@ TRACK = Track(0, TrackKind.VIDEO, "h264", 90_000, b"\x01", width=64, height=64)
 UNIX_OFFSET_US = 1_700_000_000 * SECOND
 RATE_BPS = 1_280_000
 SUBSTREAMS = 8
+PIECE_US = 25 * MILLISECOND
 UNFED = (live.LAG_UNKNOWN_MS,) * SUBSTREAMS
-STEP_US = 10 * MILLISECOND
 
 
 class Line(QuietConnection):
@@ -64,9 +64,11 @@ def make_peer(number: int, *, rtt_us: int = 20 * MILLISECOND) -> Peer:
     return Peer(Line(number, rtt_us), bytes([number]) * 32, 0)
 
 
-def fed(*lags_ms: int, count: int = SUBSTREAMS) -> tuple[int, ...]:
-    """Return lags for a status: those given, the last one for all that follow."""
-    return lags_ms + lags_ms[-1:] * (count - len(lags_ms))
+def fed(lag_ms: int, *, only: int | None = None) -> tuple[int, ...]:
+    """Return lags for a status: this one in all substreams, or in one of them only."""
+    return tuple(
+        lag_ms if only in (None, number) else live.LAG_UNKNOWN_MS for number in range(SUBSTREAMS)
+    )
 
 
 class Neighbourhood:
@@ -96,6 +98,9 @@ class Neighbourhood:
         self.swarm = self.channel.swarm
         self.next_index = 0
         self._journal: list[tuple[Line, int]] = []
+        self._feeders: dict[Peer, int] = {}
+        "Neighbours that feed us whatever we ask for, and how much of what they were told they saw."
+        self._flows_at = 0
         self._statuses: dict[Peer, Status] = {}
         self._read: dict[Peer, int] = {}
         self._tells_at = self.now + SECOND
@@ -165,6 +170,15 @@ class Neighbourhood:
         """Have a neighbour push a piece."""
         self.say(peer, Piece(index, 0, self.piece(index, age_us=age_us)))
 
+    def serve(self, peer: Peer, *, lag_ms: int = 50) -> None:
+        """Have a neighbour feed us from now on whatever we ask it for, a piece each 25 ms."""
+        self._feeders[peer] = 0
+        self.tell(peer, Status(False, 0xFF, 20, 0, fed(lag_ms)))
+
+    def dry_up(self, peer: Peer) -> None:
+        """Have a neighbour that feeds us push nothing more, and answer nothing."""
+        self._feeders.pop(peer, None)
+
     def mute(self, peer: Peer) -> None:
         """Let a neighbour say nothing more."""
         self._statuses.pop(peer, None)
@@ -172,6 +186,7 @@ class Neighbourhood:
     def leave(self, peer: Peer) -> None:
         """Let a neighbour's connection end."""
         self.mute(peer)
+        self._feeders.pop(peer, None)
         self.swarm.on_disconnected(peer, "gone", self.now)
 
     # What they hear
@@ -200,17 +215,40 @@ class Neighbourhood:
         """Let time pass; without `sends`, no connection takes a piece meanwhile."""
         end = self.now + int(seconds * SECOND)
         while self.now < end:
-            self.now = min(self.now + STEP_US, end)
+            timer = self.swarm.get_timer()
+            at = self._tells_at if timer is None else min(timer, self._tells_at)
+            at = min(at, self._flows_at) if self._feeders else at
+            self.now = min(max(at, self.now + MILLISECOND), end)
             if self.now >= self._tells_at:
-                self._tells_at = self.now + SECOND
+                self._tells_at += SECOND
                 for peer, status in list(self._statuses.items()):
                     if peer in self.swarm.ready:
                         self.tell(peer, status)
-            timer = self.swarm.get_timer()
             if timer is not None and timer <= self.now:
                 self.swarm.handle_timer(self.now)
+            self._let_flow()
             if sends:
                 self.send()
+
+    def _let_flow(self) -> None:
+        for peer, seen in list(self._feeders.items()):
+            line = peer.connection
+            assert isinstance(line, Line)
+            self._feeders[peer] = len(line.sent)
+            for data in line.sent[seen:]:
+                message = messages.parse(data)
+                if isinstance(message, Extended) and message.extension == 1:
+                    self._oblige(peer, live.parse(message.payload))
+        if self.now >= self._flows_at and self._feeders:
+            self._flows_at = self.now + PIECE_US
+            self.next_index += 1
+            feeder = self.channel.feeders.feeder(self.next_index % SUBSTREAMS)
+            if feeder in self._feeders:
+                self.give(feeder, self.next_index)
+
+    def _oblige(self, peer: Peer, message: LiveMessage | None) -> None:
+        if isinstance(message, Subscribe):
+            self.tell(peer, Feed(message.substream, 50, (b"srce", peer.node_id)))
 
     def send(self) -> None:
         """Give connections the pieces that they can take."""

@@ -9,6 +9,8 @@ from livestream.swarm.candidates import (
     CANDIDATES_MAX,
     FAILURES_MAX,
     HOST_CONNECTIONS_MAX,
+    SOUGHT_MAX,
+    SOUGHT_US,
     Candidates,
 )
 from livestream.swarm.priority import peer_priority
@@ -115,3 +117,79 @@ def test_who_is_said_to_be_a_seed_is_called_only_while_seeds_are_of_use() -> Non
     candidates.on_lost(fresh, 0, was_ready=True)
     candidates.wants_seeds = False
     assert candidates.next_attempts(5, 100 * SECOND) == [fresh], "it has not said so itself"
+
+
+# Who is wanted
+
+
+def test_who_is_sought_is_learnt_and_called_once() -> None:
+    candidates = Candidates(Random(1))
+    candidates.seek([HERE], 0)
+    assert len(candidates) == 1
+    assert candidates.take_sought(5, 0) == [HERE]
+    assert candidates.take_sought(5, 0) == []
+    assert candidates.next_attempts(5, 0) == [], "it is being called"
+    candidates.on_lost(HERE, 0, was_ready=False)
+    assert candidates.take_sought(5, 0) == []
+
+
+def test_of_those_who_are_sought_no_more_are_taken_than_there_is_room_for() -> None:
+    candidates = Candidates(Random(1))
+    sought = [Address("192.0.2.1", port) for port in range(1, 6)]
+    candidates.seek(sought, 0)
+    assert candidates.take_sought(0, 0) == []
+    assert candidates.take_sought(2, 0) == sought[:2]
+    assert candidates.take_sought(9, 0) == sought[2:]
+
+
+def test_gossip_cannot_have_everybody_called() -> None:
+    candidates = Candidates(Random(1))
+    candidates.seek([Address(f"192.0.2.{n % 250}", 1 + n) for n in range(1_000)], 0)
+    assert len(candidates.take_sought(1_000, 0)) == SOUGHT_MAX
+
+
+def test_after_a_while_somebody_else_has_been_found() -> None:
+    candidates = Candidates(Random(1))
+    candidates.seek([HERE], 0)
+    assert candidates.take_sought(5, SOUGHT_US) == []
+    candidates.seek([HERE], SOUGHT_US)
+    assert candidates.take_sought(5, 2 * SOUGHT_US - 1) == [HERE]
+
+
+def test_nobody_is_sought_who_is_here_banned_ourselves_or_nowhere() -> None:
+    here, banned, own, nowhere = (Address(f"192.0.2.{n}", 1_000) for n in range(1, 5))
+    nowhere = nowhere._replace(port=0)
+    candidates = Candidates(Random(1))
+    candidates.own = own
+    candidates.on_connected(here)
+    candidates.ban(banned, b"key", 0)
+    candidates.seek([here, banned, own, nowhere], 0)
+    assert candidates.take_sought(9, 0) == []
+
+
+def test_who_came_between_is_not_called_any_more() -> None:
+    candidates = Candidates(Random(1))
+    candidates.seek([HERE], 0)
+    candidates.on_connected(HERE)
+    assert candidates.take_sought(5, 0) == []
+
+
+def test_who_failed_twice_is_sought_only_if_it_is_in_the_link() -> None:
+    root = Address("127.0.0.1", 2000)
+    candidates = Candidates(Random(1))
+    candidates.add([HERE])
+    candidates.add([root], is_root=True)
+    for failures in range(1, 3):
+        for address in (HERE, root):
+            candidates.on_lost(address, 0, was_ready=False)
+        candidates.seek([HERE, root], 0)
+        assert candidates.take_sought(5, 0) == ([HERE, root] if failures == 1 else [root])
+
+
+def test_those_in_the_link_are_sought_together_and_nobody_else() -> None:
+    roots = [Address("192.0.2.1", 1_000), Address("192.0.2.2", 1_000)]
+    candidates = Candidates(Random(1))
+    candidates.add([HERE])
+    candidates.add(roots, is_root=True)
+    candidates.seek_roots(0)
+    assert candidates.take_sought(5, 0) == roots

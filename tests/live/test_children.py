@@ -1,0 +1,394 @@
+"""Whom a node feeds: who is taken, who takes whose place, who is let go, and what they are told."""
+
+from __future__ import annotations
+
+from livestream.live.children import (
+    HEARD_US,
+    OVERLOAD_INTERVAL_US,
+    TRIAL_US,
+    USELESS_US,
+)
+from livestream.machine import SECOND
+from livestream.swarm.peer import Peer
+from livestream.swarm.uploads import PUSH_WAIT_US_MAX
+from livestream.wire.live import (
+    Feed,
+    Goodbye,
+    Refuse,
+    Status,
+    Subscribe,
+    Unsubscribe,
+)
+from tests.live.neighbourhood import RATE_BPS, SUBSTREAMS, UNFED, Line, Neighbourhood, fed
+
+SOURCE = b"srce"
+HOME = 3
+
+
+def weighing(weight: int, *, children: int = 0, home: int = HOME) -> Status:
+    """Return the status of somebody who can feed so many in a substream, and feeds some of them."""
+    return Status(False, home, weight - children, children, fed(100))
+
+
+def on_air() -> Neighbourhood:
+    """Return the publisher's neighbourhood."""
+    return Neighbourhood(is_source=True)
+
+
+def feeding(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
+    """Return a viewer that is fed in its home, and may feed others there; and who feeds it."""
+    here = Neighbourhood(upload_bps=int(upload_x * RATE_BPS))
+    feeder = here.join(90)
+    be_fed(here, feeder, HOME)
+    for index in range(HOME, 40 * SUBSTREAMS, SUBSTREAMS):
+        here.give(feeder, index)
+        here.go_on(0.05)
+    for child in here.channel.choker.children(HOME):
+        here.tell(child, Unsubscribe(HOME))
+    here.channel.choker.home = HOME
+    here.heard(feeder)
+    return here, feeder
+
+
+def be_fed(here: Neighbourhood, feeder: Peer, number: int) -> None:
+    """Have this neighbour feed a viewer in a substream, as soon as it is asked to."""
+    here.tell(feeder, Status(False, number, 5, 0, fed(50, only=number)))
+    here.go_on(0.05)
+    assert Subscribe in [type(message) for message in here.heard(feeder)]
+    here.tell(feeder, Feed(number, 50, (SOURCE, feeder.node_id)))
+
+
+def refused(here: Neighbourhood, peer: Peer) -> list[Refuse]:
+    return [message for message in here.heard(peer) if isinstance(message, Refuse)]
+
+
+def heads(here: Neighbourhood, *weights: int, children: int = 1) -> list[Peer]:
+    """Let neighbours of these weights come, and subscribe to one substream of the publisher."""
+    peers = [here.join(number + 1) for number in range(len(weights))]
+    for peer, weight in zip(peers, weights, strict=True):
+        here.tell(peer, weighing(weight, children=children))
+        here.tell(peer, Subscribe(HOME, 0))
+    for peer in peers:
+        here.heard(peer)
+    return peers
+
+
+# Who is taken
+
+
+def test_whoever_is_fed_is_told_the_path_and_gets_what_it_missed() -> None:
+    here = on_air()
+    for _ in range(30):
+        here.publish()
+    peer = here.join(1)
+    here.heard(peer)
+    here.tell(peer, Subscribe(HOME, 12))
+    assert here.heard(peer) == [Feed(HOME, 0, (here.swarm.node_id,))]
+    here.send()
+    assert here.pushed() == [(peer, 19), (peer, 27)]
+    for _ in range(10):
+        here.publish()
+    here.send()
+    assert here.pushed() == [(peer, 35)]
+
+
+def test_a_substream_that_does_not_exist_is_refused() -> None:
+    here = on_air()
+    peer = here.join(1)
+    here.heard(peer)
+    here.tell(peer, Subscribe(200, 0))
+    here.tell(peer, Unsubscribe(200))
+    assert here.heard(peer) == [Refuse(200)]
+
+
+def test_who_is_refused_hears_of_those_who_are_fed_and_have_room() -> None:
+    here = on_air()
+    first, second = heads(here, 4, 4)
+    third = here.join(3)
+    here.tell(first, Status(False, HOME, 0, 4, fed(100)))
+    here.heard(third)
+    here.tell(third, Subscribe(HOME, 0))
+    assert refused(here, third) == [Refuse(HOME, (second.address, first.address))]
+    assert here.channel.choker.children(HOME) == [first, second]
+
+
+def test_who_is_not_fed_feeds_nobody() -> None:
+    here, feeder = feeding()
+    peer = here.join(1)
+    here.heard(peer)
+    here.tell(peer, Subscribe(HOME + 1, 0))
+    here.tell(peer, Subscribe(HOME, 0))
+    told = here.heard(peer)
+    assert isinstance(told[0], Refuse)
+    assert told[1] == Feed(HOME, 50, (SOURCE, feeder.node_id, here.swarm.node_id))
+
+
+def test_who_feeds_us_is_not_fed_by_us() -> None:
+    here, feeder = feeding()
+    here.tell(feeder, Subscribe(HOME, 0))
+    (answer,) = here.heard(feeder)
+    assert isinstance(answer, Refuse)
+    assert here.channel.choker.used_slots == 0
+
+
+# Who takes whose place
+
+
+def test_who_can_feed_more_than_twice_as_many_takes_the_place_of_the_least() -> None:
+    here = on_air()
+    lesser, least = heads(here, 9, 4)
+    large = here.join(3)
+    here.tell(large, weighing(20))
+    here.tell(large, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [lesser, large]
+    (answer,) = refused(here, least)
+    assert answer.alternatives[0] == large.address, "it can feed whom it displaced"
+    assert refused(here, lesser) == []
+
+
+def test_who_can_feed_only_some_more_does_not() -> None:
+    """Else two of a kind would take each other's place for ever."""
+    here = on_air()
+    before = heads(here, 10, 10)
+    other = here.join(3)
+    here.tell(other, weighing(20))
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == before
+    assert len(refused(here, other)) == 1
+
+
+def test_what_one_can_feed_elsewhere_does_not_count() -> None:
+    here = on_air()
+    before = heads(here, 4, 4)
+    other = here.join(3)
+    here.tell(other, weighing(40, home=HOME + 1))
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == before
+
+
+def test_at_home_a_viewer_lets_those_go_whom_it_feeds_elsewhere() -> None:
+    here, feeder = feeding(upload_x=0.25)
+    stranger, wanted = here.join(1), here.join(2)
+    here.tell(stranger, weighing(9))
+    here.tell(stranger, Subscribe(HOME, 0))
+    assert here.channel.choker.spare_slots == 0
+    tree = HOME + 1
+    be_fed(here, feeder, tree)
+    here.channel.choker.home = tree
+    here.heard(stranger)
+    here.tell(wanted, weighing(1, home=tree))
+    here.tell(wanted, Subscribe(tree, 0))
+    assert here.channel.choker.children(tree) == [wanted]
+    assert len(refused(here, stranger)) == 1
+
+
+# Heads that feed nobody
+
+
+def test_a_head_that_found_no_children_in_time_gives_way_to_anybody() -> None:
+    here = on_air()
+    busy, idle = heads(here, 9, 9)
+    here.tell(idle, weighing(9, children=0))
+    other = here.join(3)
+    here.tell(other, weighing(1))
+    here.go_on((TRIAL_US - SECOND // 10) / SECOND)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, idle]
+    here.go_on(0.2)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, other]
+
+
+def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
+    here = on_air()
+    busy, idle = heads(here, 9, 9)
+    here.tell(idle, weighing(40, children=0))
+    other = here.join(3)
+    here.tell(other, weighing(1, children=1))
+    here.go_on(TRIAL_US / SECOND + 0.1)
+    here.tell(other, Subscribe(HOME, 0))
+    here.tell(idle, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, other], "it says that it could feed 40"
+    here.go_on(USELESS_US / SECOND)
+    here.tell(idle, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, idle]
+
+
+def test_a_head_that_says_nothing_gives_way_before_it_is_known_to_be_gone() -> None:
+    here = on_air()
+    alive, dead = heads(here, 9, 9)
+    other = here.join(3)
+    here.tell(other, weighing(0))
+    here.mute(dead)
+    here.go_on((HEARD_US - SECOND // 10) / SECOND)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [alive, dead]
+    here.go_on(0.2)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [alive, other]
+    assert dead in here.swarm.ready
+
+
+def test_the_publisher_tells_how_many_heads_it_would_replace() -> None:
+    """Else nobody who can be of use would ask while all places are taken."""
+    here = on_air()
+    first, _ = heads(here, 9, 9)
+    here.tell(first, weighing(9, children=0))
+    assert here.channel.children.count_replaceable(here.now) == 0
+    here.go_on(TRIAL_US / SECOND + 0.1)
+    assert here.channel.children.count_replaceable(here.now) == 1
+
+
+def test_a_viewer_keeps_children_that_feed_nobody() -> None:
+    here, _ = feeding(upload_x=0.25)
+    leaf, other = here.join(1), here.join(2)
+    for peer in (leaf, other):
+        here.tell(peer, weighing(0))
+    here.tell(leaf, Subscribe(HOME, 0))
+    here.go_on(TRIAL_US / SECOND + 0.1)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [leaf]
+
+
+# What children are told
+
+
+def test_when_its_path_changes_a_node_tells_its_children_and_lets_go_who_is_on_it() -> None:
+    here, feeder = feeding()
+    child, grandparent = here.join(1), here.join(2)
+    for peer in (child, grandparent):
+        here.tell(peer, Subscribe(HOME, 0))
+        here.heard(peer)
+    here.tell(feeder, Feed(HOME, 50, (SOURCE, grandparent.node_id, feeder.node_id)))
+    path = (SOURCE, grandparent.node_id, feeder.node_id, here.swarm.node_id)
+    (told,) = here.heard(child)
+    assert isinstance(told, Feed)
+    assert told.path == path
+    assert len(refused(here, grandparent)) == 1
+    assert here.channel.choker.children(HOME) == [child]
+
+
+def test_a_node_that_lost_its_feeder_keeps_its_children_and_gives_them_what_it_fetches() -> None:
+    here, feeder = feeding()
+    child, neighbour = here.join(1), here.join(2)
+    here.tell(child, Subscribe(HOME, 40 * SUBSTREAMS))
+    here.send()
+    here.heard(child)
+    here.pushed()
+    here.leave(feeder)
+    assert refused(here, child) == []
+    assert here.channel.choker.children(HOME) == [child]
+    index = 40 * SUBSTREAMS + HOME
+    here.give(neighbour, index)
+    here.send()
+    assert here.pushed() == [(child, index)]
+
+
+def test_who_leaves_tells_its_children_who_fed_it() -> None:
+    here, feeder = feeding()
+    child, stranger = here.join(1), here.join(2)
+    here.tell(child, Subscribe(HOME, 0))
+    for peer in (child, stranger):
+        here.heard(peer)
+    here.channel.say_goodbye()
+    assert here.heard(child) == [Goodbye(feeder.address)]
+    assert here.heard(stranger) == []
+
+
+def test_a_connection_is_promised_the_share_of_the_rate_that_it_carries() -> None:
+    here = on_air()
+    peer = here.join(1)
+    for number in (0, 1, 2):
+        here.tell(peer, Subscribe(number, 0))
+    assert isinstance(peer.connection, Line)
+    assert peer.connection.reserved_bps == RATE_BPS * 3 // SUBSTREAMS
+    here.tell(peer, Unsubscribe(1))
+    here.go_on(1)
+    assert peer.connection.reserved_bps == RATE_BPS * 2 // SUBSTREAMS
+
+
+# Pushing
+
+
+def test_whoever_feeds_most_gets_a_piece_first_and_nobody_gets_back_its_own() -> None:
+    here, feeder = feeding()
+    leaf, middle, large = here.join(1), here.join(2), here.join(3)
+    for peer, weight in ((leaf, 0), (middle, 2), (large, 9)):
+        here.tell(peer, weighing(weight))
+        here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
+    here.send()
+    here.pushed()
+    first, second = (40 * SUBSTREAMS + HOME + SUBSTREAMS * number for number in range(2))
+    here.give(feeder, first)
+    here.give(middle, second)
+    here.send()
+    assert here.pushed() == [
+        (large, first),
+        (middle, first),
+        (leaf, first),
+        (large, second),
+        (leaf, second),
+    ]
+
+
+def stuck(here: Neighbourhood, *peers: Peer) -> None:
+    """Have connections take nothing more."""
+    for peer in peers:
+        assert isinstance(peer.connection, Line)
+        peer.connection.is_stuck = True
+
+
+def push_until_it_waits(here: Neighbourhood, feeder: Peer, start: int) -> int:
+    """Have pieces come until those that cannot be passed on have waited too long."""
+    index = start
+    for _ in range(PUSH_WAIT_US_MAX // (SECOND // 20) + 3):
+        here.give(feeder, index)
+        here.go_on(0.05)
+        index += SUBSTREAMS
+    return index
+
+
+def test_one_child_that_is_too_slow_is_let_go_and_the_slots_stay() -> None:
+    here, feeder = feeding()
+    slots = here.channel.choker.slots
+    peers = [here.join(number) for number in range(1, 5)]
+    for peer in peers:
+        here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
+        here.heard(peer)
+    stuck(here, peers[1])
+    push_until_it_waits(here, feeder, 40 * SUBSTREAMS + HOME)
+    assert here.channel.choker.children(HOME) == [peers[0], *peers[2:]]
+    assert len(refused(here, peers[1])) == 1
+    assert here.channel.choker.slots == slots
+
+
+def test_when_many_wait_those_who_feed_fewest_go_one_at_a_time() -> None:
+    here, feeder = feeding()
+    weights = (7, 3, 9, 1, 5)
+    peers = [here.join(number + 1) for number in range(len(weights))]
+    for peer, weight in zip(peers, weights, strict=True):
+        here.tell(peer, weighing(weight))
+        here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
+        here.heard(peer)
+    stuck(here, *peers)
+    index = push_until_it_waits(here, feeder, 40 * SUBSTREAMS + HOME)
+    left = here.channel.choker.children(HOME)
+    assert left == [peers[0], peers[1], peers[2], peers[4]]
+    assert here.channel.choker.slots < len(peers)
+    here.go_on(OVERLOAD_INTERVAL_US / SECOND)
+    here.give(feeder, index)
+    assert here.channel.choker.children(HOME) == [peers[0], peers[2], peers[4]]
+
+
+def test_the_publisher_says_at_once_when_it_lost_a_head() -> None:
+    """Without heads nobody gets anything: those who wait must not wait for its next word."""
+    here = on_air()
+    head, other = here.join(1), here.join(2)
+    here.tell(head, Status(False, HOME, 2, 2, fed(100)))
+    here.tell(other, Status(False, HOME, 2, 0, UNFED))
+    here.tell(head, Subscribe(HOME, 0))
+    here.go_on(1.5)
+    here.heard(other)
+    here.leave(head)
+    here.go_on(0.02)
+    assert any(isinstance(message, Status) for message in here.heard(other))

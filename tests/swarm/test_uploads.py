@@ -1,0 +1,158 @@
+"""The queue of pieces to send: what goes first, what is dropped, and what shows that it waits."""
+
+from __future__ import annotations
+
+from livestream.machine import MILLISECOND, SECOND
+from livestream.swarm.peer import Peer
+from livestream.swarm.uploads import PUSH_WAIT_US_MAX, QUEUE_MAX, UploadQueue, Urgency
+from tests.swarm.memory import QuietConnection
+
+LATER = 2 * SECOND
+
+
+class Line(QuietConnection):
+    """A connection that may be full."""
+
+    is_full = False
+
+    @property
+    def backlog_bytes(self) -> int:
+        return 1 << 20 if self.is_full else 0
+
+
+def make_peer(number: int) -> Peer:
+    return Peer(Line(number), b"", 0)
+
+
+def block(peer: Peer, *, is_full: bool = True) -> None:
+    """Let a connection take nothing, or take pieces again."""
+    assert isinstance(peer.connection, Line)
+    peer.connection.is_full = is_full
+
+
+def push(queue: UploadQueue, peer: Peer, index: int, now: int = 0, deadline: int = LATER) -> bool:
+    return queue.add(peer, index, urgency=Urgency.PUSHED, deadline=deadline, now=now)
+
+
+def answer(queue: UploadQueue, peer: Peer, index: int, now: int = 0, deadline: int = LATER) -> bool:
+    return queue.add(peer, index, urgency=Urgency.ASKED, deadline=deadline, now=now)
+
+
+def drained(queue: UploadQueue, now: int = 0) -> list[tuple[Peer, int]]:
+    """Take everything that can go."""
+    taken = []
+    while (upload := queue.next_upload(now)) is not None:
+        taken.append((upload[0], upload[1].piece))
+    return taken
+
+
+def test_pushes_go_before_answers_then_what_is_due_first() -> None:
+    queue, one, other = UploadQueue(), make_peer(1), make_peer(2)
+    answer(queue, one, 1, deadline=LATER - 900)
+    push(queue, one, 2, deadline=LATER)
+    push(queue, other, 3, deadline=LATER - 500)
+    assert drained(queue) == [(other, 3), (one, 2), (one, 1)]
+
+
+def test_of_equally_urgent_pieces_the_first_in_goes_first() -> None:
+    queue, one, other = UploadQueue(), make_peer(1), make_peer(2)
+    for peer, index in ((other, 9), (one, 9), (other, 1)):
+        push(queue, peer, index)
+    assert drained(queue) == [(other, 9), (one, 9), (other, 1)]
+
+
+def test_a_full_connection_holds_up_nobody_else() -> None:
+    queue, full, other = UploadQueue(), make_peer(1), make_peer(2)
+    block(full)
+    push(queue, full, 1)
+    push(queue, other, 2)
+    assert drained(queue) == [(other, 2)]
+    block(full, is_full=False)
+    assert drained(queue) == [(full, 1)]
+
+
+def test_what_is_too_late_does_not_go_and_is_counted() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    push(queue, peer, 1, deadline=1_000)
+    push(queue, peer, 2, deadline=1_001)
+    assert drained(queue, 1_000) == [(peer, 2)]
+    assert queue.pieces_expired == peer.stats.pieces_expired == 1
+    assert queue.length(peer) == 0
+
+
+def test_what_was_cancelled_does_not_go_and_may_be_queued_again() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    answer(queue, peer, 1)
+    queue.cancel(peer, 1)
+    assert queue.length(peer) == 0
+    assert drained(queue) == []
+    assert queue.pieces_expired == 0
+    answer(queue, peer, 1)
+    queue.cancel(peer, 1)
+    answer(queue, peer, 1)
+    assert drained(queue) == [(peer, 1)]
+
+
+def test_a_piece_is_queued_once() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    assert push(queue, peer, 1)
+    assert answer(queue, peer, 1)
+    assert queue.length(peer) == 1
+    assert drained(queue) == [(peer, 1)]
+
+
+def test_nothing_is_queued_for_who_left() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    push(queue, peer, 1)
+    queue.drop_peer(peer)
+    queue.cancel(peer, 1)
+    assert queue.length(peer) == 0
+    assert drained(queue) == []
+
+
+def test_a_queue_has_an_end() -> None:
+    queue, peer, other = UploadQueue(), make_peer(1), make_peer(2)
+    taken = [answer(queue, peer, index) for index in range(QUEUE_MAX + 1)]
+    assert taken == [True] * QUEUE_MAX + [False]
+    assert answer(queue, other, 0)
+
+
+# Waiting
+
+
+def test_once_a_push_has_waited_too_long_no_other_is_taken() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    block(peer)
+    assert push(queue, peer, 1, now=0)
+    assert push(queue, peer, 2, now=PUSH_WAIT_US_MAX)
+    assert not push(queue, peer, 3, now=PUSH_WAIT_US_MAX + 1)
+    assert answer(queue, peer, 4, now=PUSH_WAIT_US_MAX + 1), "answers may wait"
+    block(peer, is_full=False)
+    drained(queue, PUSH_WAIT_US_MAX + 1)
+    assert push(queue, peer, 3, now=PUSH_WAIT_US_MAX + 2)
+
+
+def test_those_whose_pushes_wait_are_counted_well_before_that() -> None:
+    """So that when the first push is refused, it shows whether one child is slow or all are."""
+    queue, peers = UploadQueue(), [make_peer(number) for number in range(1, 5)]
+    slow, slow_too, lately, asking = peers
+    for peer in peers:
+        block(peer)
+    push(queue, slow, 1, now=0)
+    push(queue, slow, 2, now=PUSH_WAIT_US_MAX // 2)
+    push(queue, slow_too, 1, now=10 * MILLISECOND)
+    push(queue, lately, 2, now=PUSH_WAIT_US_MAX // 2)
+    answer(queue, asking, 1, now=0)
+    assert queue.count_waiting(PUSH_WAIT_US_MAX // 2) == 0
+    assert queue.count_waiting(PUSH_WAIT_US_MAX // 2 + 1) == 1
+    assert queue.count_waiting(PUSH_WAIT_US_MAX) == 2
+    queue.drop_peer(slow)
+    assert queue.count_waiting(PUSH_WAIT_US_MAX) == 1
+
+
+def test_who_waits_for_nothing_that_is_still_worth_sending_does_not_wait() -> None:
+    queue, peer = UploadQueue(), make_peer(1)
+    block(peer)
+    push(queue, peer, 1, now=0, deadline=PUSH_WAIT_US_MAX)
+    assert queue.count_waiting(PUSH_WAIT_US_MAX) == 0
+    assert push(queue, peer, 2, now=PUSH_WAIT_US_MAX + 1)
