@@ -180,6 +180,10 @@ class _LatestUseful(UploadQueue):
         super().drop_peer(peer)
         self._given.pop(peer, None)
 
+    @property
+    def is_idle(self) -> bool:
+        return False
+
     def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
         asked = super().next_upload(now)
         window = self.window

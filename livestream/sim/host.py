@@ -218,9 +218,14 @@ class Host:
 
     def pump(self, at: int, now: int) -> None:
         """The uplink has room again."""
-        if self._pumps_at == at:
-            self._pumps_at = None
+        if self._pumps_at != at:
+            return
+        self._pumps_at = None
+        node = self.node
+        if self._reports or (node is not None and node.has_uploads):
             self.settle(now)
+        else:
+            self._pump(now)  # The node has nothing for those whose queues become shorter.
 
     # Helpers
 

@@ -166,6 +166,11 @@ class Node(Machine):
         """Callers that have not said which swarm they want."""
         return len(self._strangers)
 
+    @property
+    def has_uploads(self) -> bool:
+        """Whether any swarm has something to give, be it that nobody can take it now."""
+        return any(swarm.has_uploads for swarm in self._swarms.values())
+
     # The five verbs
 
     def receive_train(self, train: Train, now: int) -> None:
@@ -335,24 +340,24 @@ class Node(Machine):
 
         Under a cap it is one at a time, so that each is paid for before the next.
         """
-        started = False
         budget = self._budget
         if budget is None:
+            started = False
             for swarm in self._swarms.values():
-                while swarm.next_upload(now):
+                while swarm.has_uploads and swarm.next_upload(now):
                     started = True
             return started
         self._pay_for_streams(budget, now)
         for swarm in self._swarms.values():
-            while True:
-                if started or not budget.has_tokens(now):
-                    self._blocked_until = budget.next_tokens_at(now)
-                    return started
-                if not swarm.next_upload(now):
-                    break
-                started = True
+            if not swarm.has_uploads:
+                continue
+            if not budget.has_tokens(now):
+                self._blocked_until = budget.next_tokens_at(now)
+                return False
+            if swarm.next_upload(now):
                 self._pay_for_streams(budget, now)
-        return started
+                return True
+        return False
 
     def book(self, size: int, now: int) -> None:
         """Take from the upload cap what leaves for this node other than by its trains, bytes."""

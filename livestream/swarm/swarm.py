@@ -253,6 +253,11 @@ class Swarm(ABC):
 
     # Driving, for the node
 
+    @property
+    def has_uploads(self) -> bool:
+        """Whether `next_upload` is worth asking; it is asked after each event."""
+        return True
+
     @abstractmethod
     def next_upload(self, now: int) -> bool:
         """Hand what is most urgent to its connection; False when there is nothing to send."""

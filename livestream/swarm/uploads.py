@@ -80,10 +80,13 @@ class UploadQueue:
         """Return how many pieces are queued for this peer."""
         return len(self._wanted.get(peer, ()))
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether `next_upload` is not worth asking: there is nothing, whoever could take it."""
+        return not self._queues
+
     def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
         """Return and remove the most urgent piece among the peers that can take one."""
-        if not self._queues:
-            return None  # Asked after every event, and mostly in vain.
         best: tuple[Peer, Upload] | None = None
         empty: list[Peer] = []
         for peer, queue in self._queues.items():

@@ -91,6 +91,11 @@ class WholePieceSwarm(Swarm):
 
     # Driving, for the node
 
+    @property
+    def has_uploads(self) -> bool:
+        """Whether a piece is queued for anybody."""
+        return not self.uploads.is_idle
+
     def next_upload(self, now: int) -> bool:
         """Hand the most urgent piece to its connection; False when there is none to send."""
         while (upload := self.uploads.next_upload(now)) is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from livestream.config import SwarmConfig
+from livestream.live.channel import Channel
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashServe
@@ -68,3 +69,18 @@ def test_answers_about_hashes_are_under_the_cap_and_blocks_make_room_for_them() 
     assert 0.9 * CAP_BPS / 8 * SECONDS < bytes_sent(*hashes) <= ALLOWED
     wanted = [Request(n, b * 16_384, 16_384) for n in range(COUNT) for b in range(BLOCKS)]
     assert bytes_sent(Interested(), *hashes, *wanted) <= ALLOWED + CAP_BPS // 8
+
+
+def test_a_cap_that_is_used_up_wakes_nobody_who_has_nothing_to_give() -> None:
+    rng, me = Random(1), identity(1)
+    config = SwarmConfig(upload_bps=CAP_BPS)
+    channel = Channel(b"k" * 32, me.public_key, 0, rng, swarm=config)
+    node = Node(me, rng, swarm=config)
+    node.add_swarm(channel.swarm, 0)
+    node.handle_timer(0)
+    looks_at = node.get_timer()
+    node.book(16_384 + CAP_BPS // 80, 0)  # What it may send at once, and a tenth of a second.
+    node.trains_to_send(0)
+    assert looks_at is not None
+    assert looks_at > 100 * MILLISECOND
+    assert node.get_timer() == looks_at
