@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -21,6 +23,12 @@ HEAD: Final = (
     "| scenario | design | lag p50 / p99, s | continuity | publisher / rate | duplicates "
     "| beyond payload | start p95, s |\n|---|---|---|---|---|---|---|---|\n"
 )
+
+
+def scenario_of(name: str, viewers: int, seconds: float) -> Scenario:
+    """Return a scenario, with so many viewers at most."""
+    scenario = SCENARIOS[name]
+    return replace(scenario, viewers=min(scenario.viewers, viewers), seconds=seconds)
 
 
 def row(scenario: Scenario, design: Design, seed: int) -> str:
@@ -60,14 +68,16 @@ def main() -> None:
     parser.add_argument("--design", action="append", choices=list(DESIGNS))
     parser.add_argument("--write", type=Path, help="put it between the marks of this file")
     options = parser.parse_args()
+    runs = [
+        (scenario_of(name, options.viewers, options.seconds), DESIGNS[design], options.seed)
+        for name in options.scenario or list(SCENARIOS)
+        for design in options.design or list(DESIGNS)
+    ]
     lines = [HEAD]
-    for name in options.scenario or list(SCENARIOS):
-        scenario = SCENARIOS[name]
-        viewers = min(scenario.viewers, options.viewers)
-        scenario = replace(scenario, viewers=viewers, seconds=options.seconds)
-        for design in options.design or list(DESIGNS):
-            lines.append(row(scenario, DESIGNS[design], options.seed))
-            sys.stdout.write(lines[-1])
+    with ProcessPoolExecutor(os.cpu_count()) as processes:
+        for line in processes.map(row, *zip(*runs, strict=True)):
+            lines.append(line)
+            sys.stdout.write(line)
             sys.stdout.flush()
     if options.write is not None:
         text = options.write.read_text()
