@@ -270,19 +270,18 @@ def test_the_publisher_is_asked_at_once_when_there_is_nobody_else() -> None:
 # How much
 
 
-def test_what_nobody_feeds_is_asked_for_up_to_the_rate_and_no_further() -> None:
-    """Where nobody feeds us any more, asking for everything, twice, would choke who is asked."""
+def test_repair_takes_its_share_of_the_rate_and_no_more() -> None:
+    """Where feeders fail, asking for everything would choke those who are asked."""
     viewing = Viewing()
     viewing.watch(100)
     for number in range(1, 20):
         viewing.neighbour(number, *range(2_000))
-    viewing.fed.update(dict.fromkeys(range(SUBSTREAMS), False))
     began = viewing.now
     for index in range(101, 101 + 10 * 50):
         viewing.go_on_until(index * INTERVAL_US + 50_000)
         viewing.picker.note_edge(index, viewing.now)
     seconds = (viewing.now - began) / SECOND
-    granted = RATE_BPS / 8 * (seconds + 1)
+    granted = CONFIG.repair_share * RATE_BPS / 8 * (seconds + 1)
     assert 0.8 * granted <= len(viewing.asked) * 4_000 <= granted + 4_000
 
 
