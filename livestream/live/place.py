@@ -66,8 +66,8 @@ class Place:
             self._choose_home(substreams, now)
             if self.first_at is not None and now - self.first_at >= PROBATION_US:
                 self._choker.open()
-            self._feeders.home = self._choker.home
-            self._feeders.weight = self._choker.slots
+            self._feeders.selection.home = self._choker.home
+            self._feeders.selection.weight = self._choker.slots
         self._let_idle_go(now)
 
     def _choose_home(self, substreams: int, now: int) -> None:

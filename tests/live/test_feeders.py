@@ -9,15 +9,14 @@ from livestream.live.feeders import (
     AVOID_REFUSED_US,
     BETTER_EVERY,
     BETTER_LOOKS,
-    CROWD,
     FEED_PATIENCE_US,
-    FOREIGN_AFTER_US,
     HOP_PATIENCE_US,
     LOOK_US,
-    STARVED_US,
     Feeders,
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.selection import CROWD, FOREIGN_AFTER_US
+from livestream.live.substream import STARVED_US
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 from livestream.wire.live import (
@@ -45,7 +44,7 @@ class Search:
         self.now = 0
         self.neighbours = Neighbours()
         self.feeders = Feeders(ME, Random(1), self.neighbours, self._send)
-        self.feeders.home = home
+        self.feeders.selection.home = home
         self.feeders.start(substreams, 0)
         self.peers: list[Peer] = []
         self.sent: list[tuple[Peer, LiveMessage]] = []
@@ -486,7 +485,7 @@ def test_who_feeds_many_asks_further_up_even_where_there_is_no_room() -> None:
     asked = {}
     for weight in (0, 24):
         search = Search(home=0)
-        search.feeders.weight = weight
+        search.feeders.selection.weight = weight
         search.fed_by(search.knows(1, 400), lag_ms=400)
         full = search.knows(2, 100, spare=0)
         search.go_on(BETTER_US / SECOND + 0.1)

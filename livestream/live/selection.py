@@ -1,0 +1,155 @@
+"""Which peer is asked to feed a substream, and which had better be (`FeederSelection`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.substream import Substream
+from livestream.machine import MILLISECOND, SECOND
+from livestream.swarm.peer import Peer
+
+__all__ = ["FeederSelection"]
+
+AVOID_SOURCE_US: Final = 500 * MILLISECOND
+FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as so much later.
+FOREIGN_AFTER_US: Final = 400 * MILLISECOND  # So long an orphan looks for one at home.
+LATE_US: Final = 700 * MILLISECOND  # Pieces this old are hardly worth passing on.
+SPREAD_US: Final = 100 * MILLISECOND
+BETTER_SHARE: Final = 0.8  # ...by so much...
+BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
+DISTRUST_US: Final = 10 * SECOND
+DISTRUST_US_MAX: Final = 300 * SECOND
+CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
+CLIMB_WEIGHT: Final = 4
+
+
+class FeederSelection:
+    """Ranks peers by the lag that they promise, their room, their home, and their past.
+
+    Invariant: somebody who is avoided or not believed is not chosen before its time is over.
+    """
+
+    def __init__(self, neighbours: Neighbours, rng: Random) -> None:
+        self.home = ANY_HOME
+        "The substream in which we feed others."
+        self.weight = 0
+        "How many we may feed there."
+        self._neighbours = neighbours
+        self._rng = rng
+        self._lies: dict[Peer, tuple[int, int]] = {}
+        "Who promised to feed us and did not: how often, and until when it is not believed."
+
+    # Whom to ask
+
+    def best(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
+        """Return whom an orphan asks: somebody with room, else somebody who may know of room."""
+        number = substream.number
+        takes_foreign = now - substream.orphan_at >= FOREIGN_AFTER_US
+        best: tuple[bool, float] | None = None
+        chosen: Peer | None = None
+        for peer in peers:
+            lag_us = self._expected_lag_us(peer, number)
+            if lag_us is None or not self.may_ask(substream, peer, now):
+                continue
+            has_room = self._neighbours.has_room(peer)
+            is_home = self._neighbours.is_home(peer, number)
+            is_source = self._neighbours.is_source(peer)
+            is_desperate = substream.is_starved(now)
+            if is_source and not (has_room and (is_desperate or self._may_be_head(number))):
+                continue
+            if not (is_home or (has_room and (takes_foreign or is_source))):
+                continue
+            # Much chance, so that orphans do not all knock at the same door: one that is fed has
+            # time to look for a better feeder.
+            is_of_use = has_room and (lag_us < LATE_US or is_desperate)
+            rank = not is_of_use, lag_us + SPREAD_US * self._rng.random()
+            if best is None or rank < best:
+                best, chosen = rank, peer
+        return chosen
+
+    def better(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
+        """Return who promises much less lag than the feeder, if anybody.
+
+        Who feeds many may ask those further up who have no room: it takes somebody's place.
+        """
+        feeder = substream.feeder
+        if feeder is None:
+            return None
+        is_home = self.home == substream.number
+        may_climb = is_home and self.weight >= CLIMB_WEIGHT and now >= substream.climbs_at
+        found: Peer | None = None
+        least_us = self._bar_us(substream, feeder)
+        for peer in peers:
+            if peer is feeder or not self.may_ask(substream, peer, now):
+                continue
+            if not (self._neighbours.has_room(peer) or may_climb):
+                continue
+            if self._neighbours.is_source(peer) and not self._may_be_head(substream.number):
+                continue
+            lag_us = self._expected_lag_us(peer, substream.number)
+            if lag_us is not None and lag_us < least_us:
+                least_us, found = lag_us, peer
+        return found
+
+    def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
+        """Return the publisher, if it wants a head and does not feed us yet."""
+        for peer in peers:
+            is_able = self._neighbours.is_source(peer) and self._neighbours.has_room(peer)
+            if is_able and peer is not substream.feeder and self.may_ask(substream, peer, now):
+                return peer
+        return None
+
+    # What is known of them
+
+    def may_ask(self, substream: Substream, peer: Peer, now: int) -> bool:
+        """Whether it is time to ask this peer for a substream, again."""
+        distrusted_until = self._lies.get(peer, (0, 0))[1]
+        return max(distrusted_until, substream.avoided.get(peer, 0)) <= now
+
+    def avoid(self, substream: Substream, peer: Peer, until: int, now: int) -> None:
+        """Ask somebody else for a while; the publisher only if it is a short one."""
+        if self._neighbours.is_source(peer):
+            until = min(until, now + AVOID_SOURCE_US)
+        substream.avoided[peer] = until
+
+    def note_liar(self, peer: Peer, now: int) -> None:
+        """It said that it feeds us, and never did: do not believe it for a while, then longer.
+
+        The publisher may be slow when many ask at once; to whom else should one turn.
+        """
+        if self._neighbours.is_source(peer):
+            return
+        times = self._lies.get(peer, (0, 0))[0] + 1
+        self._lies[peer] = times, now + min(DISTRUST_US << times, DISTRUST_US_MAX)
+
+    def drop(self, peer: Peer) -> None:
+        """A peer left."""
+        self._lies.pop(peer, None)
+
+    # Helpers
+
+    def _may_be_head(self, number: int) -> bool:
+        """Whether the publisher would have us: all others it would only have to refuse."""
+        return number == self.home or len(self._neighbours) < CROWD
+
+    def _bar_us(self, substream: Substream, feeder: Peer) -> float:
+        """Return the lag that a rival has to promise, or less."""
+        lag_us = substream.lag_us
+        is_foreign = not self._neighbours.is_home(feeder, substream.number)
+        if is_foreign and not self._neighbours.is_source(feeder):
+            lag_us += FOREIGN_US
+        return min(lag_us * BETTER_SHARE, lag_us - BETTER_US)
+
+    def _expected_lag_us(self, peer: Peer, number: int) -> float | None:
+        """Return how old pieces would come from a peer; None: it does not get them itself."""
+        lag_ms = self._neighbours.lag_ms(peer, number)
+        if lag_ms is None:
+            return None
+        lag_us = lag_ms * MILLISECOND + peer.connection.rtt_us / 2
+        is_foreign = not self._neighbours.is_home(peer, number)
+        if is_foreign and not self._neighbours.is_source(peer):
+            lag_us += FOREIGN_US
+        return lag_us

@@ -1,0 +1,71 @@
+"""How one substream reaches this viewer (`Substream`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+from livestream.errors import StateError
+from livestream.machine import MILLISECOND, SECOND
+from livestream.swarm.peer import Peer
+
+__all__ = ["FeedState", "Substream"]
+
+STARVED_US: Final = SECOND  # Without a feeder for so long: anybody will do.
+SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
+
+
+class FeedState(Enum):
+    """How a substream reaches us."""
+
+    ORPHAN = "orphan"
+    ASKED = "asked"
+    FED = "fed"
+
+
+MOVES: Final = {
+    (FeedState.ORPHAN, FeedState.ASKED),
+    (FeedState.ASKED, FeedState.FED),
+    (FeedState.ASKED, FeedState.ORPHAN),
+    (FeedState.FED, FeedState.ORPHAN),
+}
+
+
+@dataclass(slots=True)
+class Substream:
+    """One substream of ours. `feeder` is set unless it is an orphan."""
+
+    number: int
+    state: FeedState = FeedState.ORPHAN
+    feeder: Peer | None = None
+    since: int = 0
+    "When it came to this state."
+    orphan_at: int = 0
+    "When it was fed last."
+    pushed_at: int = 0
+    retry_at: int = 0
+    path: tuple[bytes, ...] = ()
+    lag_us: float = 0.0
+    rival: Peer | None = None
+    "Asked to feed us in place of the feeder, which goes on until the rival does."
+    rival_since: int = 0
+    looks: int = 0
+    "So many times in a row, a better feeder was seen."
+    climbs_at: int = 0
+    avoided: dict[Peer, int] = field(default_factory=dict)
+
+    def move(self, to: FeedState, now: int) -> None:
+        """Change the state. Raises StateError for a move that is not in the table."""
+        if (self.state, to) not in MOVES:
+            raise StateError(f"feed: {self.state.value} -> {to.value}")
+        self.state = to
+        self.since = now
+
+    def is_silent(self, now: int) -> bool:
+        """Whether it is fed, and nothing comes."""
+        return self.state is FeedState.FED and now - self.pushed_at > SILENT_US
+
+    def is_starved(self, now: int) -> bool:
+        """Whether no feeder was found in good time."""
+        return self.state is not FeedState.FED and now - self.orphan_at > STARVED_US
