@@ -14,6 +14,7 @@ from livestream.live.signing import ChannelKey
 from livestream.live.window import LiveVerifier, LiveWindow
 from livestream.pieces.picker import Pick
 from livestream.pieces.verifier import Verdict
+from livestream.sim.baselines import PullParts
 from livestream.sim.checks import CheckError
 from livestream.sim.designs import DESIGNS, Design
 from livestream.sim.parts import SimParts
@@ -55,8 +56,8 @@ class _Silent(DeadlinePicker):
         return picks if now < 6_000_000 else []
 
 
-class SilentParts(SimParts):
-    """Never repairs."""
+class SilentParts(PullParts):
+    """Hears what others hold, and never asks for it."""
 
     def make_picker(
         self,
@@ -109,10 +110,9 @@ def test_who_verifies_is_not_troubled_by_polluters() -> None:
 
 
 def test_who_never_repairs_is_caught() -> None:
-    lossy = replace(SMALL, seconds=14.0, uplinks=((0.5, 0.0), (0.5, 1.2)))
     with pytest.raises(CheckError, match="does not ask"):
-        simulate(lossy, Design("silent", "", SilentParts), 1)
-    simulate(lossy, DESIGNS["trees"], 1)
+        simulate(SMALL, Design("silent", "", SilentParts), 1)
+    simulate(SMALL, DESIGNS["pull"], 1)
 
 
 def test_a_queue_without_a_limit_is_caught() -> None:
