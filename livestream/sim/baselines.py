@@ -30,6 +30,7 @@ from livestream.sim.signatures import Notary
 from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import BACKLOG_BYTES_MAX, Upload, UploadQueue, Urgency
 from livestream.wire.live import LiveMessage
+from livestream.wire.messages import Interested
 
 __all__ = ["PullParts", "RandomParts"]
 
@@ -41,7 +42,28 @@ TRIES: Final = 4  # Neighbours looked at before an uplink is left idle until the
 
 
 class _Unfed(Feeders):
-    """Asks nobody to feed it."""
+    """Asks nobody to feed it, and everybody for what they hold: these designs live by windows."""
+
+    def __init__(
+        self,
+        node_id: bytes,
+        rng: Random,
+        neighbours: Neighbours,
+        send: Callable[[Peer, LiveMessage], None],
+    ) -> None:
+        super().__init__(node_id, rng, neighbours, send)
+        self._told: dict[Peer, None] = {}
+        "Who was asked to tell what it holds."
+
+    def note_status(self, peer: Peer, now: int) -> None:
+        """Ask for the window of whoever is new."""
+        if peer not in self._told:
+            self._told[peer] = None
+            peer.send(Interested())
+
+    def on_gone(self, peer: Peer, now: int) -> None:
+        """Forget who left."""
+        self._told.pop(peer, None)
 
     def handle_timer(self, peers: Sequence[Peer], from_index: int, now: int) -> None:
         """Nothing is ever asked for, so that nothing is ever pushed by subscription."""
