@@ -81,7 +81,7 @@ class LiveChoker(Choker):
     @property
     def used_slots(self) -> int:
         """Children over all substreams."""
-        return sum(len(children) for children in self._children)
+        return sum(map(len, self._children))
 
     @property
     def spare_slots(self) -> int:
