@@ -18,6 +18,7 @@ from livestream.runtime.clock import Clock
 from livestream.runtime.keys import new_identity
 from livestream.runtime.sockets import NodeDriver, check_transport
 from livestream.swarm.node import Node
+from livestream.swarm.peer import Peer
 from livestream.swarm.swarm import transports_used
 from viewer.latency import Latency
 from viewer.outputs import Outputs
@@ -172,7 +173,22 @@ class Session:
             "control_bytes": self.channel.control_bytes,
             "payload_bytes": swarm.payload_bytes,
             "transport": transports_used(self.channel.swarm.ready),
+            "feeders": len(self._feeders()),
+            "children": self.channel.choker.used_slots,
+            "depth": self._depth(),
         }
+
+    def _feeders(self) -> set[Peer]:
+        """Return who feeds us, in whichever substreams."""
+        substreams = self.channel.head.substreams if self.channel.head else 0
+        found = {self.channel.feeders.feeder(number) for number in range(substreams)}
+        return {feeder for feeder in found if feeder is not None}
+
+    def _depth(self) -> int:
+        """Return over how many links the substream comes that has most; 0: nobody feeds us."""
+        substreams = self.channel.head.substreams if self.channel.head else 0
+        paths = [self.channel.feeders.path(number) for number in range(substreams)]
+        return max((len(path) - 1 for path in paths if path), default=0)
 
     def _lag_now_us(self, now: int) -> int:
         """How old the picture is: while it stands still, it ages."""

@@ -209,7 +209,8 @@ def _line(session: Session, stats: Mapping[str, float | int | str]) -> str:
     return (
         f"lag {stats['lag_s']} s  buffer {stats['buffer_s']} s  "
         f"down {int(stats['down_bps']) / 1e6:.2f}M  up {int(stats['up_bps']) / 1e6:.2f}M  "
-        f"peers {stats['peers']}  late {100 * int(stats['pieces_late']) / received:.2f} %  "
+        f"peers {stats['peers']} ({stats['feeders']} feed me, depth {stats['depth']}, "
+        f"children {stats['children']})  late {100 * int(stats['pieces_late']) / received:.2f} %  "
         f"from the publisher {100 * float(stats['publisher_share']):.0f} %"
         + (f"  stalled: {why}" if why else "")
     )

@@ -17,7 +17,7 @@ from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
 from livestream.live.place import PROBATION_US, Place
 from livestream.live.window import LiveWindow
-from livestream.machine import MILLISECOND, SECOND, Event, earliest
+from livestream.machine import MILLISECOND, SECOND, Event
 from livestream.swarm.extension import Extension
 from livestream.swarm.peer import Peer
 from livestream.swarm.pex import PeerExchange
@@ -54,7 +54,7 @@ class EpochStarted(Event):
     first_index: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # Not frozen, as it is hot: freezing takes longer than all else about it.
 class PieceVerified(Event):
     """A genuine piece is in the window."""
 
@@ -224,7 +224,7 @@ class Channel(Extension):
             if self._place.first_at is None:
                 self._place.first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
-        had = self.choker.used_slots
+        had = self.choker.used_slots if self.is_source else 0
         self.children.push(index, peer, now)
         if self.is_source and self.choker.used_slots < had:
             self._status_at = now  # Heads are wanted: without them nobody gets anything.
@@ -235,8 +235,17 @@ class Channel(Extension):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        feeders_at = None if self.is_source else self.feeders.get_timer()
-        return earliest(self._status_at, self._window_at, self._overdue_at, feeders_at)
+        first = self._status_at  # In plain steps, for it is asked after each event.
+        timer = self._window_at
+        if timer is not None and (first is None or timer < first):
+            first = timer
+        timer = self._overdue_at
+        if timer is not None and (first is None or timer < first):
+            first = timer
+        timer = None if self.is_source else self.feeders.get_timer()
+        if timer is not None and (first is None or timer < first):
+            first = timer
+        return first
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
@@ -260,20 +269,20 @@ class Channel(Extension):
         if self.head is None:
             return
         self._place.look(self.head.substreams, now)
-        status = self._status(now)
+        payload = self._status(now).to_bytes()
         for peer in list(self.swarm.ready):
-            self._send(peer, status)
+            self._send_bytes(peer, payload)
             self.children.reserve(peer)
 
     def _tell_window(self) -> None:
         """Tell those who asked for it what we hold."""
         if self._changed_from is None:
             return
-        update = self._window_update(self._changed_from)
+        payload = self._window_update(self._changed_from).to_bytes()
         self._changed_from = None
         for peer in self.swarm.ready:
             if peer.is_interested:
-                self._send(peer, update)
+                self._send_bytes(peer, payload)
 
     # Messages
 
@@ -389,7 +398,9 @@ class Channel(Extension):
         return Status(self.is_source, self.choker.home, spare, children, lags)
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
+        self._send_bytes(peer, message.to_bytes())
+
+    def _send_bytes(self, peer: Peer, payload: bytes) -> None:
         if self.name in peer.extensions:
-            payload = message.to_bytes()
             self.control_bytes += len(payload)
             peer.send_extended(self.name, payload)

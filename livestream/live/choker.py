@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from livestream.config import LiveConfig
-from livestream.live.neighbours import ANY_HOME
+from livestream.live.neighbours import ANY_HOME, SLOTS_MAX
 from livestream.live.window import LiveWindow
 from livestream.machine import SECOND
 from livestream.swarm.choker import Choker
@@ -15,7 +15,6 @@ from livestream.swarm.rates import TokenBucket
 __all__ = ["LiveChoker"]
 
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
-SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
 
 
@@ -81,7 +80,7 @@ class LiveChoker(Choker):
     @property
     def used_slots(self) -> int:
         """Children over all substreams."""
-        return sum(len(children) for children in self._children)
+        return sum(map(len, self._children))
 
     @property
     def spare_slots(self) -> int:

@@ -10,8 +10,9 @@ from typing import Final
 from livestream.swarm.peer import Peer
 from livestream.wire.live import LAG_UNKNOWN_MS, Status
 
-__all__ = ["ANY_HOME", "Neighbours"]
+__all__ = ["ANY_HOME", "SLOTS_MAX", "Neighbours"]
 
+SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
 ANY_HOME: Final = 0xFF  # Feeds in whatever substream it is asked for, or in none.
 
 
@@ -68,7 +69,8 @@ class Neighbours:
         status = self._statuses.get(peer)
         if status is None or status.home != number:
             return 0
-        return status.children + status.spare_slots
+        # Nobody can have more: whoever claims to is not worth more for it.
+        return min(status.children + status.spare_slots, SLOTS_MAX)
 
     def lag_ms(self, peer: Peer, number: int) -> int | None:
         """Return how old a piece of a substream is when it gets there; None: it is not fed."""

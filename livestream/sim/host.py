@@ -222,7 +222,7 @@ class Host:
             return
         self._pumps_at = None
         node = self.node
-        if self._reports or (node is not None and node.has_uploads):
+        if self._reports or (node is not None and node.may_upload(now)):
             self.settle(now)
         else:
             self._pump(now)  # The node has nothing for those whose queues become shorter.

@@ -47,7 +47,7 @@ class World:
     def plan(self, at: int, occurrence: Occurrence) -> None:
         """Let something happen at a time, µs; never before now."""
         self._order = order = self._order + 1
-        heappush(self._plan, (max(at, self.now), order, occurrence))
+        heappush(self._plan, (at if at > self.now else self.now, order, occurrence))
 
     def run_until(self, end: int) -> None:
         """Let everything happen that is planned up to `end`."""

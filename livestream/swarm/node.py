@@ -9,7 +9,7 @@ from typing import Final
 
 from livestream.config import Identity, SwarmConfig, Transport, TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address, Event, Machine, Train, earliest
+from livestream.machine import SECOND, Address, Event, Machine, Train
 from livestream.swarm.calls import Calls
 from livestream.swarm.peer import Peer, PeerState
 from livestream.swarm.rates import TokenBucket
@@ -166,10 +166,14 @@ class Node(Machine):
         """Callers that have not said which swarm they want."""
         return len(self._strangers)
 
-    @property
-    def has_uploads(self) -> bool:
-        """Whether any swarm has something to give, be it that nobody can take it now."""
-        return any(swarm.has_uploads for swarm in self._swarms.values())
+    def may_upload(self, now: int) -> bool:
+        """Whether a connection would be given something if it had room: the cap allows for it."""
+        if self._blocked_until is not None and now < self._blocked_until:
+            return False
+        for swarm in self._swarms.values():
+            if swarm.has_uploads:
+                return True
+        return False
 
     # The five verbs
 
@@ -185,18 +189,22 @@ class Node(Machine):
         trains: list[Train] = []
         while True:
             started = self._start_uploads(now)
-            batch = self._endpoint.trains_to_send(now) if self._endpoint is not None else []
-            if not batch and (not started or self._budget is None):
+            batch = self._endpoint.trains_to_send(now) if self._endpoint is not None else None
+            if batch:
+                self.book(sum(_wire_size(train) for train in batch), now)
+                trains += batch
+            elif not started or self._budget is None:
                 return trains  # Without a cap, all that could be started has been.
-            size = sum(_wire_size(train) for train in batch)
-            self.wire_bytes_out += size
-            if self._budget is not None:
-                self._budget.take(size, now)
-            trains += batch
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        first = earliest(self._calls.get_timer(), self._attempt_at, self._blocked_until)
+        first = self._attempt_at  # In plain steps, for it is asked after each event.
+        timer = self._blocked_until
+        if timer is not None and (first is None or timer < first):
+            first = timer
+        timer = self._calls.get_timer()
+        if timer is not None and (first is None or timer < first):
+            first = timer
         for endpoint in self._reporting:
             timer = endpoint.get_timer()
             if timer is not None and (first is None or timer < first):
@@ -347,7 +355,8 @@ class Node(Machine):
                 while swarm.has_uploads and swarm.next_upload(now):
                     started = True
             return started
-        self._pay_for_streams(budget, now)
+        if self.streams.bytes_taken != self._stream_bytes_paid:
+            self._pay_for_streams(budget, now)
         for swarm in self._swarms.values():
             if not swarm.has_uploads:
                 continue

@@ -57,12 +57,14 @@ class TokenBucket:
 
     def take(self, size: int, now: int) -> None:
         """Book `size` bytes as gone."""
-        self._refill(now)
+        if now != self._at:
+            self._refill(now)
         self._balance -= size
 
     def has_tokens(self, now: int) -> bool:
         """Whether something may go now."""
-        self._refill(now)
+        if now != self._at:
+            self._refill(now)
         return self._balance > 0
 
     def next_tokens_at(self, now: int) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from livestream.config import LiveConfig
-from livestream.live.choker import CROWD, RECOVERY_US, SLOTS_MAX, LiveChoker
+from livestream.live.choker import CROWD, RECOVERY_US, LiveChoker
+from livestream.live.neighbours import SLOTS_MAX
 from livestream.live.piece import LivePiece
 from livestream.live.window import LiveWindow
 from livestream.machine import SECOND

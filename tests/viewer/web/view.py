@@ -62,6 +62,9 @@ class ScriptedView(ChannelView):
             "pieces_received": 100,
             "pieces_late": 0,
             "publisher_share": 0.25,
+            "feeders": 3,
+            "children": 7,
+            "depth": 2,
             "why": self.why,
             "latency_target_s": self.latency_s,
         }

@@ -105,6 +105,7 @@ function show(news) {
   const publisher = stats.pieces_received ? Math.round(100 * stats.publisher_share) : 100;
   $("share-bar").value = 100 - publisher;
   setText("share-text", `${100 - publisher} % from other viewers, ${publisher} % from the publisher`);
+  setText("place", place(stats));
   const glass = glassToGlass(video);
   $("glass").hidden = glass === null;
   if (glass !== null) setText("glass", `Clock in the picture: ${(glass / 1000).toFixed(2)} s`);
@@ -112,6 +113,13 @@ function show(news) {
   lateBefore = stats.pieces_late;
   rateGraph.add([stats.down_bps, stats.up_bps]);
   showPeers(news.peers);
+}
+
+// Where this viewer stands in the trees.
+function place(stats) {
+  const feeders = stats.feeders === 1 ? "1 peer feeds" : `${stats.feeders} peers feed`;
+  if (!stats.feeders) return "Nobody feeds this viewer yet.";
+  return `${feeders} this viewer, ${stats.depth} deep; it feeds others ${stats.children} times.`;
 }
 
 function showPeers(peers) {
