@@ -14,6 +14,7 @@ from livestream.live.signing import ChannelKey
 from livestream.live.window import LiveVerifier, LiveWindow
 from livestream.pieces.picker import Pick
 from livestream.pieces.verifier import Verdict
+from livestream.sim.baselines import PullParts
 from livestream.sim.checks import CheckError
 from livestream.sim.designs import DESIGNS, Design
 from livestream.sim.parts import SimParts
@@ -52,11 +53,11 @@ class _Silent(DeadlinePicker):
     def picks(self, holders: Sequence[Peer], now: int) -> list[Pick[Peer]]:
         picks = super().picks(holders, now)
         # The first group of pictures is asked for: without it there is nothing to miss.
-        return picks if now < 4_000_000 else []
+        return picks if now < 6_000_000 else []
 
 
-class SilentParts(SimParts):
-    """Never repairs."""
+class SilentParts(PullParts):
+    """Hears what others hold, and never asks for it."""
 
     def make_picker(
         self,
@@ -109,11 +110,9 @@ def test_who_verifies_is_not_troubled_by_polluters() -> None:
 
 
 def test_who_never_repairs_is_caught() -> None:
-    # Too little to feed all: what nobody pushes has to be asked for.
-    narrow = replace(SMALL, seconds=20.0, uplinks=((0.75, 0.0), (0.25, 1.5)))
     with pytest.raises(CheckError, match="does not ask"):
-        simulate(narrow, Design("silent", "", SilentParts), 1)
-    simulate(narrow, DESIGNS["trees"], 1)
+        simulate(SMALL, Design("silent", "", SilentParts), 1)
+    simulate(SMALL, DESIGNS["pull"], 1)
 
 
 def test_a_queue_without_a_limit_is_caught() -> None:

@@ -156,13 +156,14 @@ def test_a_peer_that_says_nothing_at_all_is_let_go() -> None:
 
 def test_newcomers_that_are_choked_get_their_allowed_pieces_and_no_more() -> None:
     net = Network(Contents(64))
-    seed = net.add_seed(upload_bps=16 * MB)
+    seed = net.add_seed(upload_bps=64 * MB)  # What everybody has already goes last.
     leechers = [net.add() for _ in range(12)]
     for host in leechers:
         net.introduce(host, seed)
-    net.run(8)
+    net.run(1)
     choked = [host for host in leechers if all(peer.chokes_us for peer in host.swarm.block_peers)]
     assert len(choked) >= 3
+    net.run(4)
     for host in choked:
         (peer,) = host.swarm.block_peers
         assert 0 < len(host.kept) <= 10
