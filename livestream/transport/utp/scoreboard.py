@@ -58,6 +58,11 @@ class Scoreboard:
         """Sequence numbers that are not free yet."""
         return self.next_seq - self.acked_to
 
+    @property
+    def has_hole(self) -> bool:
+        """Whether something came that was sent after what is missing."""
+        return self._newest[1] > self.acked_to
+
     def add(self, flight: Flight) -> None:
         """A train goes out."""
         self.flights.append(flight)

@@ -21,6 +21,8 @@ __all__ = ["Sender"]
 TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
 ROWS_MAX: Final = 60
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
+HOLE_RESERVE_ROWS: Final = 16
+OVERTAKEN_US_MAX: Final = SECOND  # A packet that is older has not been overtaken: a clock was set.
 CLOCK_STEP_US: Final = 50 * MILLISECOND  # Delays beyond the round trip by more: a clock was set.
 ECHO_US_MAX: Final = 16 * SECOND  # Both ways together take no longer: one of the clocks was set.
 TIMEOUTS_MAX: Final = 5  # In a row, of one that says things but takes nothing: half a minute.
@@ -58,6 +60,7 @@ class Sender:
         self._pacer = Pacer()
         self._delays = DelaySamples()
         self._difference = 0  # The last one that was told.
+        self._told_at = 0  # When the window was, by the other side's clock.
         self._news_at = self._silent_since = now
         self._timeouts = 0
         self._has_probed = False
@@ -74,7 +77,7 @@ class Sender:
         if news is None:
             return False
         self._silent_since = now
-        self._take_window(packet.window)
+        self._take_window(packet)
         if packet.difference:
             self._take_echo((packet.difference + now - packet.timestamp) & 0xFFFFFFFF)
         if news.acked_bytes or packet.difference != self._difference:
@@ -90,10 +93,16 @@ class Sender:
         self._take_news(news, now)
         return True
 
-    def _take_window(self, window: int) -> None:
-        was_shut, self.peer_window = self._is_shut, window
+    def _take_window(self, packet: Packet) -> None:
+        age_us = (self._told_at - packet.timestamp) & 0xFFFFFFFF
+        if 0 < age_us < OVERTAKEN_US_MAX:
+            return  # What was kept there since then is not in it, and no longer under way here.
+        self._told_at = packet.timestamp
+        was_shut, self.peer_window = self._is_shut, packet.window
         if self._is_shut:
-            self._timeouts = 0  # It is there, and takes nothing: its disk may be busy for minutes.
+            # It is there, and takes nothing: its disk may be busy for minutes. Not so where it is
+            # full of what came behind a hole, and does not take what the hole wants, either.
+            self._timeouts = self._timeouts if packet.sack else 0
         elif was_shut and self._has_probed:
             self.board.give_up_all()  # What it was asked with met a shut window.
 
@@ -187,7 +196,9 @@ class Sender:
     def _rows_allowed(self, size: int, now: int) -> int:
         """How many rows the windows and the pacer allow; sets when to try again."""
         board = self.board
-        room = min(self.ledbat.window_bytes, self.peer_window) - board.in_flight
+        # What fills a hole must find room, be the rest taken by what came behind it.
+        reserve = HOLE_RESERVE_ROWS * size if board.has_hole else 0
+        room = min(self.ledbat.window_bytes, self.peer_window - reserve) - board.in_flight
         if room < size and board.in_flight:
             return 0
         if board.lost_rows or board.rows_in_flight > ROWS_IN_FLIGHT_MAX:

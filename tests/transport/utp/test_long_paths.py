@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.transport.connection import ConnectionState
 from livestream.transport.utp.packet import Packet, PacketType
 from livestream.transport.utp.receiving import EARLY_ROWS_MAX
 from tests.transport.utp.pair import GREETING, HERE, Pair
@@ -107,3 +108,34 @@ def test_many_losses_at_once_are_sent_again_at_the_pace_of_the_path() -> None:
     pair.run(1.1)
     assert lost == 60
     assert len(pair.messages("server")) == before + 1
+
+
+def test_a_window_that_was_overtaken_is_not_believed() -> None:
+    """It tells nothing of what is kept since: what were sent for it would take the hole's room."""
+    stranger, sent, _ = _behind_a_hole(window=2_000)
+    late = stranger.packet(PacketType.STATE, stranger.seq + 1)
+    late.timestamp -= 60 * MILLISECOND  # What tells of the hole was sent 50 ms ago.
+    late.window = 1 << 20
+    assert stranger.connection is not None
+    stranger.connection.send(b"\x14" + bytes(60_000))
+    heard = _data(stranger.throw(late.to_bytes()) + stranger.wait(0.04))
+    fresh = [packet for packet in heard if packet.seq > sent[-1].seq]
+    assert fresh == []
+
+
+def test_room_is_left_in_the_window_for_what_fills_the_hole() -> None:
+    stranger, sent, again = _behind_a_hole(window=20_000)
+    assert [packet for packet in again if packet.seq > sent[-1].seq] == []
+    stranger.window = 1 << 20
+    heard = _data(stranger.send(PacketType.STATE, stranger.seq + 1, sack=0b1111))
+    assert [packet for packet in heard if packet.seq > sent[-1].seq], "else it would be no test"
+
+
+def test_who_is_full_of_what_is_behind_a_hole_and_does_not_let_it_be_filled_is_given_up() -> None:
+    """libtorrent drops what has no room, be it the next in turn, and waits for it for good."""
+    stranger, sent, _ = _behind_a_hole(window=0)
+    for _ in range(80):
+        if any(packet.seq == sent[0].seq for packet in _data(stranger.wait(0.5))):
+            stranger.send(PacketType.STATE, stranger.seq + 1, sack=0b11)
+    assert stranger.connection is not None
+    assert stranger.connection.state is ConnectionState.CLOSED
