@@ -101,8 +101,14 @@ def test_a_download_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(tmp_path
         listen = ["--listen", f"{here.address}:7001", "--max-up", "8M"]
         words = ["seed", str(torrent), "--data", str(tmp_path), *listen]
         seeding = subprocess.Popen(
-            [*here.prefix, *COMMAND, *words], env=environment(tmp_path / "here")
+            [*here.prefix, *COMMAND, *words],
+            env=environment(tmp_path / "here"),
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        # Whoever is called before it listens is reached over TCP: that answers the first retry.
+        assert seeding.stderr is not None
+        assert "pieces are here" in seeding.stderr.readline()
         words = ["download", str(torrent), "-o", str(tmp_path / "out"), "--no-seed"]
         words += ["--peer", f"{here.address}:7001", "--stats", str(stats), "-q"]
         fetching = subprocess.Popen(
@@ -117,7 +123,7 @@ def test_a_download_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(tmp_path
         finally:
             for process in (fetching, seeding):
                 process.terminate()
-                process.wait(15)
+                process.communicate(timeout=15)
     assert '"tcp"' in stats.read_text()
     assert (tmp_path / "out" / "data.bin").read_bytes() == data.read_bytes()
 
