@@ -59,6 +59,8 @@ class FeedState(Enum):
     FED = "fed"
 
 
+_ORPHAN: Final = FeedState.ORPHAN  # Asked for each message, and an enum's members are slow.
+_FED: Final = FeedState.FED
 MOVES: Final = {
     (FeedState.ORPHAN, FeedState.ASKED),
     (FeedState.ASKED, FeedState.FED),
@@ -131,8 +133,10 @@ class Feeders:
 
     def note_status(self, peer: Peer, now: int) -> None:
         """A peer told how it is."""
-        if any(substream.state is FeedState.ORPHAN for substream in self._substreams):
-            self._wake(now)
+        for substream in self._substreams:
+            if substream.state is _ORPHAN:
+                self._wake(now)
+                return
 
     def note_pushed(self, index: int, peer: Peer, lag_us: int, now: int) -> None:
         """A piece of a substream came from `peer`, `lag_us` after its capture."""
@@ -234,8 +238,8 @@ class Feeders:
 
     def is_fed(self, number: int) -> bool:
         """Whether pieces of this substream are pushed to us."""
-        substream = self._get(number)
-        return substream is not None and substream.state is FeedState.FED
+        substreams = self._substreams
+        return number < len(substreams) and substreams[number].state is _FED
 
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""
@@ -360,14 +364,15 @@ class Feeders:
         rival: Peer | None = None
         least_us = self._bar_us(substream, feeder)
         for peer in peers:
-            if peer is feeder or not self._may_ask(substream, peer, now):
-                continue
+            # What most fail by goes first.
             if not (self._neighbours.has_room(peer) or may_climb):
+                continue
+            lag_us = self._expected_lag_us(peer, substream.number)
+            if lag_us is None or lag_us >= least_us or peer is feeder:
                 continue
             if self._neighbours.is_source(peer) and not self._may_be_head(substream.number):
                 continue
-            lag_us = self._expected_lag_us(peer, substream.number)
-            if lag_us is not None and lag_us < least_us:
+            if self._may_ask(substream, peer, now):
                 least_us, rival = lag_us, peer
         substream.looks = substream.looks + 1 if rival is not None else 0
         is_head = rival is not None and self._neighbours.is_source(rival)
@@ -392,8 +397,7 @@ class Feeders:
         if lag_ms is None:
             return None
         lag_us = lag_ms * MILLISECOND + peer.connection.rtt_us / 2
-        is_foreign = not self._neighbours.is_home(peer, number)
-        if is_foreign and not self._neighbours.is_source(peer):
+        if not (self._neighbours.is_home(peer, number) or self._neighbours.is_source(peer)):
             lag_us += FOREIGN_US
         return lag_us
 
