@@ -364,8 +364,11 @@ class Feeders:
         rival: Peer | None = None
         least_us = self._bar_us(substream, feeder)
         for peer in peers:
-            # What most fail by goes first.
-            if not (self._neighbours.has_room(peer) or may_climb):
+            # What most fail by goes first: here their lag, were the way from them none.
+            lag_ms = self._neighbours.lag_ms(peer, substream.number)
+            if lag_ms is None or lag_ms * MILLISECOND >= least_us:
+                continue
+            if not (may_climb or self._neighbours.has_room(peer)):
                 continue
             lag_us = self._expected_lag_us(peer, substream.number)
             if lag_us is None or lag_us >= least_us or peer is feeder:
