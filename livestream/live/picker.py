@@ -168,22 +168,21 @@ class DeadlinePicker(Picker[Peer]):
         self._is_blocked = False
         has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
-        choices: Choices | None = None
+        choices = Choices(holders, min(self._missing, default=0), self._is_source)
+        fed = [self._is_fed(number) for number in range(len(self._lateness))]
         for index in sorted(self._missing):
             missing = self._missing[index]
             if missing.open_at > now and index >= self._window.first:
                 self._wake_by(missing.open_at)
                 continue
-            if missing.due_at > now and self._is_fed(index % len(self._lateness)):
+            if missing.due_at > now and fed[index % len(fed)]:
                 self._wake_by(missing.due_at)
                 continue
-            choices = choices or Choices(holders, index, self._is_source)
-            is_held = choices.is_held(index)
             if missing.blocked_until > now:
                 # News are of no use as long as repair has used up its share.
                 is_open = self._may_repair(index, now)
                 self._is_blocked = self._is_blocked or is_open
-                if not (has_news and is_held and is_open):
+                if not (has_news and is_open and choices.is_held(index)):
                     self._wake_by(missing.blocked_until)
                     continue
             deadline = self._deadline(index, missing)
@@ -194,7 +193,7 @@ class DeadlinePicker(Picker[Peer]):
             if missing.due_at > now:
                 self._wake_by(missing.due_at)
                 continue
-            choice = self._choose(choices, index, missing, deadline, now) if is_held else None
+            choice = self._choose(choices, index, missing, deadline, now)
             if choice is None:
                 # All of them are looked at again together.
                 missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
@@ -257,7 +256,7 @@ class DeadlinePicker(Picker[Peer]):
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
     ) -> Choice | None:
         """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
-        if not self._may_repair(index, now):
+        if not (self._may_repair(index, now) and choices.is_held(index)):
             return None
         limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
         choice = choices.quickest(index, missing.tried, limit)

@@ -49,7 +49,8 @@ def settled(scenario: Scenario, seconds: float, seed: int = 1) -> Simulation:
 def below(simulation: Simulation, victim: Viewer, number: int) -> tuple[list[Viewer], list[Viewer]]:
     """Return whom somebody feeds in a substream, and whom those feed, and so on."""
     node_id = victim.channel.swarm.node_id
-    children, others = [], []
+    children: list[Viewer] = []
+    others: list[Viewer] = []
     for viewer in simulation.present.values():
         path = viewer.channel.feeders.path(number)
         if viewer is victim or node_id not in path:
