@@ -90,7 +90,14 @@ def test_a_viewer_behind_a_firewall_that_drops_udp_plays_over_tcp(
     assert codecs(tmp_path / "out.ts") == ["aac", "h264"]
 
 
-@pytest.mark.parametrize("hooks", [["input"], ["output"], ["input", "output"]])
+@pytest.mark.parametrize(
+    "hooks",
+    [
+        pytest.param(["input"], marks=pytest.mark.long),
+        pytest.param(["output"], marks=pytest.mark.long),
+        ["input", "output"],
+    ],
+)
 def test_a_viewer_goes_on_over_tcp_when_a_firewall_begins_to_drop_udp(
     tmp_path: Path, hooks: list[str]
 ) -> None:

@@ -180,12 +180,12 @@ def test_lost_datagrams_are_repaired_before_the_deadline() -> None:
 
 def test_when_a_feeder_dies_its_children_go_on() -> None:
     cast = Broadcast(4, 5, Link(delay_us=15_000), up_bps=1_920_000)
-    cast.run(6)
+    cast.run(4)
     victim = max(cast.viewers, key=lambda viewer: viewer.channel.choker.used_slots)
     assert victim.channel.choker.used_slots > 0
     cast.world.remove(victim.address)
     cast.viewers.remove(victim)
-    cast.run(12)  # Longer than a connection lasts without a word: it is known to be dead.
+    cast.run(8)  # Longer than a connection lasts without a word: it is known to be dead.
     late = cast.next_index - 45
     for viewer in cast.viewers:
         assert missed(viewer, late - 100, late) == []

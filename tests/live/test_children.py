@@ -214,6 +214,19 @@ def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
     assert here.channel.choker.children(HOME) == [busy, idle]
 
 
+def test_who_gave_way_to_somebody_with_nothing_to_give_does_not_come_back_at_once() -> None:
+    here = on_air()
+    busy, idle = heads(here, 9, 9)
+    here.tell(idle, weighing(40, children=0))
+    leaf = here.join(3)
+    here.tell(leaf, weighing(0))
+    here.go_on(TRIAL_US / SECOND + 0.1)
+    here.tell(leaf, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, leaf]
+    here.tell(idle, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, leaf]
+
+
 def test_a_head_that_says_nothing_gives_way_before_it_is_known_to_be_gone() -> None:
     here = on_air()
     alive, dead = heads(here, 9, 9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.neighbours import ANY_HOME, SLOTS_MAX, Neighbours
 from livestream.wire.live import LAG_UNKNOWN_MS, Status
 from tests.live.neighbourhood import make_peer
 
@@ -63,6 +63,13 @@ def test_weight_is_what_one_can_feed_at_home_and_nothing_elsewhere() -> None:
     neighbours.note(ME, viewer(home=1, spare=3, children=5))
     assert neighbours.weight(ME, 1) == 8
     assert neighbours.weight(ME, 0) == 0
+
+
+def test_nobody_weighs_more_than_anybody_can_feed() -> None:
+    """Else whoever lies most goes to the top."""
+    neighbours = Neighbours()
+    neighbours.note(ME, viewer(spare=255, children=60_000))
+    assert neighbours.weight(ME, 0) == SLOTS_MAX
 
 
 def test_only_who_is_fed_has_a_lag() -> None:

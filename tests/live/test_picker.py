@@ -121,10 +121,12 @@ def test_a_push_has_some_time_even_when_the_deadline_is_near() -> None:
     """Who is far down in a tree hears of pieces late, and gets them soon after."""
     viewing = Viewing()
     viewing.neighbour(1, *range(300))
+    viewing.fed[5] = False
     age_us = CONFIG.latency_us - 200 * MILLISECOND
-    viewing.watch(200, but=(100,), age_us=age_us)
+    viewing.watch(200, but=(100, 101), age_us=age_us)
     (at, _), *_ = viewing.asked_for(100)
-    known_at = 101 * INTERVAL_US + age_us
+    known_at = 102 * INTERVAL_US + age_us
+    assert viewing.asked_for(101)[0][0] <= known_at + 5 * MILLISECOND, "nobody pushes that"
     assert at >= known_at + GRACE_MIN_US
     assert at < deadline_us(100)
 
@@ -270,19 +272,42 @@ def test_the_publisher_is_asked_at_once_when_there_is_nobody_else() -> None:
 # How much
 
 
-def test_repair_takes_its_share_of_the_rate_and_no_more() -> None:
-    """Where feeders fail, asking for everything would choke those who are asked."""
-    viewing = Viewing()
-    viewing.watch(100)
+def asked_bytes_per_second(viewing: Viewing) -> float:
+    """Have 500 pieces be missed, and nobody give any; return what is asked for."""
     for number in range(1, 20):
         viewing.neighbour(number, *range(2_000))
     began = viewing.now
     for index in range(101, 101 + 10 * 50):
         viewing.go_on_until(index * INTERVAL_US + 50_000)
         viewing.picker.note_edge(index, viewing.now)
-    seconds = (viewing.now - began) / SECOND
-    granted = CONFIG.repair_share * RATE_BPS / 8 * (seconds + 1)
-    assert 0.8 * granted <= len(viewing.asked) * 4_000 <= granted + 4_000
+        for peer in viewing.holders:
+            peer.requested.clear()
+    return len(viewing.asked) * 4_000 * SECOND / (viewing.now - began)
+
+
+def test_repair_takes_its_share_of_the_rate_and_no_more() -> None:
+    """Where feeders fail, asking for everything would choke those who are asked."""
+    viewing = Viewing()
+    viewing.watch(100)
+    share = CONFIG.repair_share * RATE_BPS / 8
+    assert 0.8 * share <= asked_bytes_per_second(viewing) <= 1.15 * share
+
+
+def test_what_nobody_feeds_takes_the_rate_and_no_more() -> None:
+    viewing = Viewing()
+    viewing.watch(100)
+    viewing.fed.update(dict.fromkeys(range(SUBSTREAMS), False))
+    assert 0.9 * RATE_BPS / 8 <= asked_bytes_per_second(viewing) <= 1.15 * RATE_BPS / 8
+
+
+def test_what_nobody_feeds_leaves_repair_its_share() -> None:
+    viewing = Viewing()
+    viewing.watch(100)
+    viewing.fed.update(dict.fromkeys(range(4), False))
+    asked_bytes_per_second(viewing)
+    repaired = [index for _, index, _ in viewing.asked if viewing.fed[index % SUBSTREAMS]]
+    share = 10 * CONFIG.repair_share * RATE_BPS / 8
+    assert 0.8 * share <= len(repaired) * 4_000 <= 1.15 * share
 
 
 def test_overdue_is_counted_by_substream_and_only_what_should_have_come() -> None:

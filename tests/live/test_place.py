@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from livestream.config import SwarmConfig
+from livestream.live.choker import RECOVERY_US
 from livestream.live.neighbours import ANY_HOME
 from livestream.live.place import (
     FOLLOWED_MAX,
@@ -149,14 +150,24 @@ def settled(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
 def test_who_is_asked_elsewhere_twice_as_much_is_at_home_there() -> None:
     here, _ = settled()
     children = crowd(here, 3)
-    here.channel.choker.home = 2
-    here.tell(children[0], Subscribe(2, 0))
-    here.tell(children[1], Subscribe(6, 0))
+    here.channel.choker.home = 6
+    here.tell(children[0], Subscribe(6, 0))
+    here.tell(children[1], Subscribe(2, 0))
     here.go_on(2)
-    assert here.channel.choker.home == 2, "as much is not twice as much"
-    here.tell(children[2], Subscribe(6, 0))
+    assert here.channel.choker.home == 6, "as much is not twice as much"
+    here.tell(children[2], Subscribe(2, 0))
     here.go_on(1.1)
-    assert here.channel.choker.home == 6
+    assert here.channel.choker.home == 2
+
+
+def test_after_an_overload_a_slot_comes_back_in_time() -> None:
+    here, _ = settled()
+    choker = here.channel.choker
+    before = choker.slots
+    choker.note_overload(here.now)
+    assert choker.slots < before
+    here.go_on(RECOVERY_US * (before + 1) / SECOND)
+    assert choker.slots == before
 
 
 def lacking(number: int, *, upload_x: float, children: int) -> Neighbourhood:
@@ -199,7 +210,12 @@ def test_neighbours_that_are_of_no_use_are_let_go_but_for_some() -> None:
 
 
 def test_who_listens_to_us_is_fed_or_feeds_us_is_kept() -> None:
-    here, feeder = settled()
+    here = viewer()
+    crowd(here, FOLLOWED_MAX, first=80)
+    here.go_on(1.1)  # To these we listen.
+    feeder = here.join(90)
+    here.serve(feeder)
+    here.go_on(3)
     listeners = crowd(here, 4, first=40)
     children = crowd(here, 4, first=50)
     for peer in listeners:

@@ -21,13 +21,13 @@ def test_forged_pieces_are_never_kept_and_their_sender_is_banned() -> None:
     window = RewritingWindow(LiveConfig().window_us)
     cast = Broadcast(5, 5, Link(delay_us=15_000), up_bps=1_920_000, first_window=window)
     cast.viewers.pop(0)
-    cast.run(11)
+    cast.run(8)
     honest = cast.viewers
     rejected = sum(viewer.channel.swarm.stats.pieces_rejected for viewer in honest)
     assert rejected >= 1
     last = cast.next_index - 45
     for viewer in honest:
-        assert missed(viewer, last - 200, last) == []
+        assert missed(viewer, last - 150, last) == []
         victims = viewer.channel.swarm.stats.pieces_rejected
         assert victims <= 1, "the first forged piece ends it"
         assert (viewer.banned == 1) == (victims == 1)

@@ -84,7 +84,7 @@ def test_messages_bring_the_lags_that_packets_bring() -> None:
     """In small, by the links that a piece went over: how deep trees grow is chance in so few."""
     figures = []
     for links in (Links.QUIC, Links.MESSAGES):
-        lags = lags_of(STREET, (1, 2, 3), links)
+        lags = lags_of(STREET, (1, 2), links)
         figures.append(
             {"lag p50": share_at(lags.played, 0.5), "lag p99": share_at(lags.played, 0.99)}
             | {f"{hops} p{share}": share_at(lags.by_hops[hops], share) for hops, share in BY_HOPS}

@@ -10,7 +10,7 @@ import sys
 
 def trace_hash(seed: int, hash_seed: str) -> str:
     command = [sys.executable, "-m", "livestream", "simulate", "L0", "--viewers", "6"]
-    command += ["--seconds", "12", "--seed", str(seed), "--json", "-"]
+    command += ["--seconds", "7", "--seed", str(seed), "--json", "-"]
     done = subprocess.run(
         command,
         env={**os.environ, "PYTHONHASHSEED": hash_seed},
