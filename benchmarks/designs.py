@@ -73,16 +73,32 @@ def main() -> None:
         for name in options.scenario or list(SCENARIOS)
         for design in options.design or list(DESIGNS)
     ]
-    lines = [HEAD]
     with ProcessPoolExecutor(os.cpu_count()) as processes:
-        for line in processes.map(row, *zip(*runs, strict=True)):
-            lines.append(line)
+        for (scenario, design, _), line in zip(
+            runs, processes.map(row, *zip(*runs, strict=True)), strict=True
+        ):
             sys.stdout.write(line)
             sys.stdout.flush()
-    if options.write is not None:
-        text = options.write.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        options.write.write_text(f"{before}{BEGIN}\n\n{''.join(lines)}\n{END}{after}")
+            if options.write is not None:
+                put(options.write, scenario.name, design.name, line)
+
+
+def put(path: Path, scenario: str, design: str, line: str) -> None:
+    """Put a line into the table of a file, in place of that of the same scenario and design."""
+    text = path.read_text()
+    before, rest = text.split(BEGIN)
+    table, after = rest.split(END)
+    lines = {_name_of(known): known for known in table.splitlines(True) if known.startswith("| ")}
+    lines.pop(("scenario", "design"), None)
+    lines[scenario, design] = line
+    order = [(one, other) for one in SCENARIOS for other in DESIGNS]
+    rows = "".join(lines[name] for name in order if name in lines)
+    path.write_text(f"{before}{BEGIN}\n\n{HEAD}{rows}\n{END}{after}")
+
+
+def _name_of(line: str) -> tuple[str, str]:
+    cells = [cell.strip() for cell in line.split("|")]
+    return cells[1], cells[2]
 
 
 if __name__ == "__main__":

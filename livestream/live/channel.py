@@ -185,10 +185,10 @@ class Channel(Extension):
         self.control_bytes += len(payload)
         if isinstance(message, WindowUpdate):
             self._on_window(peer, message, now)
-        elif isinstance(message, HeadUpdate):
-            self._on_head(peer, message, now)
         elif isinstance(message, Status):
             self._on_status(peer, message, now)
+        elif isinstance(message, HeadUpdate):
+            self._on_head(peer, message, now)
         elif isinstance(message, Subscribe):
             self.children.on_subscribe(peer, message, now)
         elif isinstance(message, Unsubscribe):
@@ -272,7 +272,7 @@ class Channel(Extension):
         payload = self._status(now).to_bytes()
         for peer in list(self.swarm.ready):
             self._send_bytes(peer, payload)
-            self.children.reserve(peer)
+        self.children.reserve_all()
 
     def _tell_window(self) -> None:
         """Tell those who asked for it what we hold."""

@@ -121,6 +121,14 @@ class Children:
             fed = self._choker.substreams_of(peer)
             peer.connection.reserve(self._rate_bps * fed // self._substreams)
 
+    def reserve_all(self) -> None:
+        """Let each connection carry what is promised to its peer, and no more."""
+        if self._substreams:
+            fed = self._choker.substreams_by_child()
+            for peer in self._swarm.ready:
+                share = fed.get(peer, 0)
+                peer.connection.reserve(self._rate_bps * share // self._substreams)
+
     # Queries
 
     def path(self, number: int) -> tuple[bytes, ...]:

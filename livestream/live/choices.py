@@ -40,7 +40,7 @@ class Choices:
     Invariant: what is looked up of each is looked up once, and only if some piece needs it.
     """
 
-    __slots__ = ("_choices", "_first", "_held", "_held_by", "_holders", "_is_source")
+    __slots__ = ("_choices", "_first", "_held", "_holders", "_is_source")
 
     def __init__(
         self, holders: Sequence[Peer], first: int, is_source: Callable[[Peer], bool]
@@ -48,18 +48,15 @@ class Choices:
         self._holders = holders
         self._first = first
         self._is_source = is_source
-        # The publisher has what it says that there is; the others tell.
-        self._held_by = [
-            -1 if is_source(holder) else holder.held.bits_from(first) for holder in holders
-        ]
-        self._held = 0
-        for held in self._held_by:
-            self._held |= held
+        self._held: int | None = None
+        "What any of them has; None: not looked up yet."
         self._choices: list[Choice] = []
+        "Those who have any of the pieces."
 
     def is_held(self, index: int) -> bool:
         """Whether anybody has the piece."""
-        return bool(self._held >> (index - self._first) & 1)
+        held = self._look() if self._held is None else self._held
+        return bool(held >> (index - self._first) & 1)
 
     def are_all_source(self) -> bool:
         """Whether there is nobody but the publisher."""
@@ -67,11 +64,8 @@ class Choices:
 
     def quickest(self, index: int, tried: Sequence[Peer], requests_max: int) -> Choice | None:
         """Whoever was not tried, then not the publisher, then the shortest wait."""
-        if not self._choices:
-            self._choices = [
-                Choice(holder, held, is_source=self._is_source(holder))
-                for holder, held in zip(self._holders, self._held_by, strict=True)
-            ]
+        if self._held is None:
+            self._look()
         offset = index - self._first
         best: Choice | None = None
         best_rank = (0, False, 0)
@@ -87,3 +81,15 @@ class Choices:
             if best is None or rank < best_rank:
                 best, best_rank = choice, rank
         return best
+
+    def _look(self) -> int:
+        first, held_by_any = self._first, 0
+        for holder in self._holders:
+            is_source = self._is_source(holder)
+            # The publisher has what it says that there is; the others tell.
+            held = -1 if is_source else holder.held.bits_from(first)
+            if held:
+                held_by_any |= held
+                self._choices.append(Choice(holder, held, is_source=is_source))
+        self._held = held_by_any
+        return held_by_any

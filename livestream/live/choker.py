@@ -125,6 +125,14 @@ class LiveChoker(Choker):
         """Return in how many substreams we feed a peer."""
         return sum(peer in children for children in self._children)
 
+    def substreams_by_child(self) -> dict[Peer, int]:
+        """Return in how many substreams we feed each of those whom we feed."""
+        counts: dict[Peer, int] = {}
+        for children in self._children:
+            for child in children:
+                counts[child] = counts.get(child, 0) + 1
+        return counts
+
     def children_of_index(self, index: int) -> list[Peer]:
         """Return whom to push a piece to."""
         if not self._children:

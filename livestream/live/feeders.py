@@ -37,6 +37,10 @@ BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
 
 
+_ORPHAN: Final = FeedState.ORPHAN  # Asked for each message, and an enum's members are slow.
+_FED: Final = FeedState.FED
+
+
 class Feeders:
     """Keeps every substream fed: asks the peer with the least lag, leaves those that fail.
 
@@ -72,8 +76,10 @@ class Feeders:
 
     def note_status(self, peer: Peer, now: int) -> None:
         """A peer told how it is."""
-        if any(substream.state is FeedState.ORPHAN for substream in self._substreams):
-            self._wake(now)
+        for substream in self._substreams:
+            if substream.state is _ORPHAN:
+                self._wake(now)
+                return
 
     def note_pushed(self, index: int, peer: Peer, lag_us: int, now: int) -> None:
         """A piece of a substream came from `peer`, `lag_us` after its capture."""
@@ -177,8 +183,8 @@ class Feeders:
 
     def is_fed(self, number: int) -> bool:
         """Whether pieces of this substream are pushed to us."""
-        substream = self._get(number)
-        return substream is not None and substream.state is FeedState.FED
+        substreams = self._substreams
+        return number < len(substreams) and substreams[number].state is _FED
 
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""

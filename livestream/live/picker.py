@@ -30,6 +30,7 @@ TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
 RECKONED_MAX: Final = 16  # Pieces ahead of the newest for which its capture time is a measure.
 NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
+NEVER: Final = 1 << 62
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 
 
@@ -70,7 +71,8 @@ class DeadlinePicker(Picker[Peer]):
     """Requests overdue pieces, earliest deadline first, from the holder that can be quickest.
 
     Invariant: `_missing` has exactly the pieces from the first wanted to the newest known one
-    that are not held and whose deadline has not passed; at most MISSING_MAX of them.
+    that are not held and whose deadline has not passed, in the order of their indices, in which
+    they were heard of; at most MISSING_MAX of them.
     """
 
     def __init__(
@@ -151,6 +153,8 @@ class DeadlinePicker(Picker[Peer]):
         """Return how many pieces of each fed substream are overdue: a feeder that fails shows."""
         counts: dict[int, int] = {}
         for index, missing in self._missing.items():
+            if now - missing.known_at < GRACE_MIN_US:
+                break  # All behind it were heard of later.
             substream = index % len(self._lateness)
             if index >= self._tune_in_end and now >= missing.known_at + self._grace(substream):
                 counts[substream] = counts.get(substream, 0) + 1
@@ -168,42 +172,50 @@ class DeadlinePicker(Picker[Peer]):
         self._is_blocked = False
         has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
-        choices: Choices | None = None
-        for index in sorted(self._missing):
-            missing = self._missing[index]
-            if missing.open_at > now and index >= self._window.first:
-                self._wake_by(missing.open_at)
-                continue
-            if missing.due_at > now and self._is_fed(index % len(self._lateness)):
-                self._wake_by(missing.due_at)
-                continue
-            choices = choices or Choices(holders, index, self._is_source)
-            is_held = choices.is_held(index)
-            if missing.blocked_until > now:
+        first = self._window.first
+        choices = Choices(holders, min(self._missing, default=0), self._is_source)
+        fed = [self._is_fed(number) for number in range(len(self._lateness))]
+        wake_at = NEVER
+        for index, missing in list(self._missing.items()):  # In the order of their indices.
+            if missing.open_at > now and index >= first:
+                at = missing.open_at
+            elif missing.due_at > now and fed[index % len(fed)]:
+                at = missing.due_at
+            elif missing.blocked_until > now and not (has_news and self._may_repair(index, now)):
                 # News are of no use as long as repair has used up its share.
-                is_open = self._may_repair(index, now)
-                self._is_blocked = self._is_blocked or is_open
-                if not (has_news and is_held and is_open):
-                    self._wake_by(missing.blocked_until)
-                    continue
-            deadline = self._deadline(index, missing)
-            if self._is_too_late(index, deadline, now):
-                del self._missing[index]
-                continue
-            missing.due_at = self._due_at(index, missing, deadline)
-            if missing.due_at > now:
-                self._wake_by(missing.due_at)
-                continue
-            choice = self._choose(choices, index, missing, deadline, now) if is_held else None
-            if choice is None:
-                # All of them are looked at again together.
-                missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
                 self._is_blocked = self._is_blocked or self._may_repair(index, now)
-                self._wake_by(missing.blocked_until)
+                at = missing.blocked_until
             else:
-                picks.append(self._ask(choice, index, missing, now))
+                at = self._look_at(index, missing, choices, picks, now)
+            wake_at = min(wake_at, at)
+        if wake_at < NEVER:
+            self._wake_by(wake_at)
         self.pieces_asked += len(picks)
         return picks
+
+    def _look_at(
+        self, index: int, missing: Missing, choices: Choices, picks: list[Pick[Peer]], now: int
+    ) -> int:
+        """Ask for a piece if it is due, forget it if it is too late; returns when to look again."""
+        if missing.blocked_until > now:
+            self._is_blocked = True
+            if not choices.is_held(index):
+                return missing.blocked_until
+        deadline = self._deadline(index, missing)
+        if self._is_too_late(index, deadline, now):
+            del self._missing[index]
+            return NEVER
+        missing.due_at = self._due_at(index, missing, deadline)
+        if missing.due_at > now:
+            return missing.due_at
+        choice = self._choose(choices, index, missing, deadline, now)
+        if choice is None:
+            # All of them are looked at again together.
+            missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
+            self._is_blocked = self._is_blocked or self._may_repair(index, now)
+            return missing.blocked_until
+        picks.append(self._ask(choice, index, missing, now))
+        return missing.open_at
 
     def on_stored(self, index: int, now: int) -> None:
         """A piece is here: learn how late pushes of its substream are."""
@@ -257,7 +269,7 @@ class DeadlinePicker(Picker[Peer]):
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
     ) -> Choice | None:
         """Return whom to ask for a piece that is due, if anybody and if there is room for it."""
-        if not self._may_repair(index, now):
+        if not (self._may_repair(index, now) and choices.is_held(index)):
             return None
         limit = TUNE_IN_PER_PEER_MAX if index < self._tune_in_end else REPAIR_PER_PEER_MAX
         choice = choices.quickest(index, missing.tried, limit)
@@ -273,7 +285,6 @@ class DeadlinePicker(Picker[Peer]):
         missing.open_at = now + timeout_us
         missing.tried.append(choice.holder)
         choice.note_asked()
-        self._wake_by(missing.open_at)
         return Pick(choice.holder, index, timeout_us)
 
     def _may_ask_source(

@@ -108,15 +108,16 @@ class Place:
 
     def _let_idle_go(self, now: int) -> None:
         """End sessions of which neither side has anything: each costs both some uplink."""
+        fed = self._choker.substreams_by_child()
         idle = [
             peer
             for peer in self._swarm.ready
             if now - peer.joined_at > IDLE_US
             and not peer.is_interested
             and peer not in self._followed
-            and not self._feeders.feeds_us(peer)
-            and not self._choker.substreams_of(peer)
+            and peer not in fed
             and peer not in self._swarm.source_peers
+            and not self._feeders.feeds_us(peer)
         ]
         excess = len(idle) - (STANDBY_MAX if self._is_source else IDLE_MAX)
         for peer in self._rng.sample(idle, min(max(excess, 0), IDLE_AT_ONCE)):

@@ -83,14 +83,18 @@ class FeederSelection:
         found: Peer | None = None
         least_us = self._bar_us(substream, feeder)
         for peer in peers:
-            if peer is feeder or not self.may_ask(substream, peer, now):
+            # What most fail by goes first: here their lag, were the way from them none.
+            lag_ms = self._neighbours.lag_ms(peer, substream.number)
+            if lag_ms is None or lag_ms * MILLISECOND >= least_us:
                 continue
-            if not (self._neighbours.has_room(peer) or may_climb):
+            if not (may_climb or self._neighbours.has_room(peer)):
+                continue
+            lag_us = self._expected_lag_us(peer, substream.number)
+            if lag_us is None or lag_us >= least_us or peer is feeder:
                 continue
             if self._neighbours.is_source(peer) and not self._may_be_head(substream.number):
                 continue
-            lag_us = self._expected_lag_us(peer, substream.number)
-            if lag_us is not None and lag_us < least_us:
+            if self.may_ask(substream, peer, now):
                 least_us, found = lag_us, peer
         return found
 

@@ -197,7 +197,9 @@ class Host:
             node.trains_to_send(now)
             if self._reports:  # What the node closed itself reports at once.
                 node.handle_streams(now)
-            if not (self.sending and self._pump(now)):
+            if not self.sending or (self._pumps_at is not None and not self.uplink.has_room(now)):
+                break
+            if not self._pump(now):
                 break
         while (event := node.next_event()) is not None:
             self._on_event(event, now)

@@ -170,10 +170,7 @@ class Node(Machine):
         """Whether a connection would be given something if it had room: the cap allows for it."""
         if self._blocked_until is not None and now < self._blocked_until:
             return False
-        for swarm in self._swarms.values():
-            if swarm.has_uploads:
-                return True
-        return False
+        return any(swarm.has_uploads for swarm in self._swarms.values())
 
     # The five verbs
 

@@ -117,9 +117,9 @@ class PeerExchange(Extension):
             if told.next_at > now:
                 continue
             told.next_at = now + IDLE_US
-            others = [address for address in addresses if address != peer.address]
-            added = [address for address in others if address not in told.addresses][:ADDED_MAX]
-            dropped = [address for address in told.addresses if address not in addresses]
+            own, known = peer.address, told.addresses
+            added = [each for each in addresses if each not in known and each != own][:ADDED_MAX]
+            dropped = [address for address in known if address not in addresses]
             if not added and not dropped:
                 continue
             for address in added:

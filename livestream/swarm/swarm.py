@@ -415,7 +415,11 @@ class Swarm(ABC):
         return self.doubt_us is not None and now - peer.heard_at > self.doubt_us
 
     def _is_connected(self, address: Address) -> bool:
-        return any(peer.address == address for peer in self.peers.values())
+        host = address.host  # Most differ by that, which is quicker to ask for.
+        return any(
+            connection.address.host == host and peer.address == address
+            for connection, peer in self.peers.items()
+        )
 
     def _has_room(self, caller: Address, now: int) -> bool:
         if not self._admission.has_room_for(caller.host):

@@ -90,6 +90,8 @@ class UploadQueue:
         best: tuple[Peer, Upload] | None = None
         empty: list[Peer] = []
         for peer, queue in self._queues.items():
+            if best is not None and queue and queue[0] > best[1]:
+                continue  # Be it alive or not.
             if peer.connection.backlog_bytes >= BACKLOG_BYTES_MAX:
                 continue
             upload = self._first_alive(peer, queue, now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
+from struct import Struct
 from typing import Final
 
 from livestream.errors import MessageDecodeError
@@ -14,6 +15,8 @@ __all__ = ["V4_SIZE", "V6_SIZE", "decode_peers", "encode_peers", "pair_flags"]
 
 V4_SIZE: Final = 6
 V6_SIZE: Final = 18
+_V4: Final = Struct("!4sH")
+_V6: Final = Struct("!16sH")
 HOSTS_REMEMBERED: Final = 4_096  # The same few are told of again and again.
 
 
@@ -35,14 +38,7 @@ def decode_peers(v4: bytes, v6: bytes) -> list[Address]:
     """
     if len(v4) % V4_SIZE or len(v6) % V6_SIZE:
         raise MessageDecodeError(f"compact peers: {len(v4)} and {len(v6)} bytes")
-    peers = []
-    for at in range(0, len(v4), V4_SIZE):
-        a, b, c, d, high, low = v4[at : at + V4_SIZE]
-        peers.append(Address(f"{a}.{b}.{c}.{d}", high << 8 | low))
-    for at in range(0, len(v6), V6_SIZE):
-        port = int.from_bytes(v6[at + 16 : at + 18], "big")
-        peers.append(Address(str(IPv6Address(v6[at : at + 16])), port))
-    return [peer for peer in peers if peer.port]
+    return [peer for peer in _unpack(v4, V4_SIZE) + _unpack(v6, V6_SIZE) if peer.port]
 
 
 def pair_flags(peers: bytes, flags: bytes, size: int) -> list[tuple[Address, int]]:
@@ -51,13 +47,23 @@ def pair_flags(peers: bytes, flags: bytes, size: int) -> list[tuple[Address, int
     Raises:
         MessageDecodeError: a length that no list of peers has.
     """
-    found = []
-    for number, at in enumerate(range(0, len(peers), size)):
-        part = peers[at : at + size]
-        decoded = decode_peers(part, b"") if size == V4_SIZE else decode_peers(b"", part)
-        flag = flags[number] if number < len(flags) else 0
-        found += [(address, flag) for address in decoded]
-    return found
+    count, rest = divmod(len(peers), size)
+    if rest:
+        raise MessageDecodeError(f"compact peers: {len(peers)} bytes")
+    padded = flags[:count].ljust(count, b"\0")
+    return [pair for pair in zip(_unpack(peers, size), padded, strict=True) if pair[0].port]
+
+
+def _unpack(peers: bytes, size: int) -> list[Address]:
+    if size == V4_SIZE:
+        return [Address(_v4_host(host), port) for host, port in _V4.iter_unpack(peers)]
+    return [Address(str(IPv6Address(host)), port) for host, port in _V6.iter_unpack(peers)]
+
+
+@lru_cache(HOSTS_REMEMBERED)
+def _v4_host(packed: bytes) -> str:
+    a, b, c, d = packed
+    return f"{a}.{b}.{c}.{d}"
 
 
 @lru_cache(HOSTS_REMEMBERED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct, pack, unpack_from
 from typing import ClassVar, Final
 
@@ -38,6 +39,7 @@ PATH_MAX: Final = 16  # Trees of a million viewers are less deep; longer is a lo
 SUBSTREAMS_MAX: Final = 32
 WINDOW_BITS_MAX: Final = 1 << 14  # 60 s of the fastest channel; bounds what one message can claim.
 ALTERNATIVES_MAX: Final = 3
+STATUSES_REMEMBERED: Final = 2_048  # In a simulation, half a hundred nodes read the same bytes.
 _WINDOW: Final = Struct("!BII")
 _SUBSCRIBE: Final = Struct("!BBI")
 _FEED: Final = Struct("!BBH")
@@ -216,12 +218,7 @@ class Status(LiveMessage):
     @classmethod
     def parse(cls, data: bytes) -> Status:
         """Parse. Raises MessageDecodeError."""
-        count, rest = divmod(len(data) - _STATUS.size, 2)
-        if rest or not 0 <= count <= SUBSTREAMS_MAX:
-            raise MessageDecodeError(f"status: {len(data)} bytes")
-        _, flags, home, spare_slots, children = _STATUS.unpack_from(data)
-        lags_ms = unpack_from(f"!{count}H", data, _STATUS.size)
-        return cls(bool(flags & _HAS_SOURCE), home, spare_slots, children, lags_ms)
+        return _parse_status(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,3 +268,13 @@ def parse(data: bytes) -> LiveMessage | None:
         raise MessageDecodeError("empty live message")
     kind = _KINDS.get(data[0])
     return None if kind is None else kind.parse(data)
+
+
+@lru_cache(STATUSES_REMEMBERED)
+def _parse_status(data: bytes) -> Status:
+    count, rest = divmod(len(data) - _STATUS.size, 2)
+    if rest or not 0 <= count <= SUBSTREAMS_MAX:
+        raise MessageDecodeError(f"status: {len(data)} bytes")
+    _, flags, home, spare_slots, children = _STATUS.unpack_from(data)
+    lags_ms = unpack_from(f"!{count}H", data, _STATUS.size)
+    return Status(bool(flags & _HAS_SOURCE), home, spare_slots, children, lags_ms)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from livestream.sim.world import START_US, Occurrence, World
 
 
@@ -47,3 +49,19 @@ def test_the_trace_tells_runs_apart_by_what_happened_and_when() -> None:
     assert trace(1, 2) == trace(1, 2)
     assert trace(1, 2) != trace(1, 3)
     assert trace(1, 2) != trace(1)
+
+
+def test_the_order_holds_over_far_and_near_times_and_across_looks() -> None:
+    world = World(1)
+    seen: list[tuple[int, int]] = []
+    rng = Random(1)
+    expected: list[tuple[int, int]] = []
+    for name in range(2_000):
+        at = world.now + rng.choice((0, 1, 700, 1_024, 5_000, 3_000_000)) + rng.randrange(50)
+        world.plan(at, _Noting(world, name, seen))
+        expected.append((at, name))
+        if not name % 20:
+            world.run_until(world.now + rng.randrange(2_500))
+    world.run_until(world.now + 4_000_000)
+    assert seen == sorted(expected)
+    assert world.occurrences == len(expected)
