@@ -108,7 +108,7 @@ def test_a_disk_that_stays_full_is_the_exit_code_when_the_time_is_over(share: Sh
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
     try:
         with pytest.raises(UserError, match="No space") as raised:
-            download(share, [large], replace(share.options(large), duration_s=1.0))
+            download(share, [large], replace(share.options(large), duration_s=2.0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert raised.value.exit_code == 9

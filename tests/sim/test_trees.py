@@ -131,13 +131,11 @@ def test_polluters_and_liars_are_seen_through(seed: int) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    ("name", "continuity"), [("L0", 0.98), ("churn", 0.95), ("heads-die", 0.9), ("attackers", 0.9)]
-)
-def test_a_hundred_viewers_at_home(name: str, continuity: float) -> None:
-    scenario = replace(SCENARIOS[name], viewers=100, seconds=45.0, rate_bps=1_500_000)
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", ["L0", "churn", "attackers"])
+def test_fifty_viewers_at_home_see_nearly_all(name: str) -> None:
+    scenario = replace(SCENARIOS[name], viewers=50, seconds=40.0, rate_bps=1_000_000)
     result = simulate(scenario, TREES, 1)
-    assert result.continuity >= continuity
+    assert result.continuity >= 0.99
     assert result.bad_pieces_shown == 0
-    assert result.publisher_upload_x <= PUBLISHER_X_MAX + 0.15
+    assert result.publisher_upload_x <= PUBLISHER_X_MAX + 0.2, "small pieces have large headers"
