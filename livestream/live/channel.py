@@ -217,7 +217,8 @@ class Channel(Extension):
             return
         captured_ms = piece.payload.captured_ms
         if peer is not None and index == self.window.newest:
-            self.clock.observe(captured_ms, now)
+            number = index % self.head.substreams
+            self.clock.observe(captured_ms, self._path_us(peer, number), now)
         captured_at = self.clock.machine_time(captured_ms)
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
@@ -299,6 +300,9 @@ class Channel(Extension):
         if self.head is None and age_ms > OFF_AIR_MS:
             self.stale_head_ms = age_ms
             return
+        if self.head is None or head.epoch != self.head.epoch:
+            self.clock.start()
+        self.clock.observe(head.time_ms, peer.connection.rtt_us // 2, now)
         self._take_head(head, message.head, now, peer)
 
     def _take_head(self, head: Head, signed: bytes, now: int, peer: Peer | None) -> None:
@@ -385,6 +389,10 @@ class Channel(Extension):
 
     def _is_source_peer(self, peer: Peer) -> bool:
         return peer in self.swarm.source_peers
+
+    def _path_us(self, peer: Peer, number: int) -> int:
+        """What it takes at least from the publisher, if all of the way is like its last link."""
+        return max(len(self.children.path(number)) - 1, 1) * peer.connection.rtt_us // 2
 
     def _window_update(self, start: int) -> WindowUpdate:
         start = max(start, self.window.first)

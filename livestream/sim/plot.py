@@ -1,6 +1,6 @@
 """The picture of a run: lag against its bound, continuity over time, what the publisher sends.
 
-The only module that draws; matplotlib is there with the extra `sim`.
+The only module that draws: matplotlib is slow to import, and imported when a picture is drawn.
 """
 
 from __future__ import annotations
@@ -31,20 +31,13 @@ def check_plot(where: str) -> None:
     """Find out before a long run whether there can be a picture. Raises UsageError."""
     if Path(where).suffix.lower() != ".png":
         raise UsageError(f"--plot {where}: pictures are PNG files. Give a name such as run.png.")
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - an extra, and slow to import.
-    except ImportError:
-        raise UsageError(
-            "--plot needs matplotlib, which is not installed. "
-            "Install it with: pip install 'livestream[sim]'"
-        ) from None
 
 
 def draw(result: Result, scenario: Scenario, where: str) -> None:
     """Draw one run into a PNG file.
 
     Raises:
-        UsageError: matplotlib is not installed.
+        UsageError: not the name of a PNG file.
         DiskError: the file cannot be written.
     """
     check_plot(where)

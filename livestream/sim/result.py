@@ -167,7 +167,8 @@ def _continuity(simulation: Simulation, now: int) -> float:
         first, end = viewer.due(now)
         due += end - first
         late += min(viewer.late(now), end - first)
-    return 1.0 - late / due if due else 0.0
+    # A target that moves makes some due that were, before the warm-up's end, not yet so.
+    return 1.0 - max(0, late) / due if due else 0.0
 
 
 def _continuity_by_second(simulation: Simulation, now: int) -> list[float | None]:

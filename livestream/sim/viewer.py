@@ -71,7 +71,8 @@ class Viewer:
         self.due_before = 0
         "...of so many that were due."
         self._ledger = ledger
-        self._skew_us = skew_us
+        self.skew_us = skew_us
+        "How far its Unix clock is ahead, in truth."
         self.channel = Channel(
             ledger.public_key,
             host.public_key,
@@ -190,7 +191,7 @@ class Viewer:
                 if self.started_at is None:
                     self.started_at = now
                     self.first_index = max(self.first_index, playout.next_index - 1)
-                captured_at = event.captured_at + self._skew_us - self.channel.clock.skew_us
+                captured_at = event.captured_at + self.skew_us - self.channel.clock.skew_us
                 self.lags_us.append(max(0, now - captured_at))
         at = playout.get_timer()
         if at is not None and (self._plays_at is None or at < self._plays_at):

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from livestream.sim.designs import DESIGNS
+from livestream.sim.result import Series, result_of
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Happening, Kind, Scenario
 from livestream.sim.simulation import Simulation
@@ -33,6 +34,18 @@ def test_on_good_lines_everybody_sees_everything_one_latency_behind() -> None:
     assert result.bad_pieces_shown == 0
     assert all(share == 1.0 for share in result.series.continuity[3:] if share is not None)
     assert result.series.viewers[-1] == 6
+
+
+def test_wrong_clocks_cost_neither_pieces_nor_the_truth_about_the_lag() -> None:
+    for seed in (1, 2):
+        simulation = Simulation(replace(EASY, skew_s=20.0), DESIGNS["trees"], seed)
+        simulation.run()
+        result = result_of(simulation, Series())
+        assert result.continuity == 1.0, f"seed {seed}"
+        assert result.lag_p50_s == pytest.approx(1.0, abs=0.1), f"seed {seed}"
+        for viewer in simulation.viewers:
+            shown_us = viewer.channel.clock.skew_us
+            assert shown_us == pytest.approx(viewer.skew_us, abs=150_000), f"seed {seed}"
 
 
 def test_a_longer_latency_shows_in_the_lag() -> None:
