@@ -19,7 +19,7 @@ from livestream.sim.scenarios import SCENARIOS
 from livestream.sim.simulation import Simulation
 
 ROWS: Final = 16  # Modules of the profile that are shown.
-JOIN_S: Final = 6.0  # By then everybody has come.
+JOIN_S: Final = 14.0  # By then everybody has come, and is fed: of 1,000, too.
 MEASURED: Final = ((100, 6.0), (300, 4.0), (1_000, 2.0))  # Viewers, and simulated seconds.
 ROOMY_UPLINKS: Final = ((1.0, 4.0),)  # Nobody's line is short: what the machinery itself costs.
 GC_THRESHOLD: Final = 20_000  # As the command has it.
@@ -36,7 +36,7 @@ def build(viewers: int, seconds: float, *, is_roomy: bool) -> Simulation:
 
 
 def measure(viewers: int, seconds: float, *, is_roomy: bool) -> None:
-    """Print wall and CPU time of a simulated second, once everybody has come."""
+    """Print wall and CPU time of a simulated second, once everybody is fed."""
     simulation = build(viewers, JOIN_S + seconds, is_roomy=is_roomy)
     world = simulation.world
     world.run_until(world.now + int(JOIN_S * SECOND))
@@ -57,7 +57,7 @@ def measure(viewers: int, seconds: float, *, is_roomy: bool) -> None:
 
 
 def profile(viewers: int, seconds: float, *, is_roomy: bool) -> None:
-    """Print which modules the time goes to, once everybody has come."""
+    """Print which modules the time goes to, once everybody is fed."""
     simulation = build(viewers, JOIN_S + seconds, is_roomy=is_roomy)
     world = simulation.world
     world.run_until(world.now + int(JOIN_S * SECOND))

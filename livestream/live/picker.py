@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from livestream.config import LiveConfig
@@ -45,7 +45,7 @@ class Missing:
     "A push excuses us from asking until then, as long as there is somebody who pushes."
     blocked_until: int = 0
     "Nobody can be asked until then, unless somebody holds more than before."
-    tried: list[Peer] = field(default_factory=list)
+    tried: tuple[Peer, ...] = ()
 
 
 class _Lateness:
@@ -283,7 +283,7 @@ class DeadlinePicker(Picker[Peer]):
         self._pay(index, now)
         timeout_us = self._timeout(choice.holder, index)
         missing.open_at = now + timeout_us
-        missing.tried.append(choice.holder)
+        missing.tried += (choice.holder,)
         choice.note_asked()
         return Pick(choice.holder, index, timeout_us)
 
