@@ -9,7 +9,7 @@ from livestream.live.channel import Channel
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashServe
-from livestream.swarm.node import Node
+from livestream.swarm.node import BURST_SECONDS, Node
 from livestream.torrent.choker import TitForTat
 from livestream.torrent.picker import RarestFirst
 from livestream.wire.framing import frame
@@ -23,22 +23,28 @@ COUNT = 40
 INFO_HASH = b"h" * 20
 CAP_BPS = 1_000_000
 SECONDS = 10
-ALLOWED = CAP_BPS // 8 * (SECONDS + 1)  # A pause earns half a second's worth; and one batch.
+ALLOWED = CAP_BPS // 8 * (SECONDS + 1)  # And what a pause earns, and one batch.
 
 
-def bytes_sent(*said: Message) -> int:
-    """Return what a capped seed sends to a peer that reads all, and says this at the beginning."""
+def bytes_sent(
+    *said: Message, cap_bps: int = CAP_BPS, duration_us: int = SECONDS * SECOND, booked: int = 0
+) -> int:
+    """Return what a capped seed sends to a peer that reads all, and says this at the beginning.
+
+    Of the cap, so many bytes were taken by others before.
+    """
     rng, me = Random(1), identity(1)
-    config = SwarmConfig(upload_bps=CAP_BPS, silence_max_us=60 * SECOND)
+    config = SwarmConfig(upload_bps=cap_bps, silence_max_us=60 * SECOND)
     store, picker = MemoryStore(COUNT), RarestFirst(COUNT, rng)
     store.held.fill()
     for index in range(COUNT):
         picker.close(index)
     seams = BlockSeams(store, picker, TitForTat(rng))
     swarm = BlockSwarm(INFO_HASH, me.public_key, seams, config, rng)
-    swarm.hashes = HashServe(layers(700), BASE, upload_bps=CAP_BPS)
+    swarm.hashes = HashServe(layers(700), BASE, upload_bps=cap_bps)
     node = Node(me, rng, swarm=config)
     node.add_swarm(swarm, 0)
+    node.book(booked, 0)
     stream = node.streams.accept(Address("192.0.2.1", 6881), 0)
     assert stream is not None
     stream.receive_data(Handshake(INFO_HASH, b"-XX0000-somebody____").to_bytes(), 0)
@@ -46,7 +52,7 @@ def bytes_sent(*said: Message) -> int:
     stream.receive_data(b"".join(frame(message.to_bytes()) for message in said), 0)
     node.handle_streams(0)
     sent = 0
-    for now in range(0, SECONDS * SECOND, 20 * MILLISECOND):
+    for now in range(0, duration_us, min(duration_us, 20 * MILLISECOND)):
         node.handle_timer(now)
         node.trains_to_send(now)
         while buffers := stream.buffers_to_send():
@@ -84,3 +90,22 @@ def test_a_cap_that_is_used_up_wakes_nobody_who_has_nothing_to_give() -> None:
     assert looks_at is not None
     assert looks_at > 100 * MILLISECOND
     assert node.get_timer() == looks_at
+
+
+def test_after_a_pause_a_capped_node_sends_no_more_than_a_line_s_queue_at_once() -> None:
+    """What waits in the line cannot be overtaken by what is more urgent."""
+    cap_bps = 16_000_000
+    wanted = [Request(n, b * 16_384, 16_384) for n in range(COUNT) for b in range(BLOCKS)]
+    sent = bytes_sent(Interested(), *wanted, cap_bps=cap_bps, duration_us=1)
+    burst = int(cap_bps / 8 * BURST_SECONDS)
+    assert 0.9 * burst <= sent <= burst + PIECE_BYTES
+
+
+def test_what_leaves_by_other_ways_is_taken_from_the_cap() -> None:
+    wanted = [Request(n, b * 16_384, 16_384) for n in range(COUNT) for b in range(BLOCKS)]
+    booked = CAP_BPS // 8 * 4
+    without, sent = (
+        bytes_sent(Interested(), *wanted),
+        bytes_sent(Interested(), *wanted, booked=booked),
+    )
+    assert abs(without - sent - booked) <= 2 * PIECE_BYTES
