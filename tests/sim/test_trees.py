@@ -60,22 +60,26 @@ def below(simulation: Simulation, victim: Viewer, number: int) -> tuple[list[Vie
     return children, others
 
 
-def test_when_an_inner_node_crashes_its_children_look_for_feeders_and_those_below_stay() -> None:
-    simulation = settled(CROWD, 8)
-    trees = [
-        (*below(simulation, viewer, number), viewer, number)
-        for viewer in simulation.present.values()
-        for number in range(TREES.substreams)
-    ]
-    children, others, victim, number = max(trees, key=lambda tree: len(tree[1]))
-    assert len(others) >= 3
-    before = {viewer: viewer.channel.feeders.feeder(number) for viewer in others}
-    simulation.leave(victim, says_goodbye=False)
-    simulation.world.run_until(simulation.world.now + 3 * SECOND)
-    for viewer in children:
-        assert viewer.channel.feeders.is_fed(number)
-    stayed = [v for v in others if v.channel.feeders.feeder(number) is before[v]]
-    assert len(stayed) >= 0.75 * len(others)
+def test_when_an_inner_node_crashes_its_children_look_for_feeders_and_those_below_do_not() -> None:
+    """Some of those below find a better feeder meanwhile, as they do at any time: no failure."""
+    below_it = failed = 0
+    for seed in (1, 2):
+        simulation = settled(CROWD, 8, seed)
+        trees = [
+            (*below(simulation, viewer, number), viewer, number)
+            for viewer in simulation.present.values()
+            for number in range(TREES.substreams)
+        ]
+        children, others, victim, number = max(trees, key=lambda tree: len(tree[1]))
+        before = sum(viewer.channel.feeders.failovers for viewer in others)
+        simulation.leave(victim, says_goodbye=False)
+        simulation.world.run_until(simulation.world.now + 3 * SECOND)
+        fed = sum(viewer.channel.feeders.is_fed(number) for viewer in children)
+        assert fed >= 0.8 * len(children)
+        below_it += len(others)
+        failed += sum(viewer.channel.feeders.failovers for viewer in others) - before
+    assert below_it >= 10
+    assert failed <= below_it / 3, "in all substreams together"
 
 
 def test_a_node_feeds_others_in_one_substream_mostly() -> None:
@@ -89,8 +93,8 @@ def test_a_node_feeds_others_in_one_substream_mostly() -> None:
         elsewhere += len(choker.strangers())
         paths = [viewer.channel.feeders.path(number) for number in range(TREES.substreams)]
         depth = max(depth, *map(len, paths))
-    assert elsewhere <= 0.25 * at_home
-    assert depth <= 7, "the publisher, five others and the viewer itself"
+    assert elsewhere <= 0.4 * at_home
+    assert depth <= 8, "the publisher, six others and the viewer itself"
 
 
 def on_time(simulation: Simulation, viewers: list[Viewer], seconds: range) -> float:
