@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from livestream.errors import DiskError, UsageError
+from livestream.machine import SECOND
 from livestream.sim.result import Result
 from livestream.sim.scenario import Scenario
 
@@ -81,15 +82,8 @@ def _draw_lag(axes: Axes, result: Result, scenario: Scenario) -> None:
             axes.step(
                 ordered, shares, where="post", color=colour, linestyle=style, label=label, lw=2
             )
-    axes.axvline(scenario.latency_s, color=RED, lw=1, ls=":")
-    axes.annotate(
-        "deadline",
-        (scenario.latency_s, 3),
-        xytext=(4, 0),
-        textcoords="offset points",
-        color=RED,
-        fontsize=9,
-    )
+    word = "first target" if scenario.latency_fixed_s is None else "deadline"
+    axes.axvline(scenario.latency_us / SECOND, color=RED, lw=1, ls=":", label=word)
     axes.set_xlabel("lag behind the capture, s")
     axes.set_ylabel("viewers with at most this lag, %")
     axes.set_ylim(0, 101)
