@@ -29,6 +29,7 @@ from livestream.wire.live import (
     HeadUpdate,
     LiveMessage,
     Refuse,
+    Rooms,
     Status,
     Subscribe,
     Unsubscribe,
@@ -41,6 +42,7 @@ STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
+ROOMS_TOLD: Final = 4
 TUNE_IN_AHEAD_US: Final = (
     200 * MILLISECOND
 )  # A key frame this much after the playout point is fine.
@@ -128,8 +130,11 @@ class Channel(Extension):
             rng,
             uploads=parts.make_uploads(),
         )
+        self._rng = rng
         self.neighbours = Neighbours()
-        self.feeders = parts.make_feeders(self.swarm.node_id, rng, self.neighbours, self._send)
+        self.feeders = parts.make_feeders(
+            self.swarm.node_id, rng, self.neighbours, self._send, self._seek_room
+        )
         self.children = Children(
             self.swarm,
             choker,
@@ -175,7 +180,8 @@ class Channel(Extension):
         """Tell a newcomer all it must know."""
         if self._head_bytes:
             self._send(peer, HeadUpdate(self._head_bytes))
-            self._send(peer, self._window_update(self.window.first))
+            if self.choker.slots_promised:
+                self._send(peer, self._window_update(self.window.first))
             self._send(peer, self._status(now))
         self._status_at = now if self._status_at is None else self._status_at
 
@@ -198,6 +204,8 @@ class Channel(Extension):
                 self.children.tell_path(message.substream)
         elif isinstance(message, Refuse):
             self._on_refuse(peer, message, now)
+        elif isinstance(message, Rooms):
+            self._on_rooms(message, now)
         elif isinstance(message, Goodbye) and message.sponsor is not None:
             self.swarm.candidates.seek([message.sponsor], now)
 
@@ -271,14 +279,18 @@ class Channel(Extension):
             return
         self._place.look(self.head.substreams, now)
         payload = self._status(now).to_bytes()
+        known = self.neighbours.rooms(self._rng, ROOMS_TOLD)
+        rooms = Rooms(tuple((number, peer.address) for number, peer in known)).to_bytes()
         for peer in list(self.swarm.ready):
             self._send_bytes(peer, payload)
+            if known:
+                self._send_bytes(peer, rooms)
         self.children.reserve_all()
 
     def _tell_window(self) -> None:
         """Tell those who asked for it what we hold."""
-        if self._changed_from is None:
-            return
+        if self._changed_from is None or not self.choker.slots_promised:
+            return  # Who can feed nobody is not asked for anything, either.
         payload = self._window_update(self._changed_from).to_bytes()
         self._changed_from = None
         for peer in self.swarm.ready:
@@ -375,11 +387,25 @@ class Channel(Extension):
     def _on_refuse(self, peer: Peer, message: Refuse, now: int) -> None:
         if not self.feeders.asked(peer, message.substream):
             return
-        strangers = [each for each in message.alternatives if not self.swarm.knows(each)]
-        self.swarm.candidates.seek(strangers, now)
         self.feeders.on_refuse(peer, message, now)
+        for address in reversed(message.alternatives):
+            if not self.swarm.knows(address):
+                self.neighbours.note_room(message.substream, address, now)
+
+    def _on_rooms(self, message: Rooms, now: int) -> None:
+        for number, address in message.rooms:
+            if self.head is not None and number < self.head.substreams:
+                if not self.swarm.knows(address):
+                    self.neighbours.note_room(number, address, now)
 
     # Helpers
+
+    def _seek_room(self, number: int, now: int) -> None:
+        """Call a stranger who is said to have room in a substream."""
+        while (address := self.neighbours.take_room(number, now)) is not None:
+            if not self.swarm.knows(address):
+                self.swarm.candidates.seek([address], now)
+                return
 
     def _reachable(self) -> list[Peer]:
         return [peer for peer in self.swarm.ready if peer.is_reachable]

@@ -15,6 +15,7 @@ from livestream.swarm.rates import TokenBucket
 __all__ = ["LiveChoker"]
 
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
+SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
 
 
@@ -59,7 +60,10 @@ class LiveChoker(Choker):
         limit = heads if self._is_source else self._config.slots_max
         if self._upload_bps is not None:
             promised = int(self._config.upload_share * self._upload_bps * substreams / rate_bps)
-            limit = min(heads, promised) if self._is_source else min(promised, SLOTS_MAX)
+            if not self._is_source:
+                limit = min(promised, SLOTS_MAX) if promised >= SLOTS_MIN else 0
+            else:
+                limit = min(heads, promised)
         self._slots_max = max(limit, substreams) if self._is_source else limit
         self._slots = self._slots_max
         reserve = rate_bps / 8 * self._config.reserve_share

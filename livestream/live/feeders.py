@@ -30,6 +30,7 @@ RETRY_US: Final = 100 * MILLISECOND
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
+SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
 BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
@@ -53,13 +54,16 @@ class Feeders:
         rng: Random,
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
+        seek: Callable[[int, int], None],
     ) -> None:
+        """`seek(substream, now)` calls a stranger who may have room."""
         self.failovers = 0
         self.selection = FeederSelection(neighbours, rng)
         self._node_id = node_id
         self._rng = rng
         self._neighbours = neighbours
         self._send = send
+        self._seek = seek
         self._substreams: list[Substream] = []
         self._timer: int | None = None
         self._looks_at = 0
@@ -231,6 +235,9 @@ class Feeders:
             self._wake(substream.retry_at)
             return
         feeder = self.selection.best(substream, peers, now)
+        if now >= substream.seeks_at and not (feeder and self._has_room_at_home(substream, feeder)):
+            substream.seeks_at = now + SEEK_US
+            self._seek(substream.number, now)
         if feeder is None:
             # Spread the retries, so that two nodes that wait for each other do not move in step.
             substream.retry_at = now + RETRY_US + int(RETRY_US * self._rng.random())
@@ -240,6 +247,10 @@ class Feeders:
         substream.move(FeedState.ASKED, now)
         self._send(feeder, Subscribe(substream.number, from_index))
         self._wake(now + ANSWER_TIMEOUT_US)
+
+    def _has_room_at_home(self, substream: Substream, peer: Peer) -> bool:
+        is_home = self._neighbours.is_home(peer, substream.number)
+        return is_home and self._neighbours.has_room(peer)
 
     def _ask_source(
         self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int

@@ -7,12 +7,15 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
+from livestream.machine import SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.wire.live import LAG_UNKNOWN_MS, Status
 
 __all__ = ["ANY_HOME", "SLOTS_MAX", "Neighbours"]
 
 SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
+ROOMS_MAX: Final = 8  # Of a substream that are remembered: they do not stay true for long.
+ROOM_US: Final = 3 * SECOND
 ANY_HOME: Final = 0xFF  # Feeds in whatever substream it is asked for, or in none.
 
 
@@ -24,6 +27,8 @@ class Neighbours:
 
     def __init__(self) -> None:
         self._statuses: dict[Peer, Status] = {}
+        self._rooms: dict[int, dict[Address, int]] = {}
+        "By substream: strangers who are said to have room at home, and when that was."
 
     def note(self, peer: Peer, status: Status) -> None:
         """A peer told how it is."""
@@ -41,6 +46,39 @@ class Neighbours:
 
     def __len__(self) -> int:
         return len(self._statuses)
+
+    # Strangers
+
+    def note_room(self, number: int, address: Address, now: int) -> None:
+        """Somebody says that a stranger may feed one more in a substream."""
+        rooms = self._rooms.setdefault(number, {})
+        rooms.pop(address, None)
+        if len(rooms) >= ROOMS_MAX:
+            del rooms[next(iter(rooms))]
+        rooms[address] = now
+
+    def take_room(self, number: int, now: int) -> Address | None:
+        """Return, and forget, the stranger of whom we heard last."""
+        rooms = self._rooms.get(number)
+        while rooms:
+            address, heard_at = rooms.popitem()
+            if now - heard_at < ROOM_US:
+                return address
+        return None
+
+    def rooms(self, rng: Random, count: int) -> list[tuple[int, Peer]]:
+        """Return some who have room at home, each of another substream, for others to know."""
+        found: dict[int, Peer] = {}
+        peers = [peer for peer, status in self._statuses.items() if status.spare_slots]
+        rng.shuffle(peers)
+        for peer in peers:
+            home = self._statuses[peer].home
+            if home not in found and not self.is_source(peer):
+                if self.lag_ms(peer, home) is not None:
+                    found[home] = peer
+                    if len(found) == count:
+                        break
+        return list(found.items())
 
     # One of them
 

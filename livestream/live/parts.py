@@ -62,6 +62,7 @@ class Parts:
         rng: Random,
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
+        seek: Callable[[int, int], None],
     ) -> Feeders:
         """Return who finds those that feed us."""
-        return Feeders(node_id, rng, neighbours, send)
+        return Feeders(node_id, rng, neighbours, send, seek)

@@ -45,6 +45,8 @@ class Substream:
     "When it was fed last."
     pushed_at: int = 0
     retry_at: int = 0
+    seeks_at: int = 0
+    "When a stranger may be called for it, again."
     path: tuple[bytes, ...] = ()
     lag_us: float = 0.0
     rival: Peer | None = None

@@ -50,8 +50,9 @@ class _Unfed(Feeders):
         rng: Random,
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
+        seek: Callable[[int, int], None],
     ) -> None:
-        super().__init__(node_id, rng, neighbours, send)
+        super().__init__(node_id, rng, neighbours, send, seek)
         self._told: dict[Peer, None] = {}
         "Who was asked to tell what it holds."
 
@@ -122,9 +123,10 @@ class PullParts(SimParts):
         rng: Random,
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
+        seek: Callable[[int, int], None],
     ) -> Feeders:
         """Return feeders that are never asked."""
-        return _Unfed(node_id, rng, neighbours, send)
+        return _Unfed(node_id, rng, neighbours, send, seek)
 
     def make_picker(
         self,
@@ -166,10 +168,11 @@ class RandomParts(SimParts):
         rng: Random,
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
+        seek: Callable[[int, int], None],
     ) -> Feeders:
         """Return feeders that call what is pushed at random fed, so that it is not asked for."""
         self._uploads.rng = rng
-        return _FedByChance(node_id, rng, neighbours, send)
+        return _FedByChance(node_id, rng, neighbours, send, seek)
 
     def make_choker(
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool

@@ -25,7 +25,7 @@ def dial(caller: ModelConnection, now: int) -> None:
     caller.delay_us = host.internet.paths.base_delay_us(host.number, called.number)
     end = ModelConnection(called, host.address, is_outgoing=False)
     end.delay_us = caller.delay_us
-    leaves = host.uplink.take(HELLO_BYTES, now)
+    leaves = host.take(HELLO_BYTES, now)
     host.world.plan(leaves + caller.delay_us + repeat_us(caller, 1), _Ring(caller, end))
 
 
@@ -48,7 +48,7 @@ class _Ring(Occurrence):
         end.other, caller.other = caller, end
         called.connections[end] = None
         called.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(end))  # The caller may vanish now.
-        leaves = called.uplink.take(HELLO_BYTES, now)
+        leaves = called.take(HELLO_BYTES, now)
         called.world.plan(leaves + end.delay_us + repeat_us(end, 1), _Answer(caller))
 
 

@@ -233,9 +233,7 @@ def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -
         extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
         count = lost
         repeated = lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
-        host.uplink.take(repeated, host.world.now)
-        if host.node is not None:
-            host.node.book(repeated, host.world.now)
+        host.take(repeated, host.world.now)
     return extra
 
 

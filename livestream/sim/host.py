@@ -177,10 +177,14 @@ class Host:
         """Something came: acknowledge it, and let the node act."""
         self.wire_bytes_in += size
         self.ack_bytes_out += acknowledgements * ACK_BYTES
-        self.uplink.take(acknowledgements * ACK_BYTES, now)
-        if self.node is not None:
-            self.node.book(acknowledgements * ACK_BYTES, now)
+        self.take(acknowledgements * ACK_BYTES, now)
         self.settle(now)
+
+    def take(self, size: int, now: int) -> int:
+        """Send so many bytes that no message is made of; returns when the last of them has left."""
+        if self.node is not None:
+            self.node.book(size, now)
+        return self.uplink.take(size, now)
 
     def settle(self, now: int) -> None:
         """Let the node take what is reported, and carry out all that it wants. Call at any change.

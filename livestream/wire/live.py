@@ -26,6 +26,7 @@ __all__ = [
     "HeadUpdate",
     "LiveMessage",
     "Refuse",
+    "Rooms",
     "Status",
     "Subscribe",
     "Unsubscribe",
@@ -45,6 +46,7 @@ _SUBSCRIBE: Final = Struct("!BBI")
 _FEED: Final = Struct("!BBH")
 _STATUS: Final = Struct("!BBBBH")
 _HAS_SOURCE: Final = 1
+ROOMS_MAX: Final = 8
 
 
 class LiveMessage(ABC):
@@ -243,6 +245,33 @@ class Goodbye(LiveMessage):
         return cls(peers[0] if peers else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Rooms(LiveMessage):
+    """These could feed one more in that substream, when I heard of them last."""
+
+    KIND: ClassVar[int] = 8
+    rooms: tuple[tuple[int, Address], ...]
+    "Substream and address of each."
+
+    def to_bytes(self) -> bytes:
+        """Serialise: how many have IPv4 and IPv6 addresses, their substreams, the addresses."""
+        numbers: tuple[list[int], list[int]] = [], []
+        packed: tuple[list[bytes], list[bytes]] = [], []
+        for number, address in self.rooms[:ROOMS_MAX]:
+            for family, data in enumerate(encode_peers([address])):
+                if data:
+                    numbers[family].append(number)
+                    packed[family].append(data)
+        four, six = map(len, numbers)
+        start = bytes((self.KIND, four, six, *numbers[0], *numbers[1]))
+        return start + b"".join(packed[0] + packed[1])
+
+    @classmethod
+    def parse(cls, data: bytes) -> Rooms:
+        """Parse. Raises MessageDecodeError."""
+        return _parse_rooms(data)
+
+
 _KINDS: Final[dict[int, type[LiveMessage]]] = {
     kind.KIND: kind
     for kind in (
@@ -254,6 +283,7 @@ _KINDS: Final[dict[int, type[LiveMessage]]] = {
         Unsubscribe,
         Status,
         Goodbye,
+        Rooms,
     )
 }
 
@@ -278,3 +308,16 @@ def _parse_status(data: bytes) -> Status:
     _, flags, home, spare_slots, children = _STATUS.unpack_from(data)
     lags_ms = unpack_from(f"!{count}H", data, _STATUS.size)
     return Status(bool(flags & _HAS_SOURCE), home, spare_slots, children, lags_ms)
+
+
+@lru_cache(STATUSES_REMEMBERED)
+def _parse_rooms(data: bytes) -> Rooms:
+    four, six = (data[1], data[2]) if len(data) >= 3 else (0, 0)
+    start = 3 + four + six
+    split = start + 6 * four
+    if len(data) != split + 18 * six or four + six > ROOMS_MAX:
+        raise MessageDecodeError(f"rooms: {len(data)} bytes")
+    addresses = decode_peers(data[start:split], data[split:])
+    if len(addresses) != four + six:
+        raise MessageDecodeError("rooms: an address that nobody can have")
+    return Rooms(tuple(zip(data[3:start], addresses, strict=True)))
