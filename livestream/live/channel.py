@@ -42,6 +42,8 @@ STATUS_INTERVAL_US: Final = SECOND
 WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
+ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
+ASKED_MIN: Final = 2
 ROOMS_TOLD: Final = 4
 TUNE_IN_AHEAD_US: Final = (
     200 * MILLISECOND
@@ -348,6 +350,10 @@ class Channel(Extension):
         )
         self.choker.start(head.substreams, head.rate_bps)
         self.children.start(head.substreams, head.rate_bps)
+        upload_bps = self.swarm.config.upload_bps
+        if upload_bps is not None and not self.is_source:
+            asked = upload_bps * ASKED_US // SECOND // (8 * head.payload_bytes_max)
+            self.swarm.uploads.asked_max = max(ASKED_MIN, asked)
         self._changed_from = None
         if not self.is_source:
             self.feeders.start(head.substreams, now)
@@ -426,7 +432,10 @@ class Channel(Extension):
 
     def _status(self, now: int) -> Status:
         substreams = self.head.substreams if self.head is not None else 0
-        lags = (0,) * substreams if self.is_source else self.feeders.lags_ms()
+        if self.is_source:
+            lags = tuple(map(int, self.children.crowded(substreams, now)))
+        else:
+            lags = self.feeders.lags_ms()
         spare = min(self.choker.spare_slots + self.children.count_replaceable(now), 0xFF)
         children = min(self.choker.used_slots, 0xFFFF)
         return Status(self.is_source, self.choker.home, spare, children, lags)

@@ -19,11 +19,12 @@ __all__ = ["Children"]
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
 OVERLOAD_INTERVAL_US: Final = 500 * MILLISECOND
 TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
-CATCH_UP_MAX: Final = 64  # Pieces sent at once to a new child.
+CATCH_UP_MAX: Final = 16  # A new child is sent what it needs of the newest; it asks for the rest.
 HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
 USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
+STAY_US: Final = 2 * SECOND  # Nobody's place is taken sooner: each change leaves a gap.
 OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
 
 
@@ -139,13 +140,18 @@ class Children:
 
     def count_replaceable(self, now: int) -> int:
         """Return how many of the publisher's heads give way to anybody who feeds others."""
-        if not self._is_source:
-            return 0
-        return sum(
-            not self._worth(child, number, now)
-            for number in range(self._substreams)
-            for child in self._choker.children(number)
-        )
+        return sum(self._replaceable(number, now) for number in range(self._substreams))
+
+    def crowded(self, substreams: int, now: int) -> list[bool]:
+        """Return whether the publisher has the heads that it wants, by substream."""
+        return [
+            not (self._choker.wants_child(number) or self._replaceable(number, now))
+            for number in range(substreams)
+        ]
+
+    def _replaceable(self, number: int, now: int) -> int:
+        heads = self._choker.children(number) if self._is_source else ()
+        return sum(not self._worth(child, number, now) for child in heads)
 
     # Helpers
 
@@ -188,6 +194,8 @@ class Children:
         least: Peer | None = None
         least_worth = weight
         for child in self._choker.children(number):
+            if now - self._choker.fed_since(child, number) < STAY_US:
+                continue
             worth = self._worth(child, number, now)
             if child is not peer and worth * OUTWEIGHS < weight and worth < least_worth:
                 least, least_worth = child, worth

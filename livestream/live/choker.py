@@ -97,7 +97,8 @@ class LiveChoker(Choker):
 
     def note_overload(self, now: int) -> None:
         """Our uplink does not carry those that we have."""
-        self._slots = max(0, min(self._slots, self.used_slots) - 1)
+        least = len(self._children) if self._is_source else 0  # Without heads there is no channel.
+        self._slots = max(least, min(self._slots, self.used_slots) - 1)
         self._recovers_at = now + RECOVERY_US
 
     def recover(self, now: int) -> None:
@@ -149,6 +150,10 @@ class LiveChoker(Choker):
         if substream >= len(self._children):
             return False
         return peer in self._children[substream] or self._has_room(substream)
+
+    def wants_child(self, substream: int) -> bool:
+        """Whether one more would be taken."""
+        return substream < len(self._children) and self._has_room(substream)
 
     def fed_since(self, peer: Peer, substream: int) -> int:
         """Return when a child was taken."""

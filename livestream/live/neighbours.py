@@ -92,10 +92,22 @@ class Neighbours:
         status = self._statuses.get(peer)
         return status.children if status is not None else 0
 
+    def capacity(self, peer: Peer) -> int:
+        """Return how many children it can have, wherever it has them."""
+        status = self._statuses.get(peer)
+        return 0 if status is None else min(status.children + status.spare_slots, SLOTS_MAX)
+
     def has_room(self, peer: Peer) -> bool:
         """Whether it would take one more child."""
         status = self._statuses.get(peer)
         return status is not None and status.spare_slots > 0
+
+    def wants_head(self, peer: Peer, number: int) -> bool:
+        """Whether it is the publisher, and feeds too few in a substream."""
+        status = self._statuses.get(peer)
+        if status is None or not (status.is_source and status.spare_slots):
+            return False
+        return number < len(status.lags_ms) and not status.lags_ms[number]
 
     def is_home(self, peer: Peer, number: int) -> bool:
         """Whether this substream is the one in which it feeds others."""
@@ -104,11 +116,8 @@ class Neighbours:
 
     def weight(self, peer: Peer, number: int) -> int:
         """Return how many children it can have in a substream: those who count go on top."""
-        status = self._statuses.get(peer)
-        if status is None or status.home != number:
-            return 0
         # Nobody can have more: whoever claims to is not worth more for it.
-        return min(status.children + status.spare_slots, SLOTS_MAX)
+        return self.capacity(peer) if self.is_home(peer, number) else 0
 
     def lag_ms(self, peer: Peer, number: int) -> int | None:
         """Return how old a piece of a substream is when it gets there; None: it is not fed."""

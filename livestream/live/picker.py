@@ -30,6 +30,7 @@ TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
 RECKONED_MAX: Final = 16  # Pieces ahead of the newest for which its capture time is a measure.
 NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
+BUSY_US: Final = 200 * MILLISECOND
 NEVER: Final = 1 << 62
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 
@@ -100,6 +101,8 @@ class DeadlinePicker(Picker[Peer]):
         "Something is due that nobody could be asked for..."
         self._has_news = False
         "...and since then, somebody has told what it holds."
+        self._busy: dict[Peer, int] = {}
+        "Who turned down a request, and until when it is not asked again."
         self._repair = TokenBucket(1, 1)
         self._unfed = TokenBucket(1, 1)
 
@@ -173,7 +176,7 @@ class DeadlinePicker(Picker[Peer]):
         has_news, self._has_news = self._has_news, False
         picks: list[Pick[Peer]] = []
         first = self._window.first
-        choices = Choices(holders, min(self._missing, default=0), self._is_source)
+        choices = Choices(self._able(holders, now), min(self._missing, default=0), self._is_source)
         fed = [self._is_fed(number) for number in range(len(self._lateness))]
         wake_at = NEVER
         for index, missing in list(self._missing.items()):  # In the order of their indices.
@@ -230,9 +233,17 @@ class DeadlinePicker(Picker[Peer]):
         missing = self._missing.get(index)
         if missing is not None:
             missing.open_at = now
+            self._busy[holder] = now + BUSY_US
             self.wake(now)
 
     # Helpers
+
+    def _able(self, holders: Sequence[Peer], now: int) -> Sequence[Peer]:
+        """Return those that did not turn down a request just now: they have too many."""
+        if not self._busy:
+            return holders
+        self._busy = {holder: until for holder, until in self._busy.items() if until > now}
+        return [holder for holder in holders if holder not in self._busy]
 
     def _grace(self, substream: int) -> int:
         return self._lateness[substream].grace_us

@@ -75,11 +75,12 @@ class Place:
         choker = self._choker
         if not choker.slots_promised:
             return
-        starved = self._feeders.starved(now)
+        # Without heads nobody is fed in a substream: then, where nobody feeds us.
+        starved = self._unheaded(substreams) or self._feeders.starved(now)
         is_idle = choker.spare_slots * 2 >= choker.slots_promised
         if choker.home < substreams and starved and is_idle:
             # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.
-            if self._rng.random() < MOVE_SHARE:
+            if choker.home not in starved and self._rng.random() < MOVE_SHARE:
                 choker.home = self._rng.choice(starved)
             return
         if not choker.used_slots and now >= self._home_at:
@@ -90,6 +91,14 @@ class Place:
         at_home = len(choker.children(choker.home))
         if len(choker.children(busiest)) >= HOME_CHANGE * max(1, at_home):
             choker.home = busiest
+
+    def _unheaded(self, substreams: int) -> list[int]:
+        """Return the substreams in which the publisher, if we are in touch, wants heads."""
+        return [
+            number
+            for number in range(substreams)
+            if any(self._neighbours.wants_head(peer, number) for peer in self._swarm.source_peers)
+        ]
 
     def _find_source(self, now: int) -> None:
         """Call the publisher when nobody feeds us: perhaps nobody is fed."""
@@ -120,5 +129,8 @@ class Place:
             and not self._feeders.feeds_us(peer)
         ]
         excess = len(idle) - (STANDBY_MAX if self._is_source else IDLE_MAX)
-        for peer in self._rng.sample(idle, min(max(excess, 0), IDLE_AT_ONCE)):
+        self._rng.shuffle(idle)
+        if self._is_source:  # Who can feed many is to be at hand.
+            idle.sort(key=self._neighbours.capacity)
+        for peer in idle[: min(max(excess, 0), IDLE_AT_ONCE)]:
             self._swarm.drop(peer, "not needed", now)

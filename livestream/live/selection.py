@@ -58,7 +58,10 @@ class FeederSelection:
             is_home = self._neighbours.is_home(peer, number)
             is_source = self._neighbours.is_source(peer)
             is_desperate = substream.is_starved(now)
-            if is_source and not (has_room and (is_desperate or self._may_be_head(number))):
+            if is_source and not (
+                self._neighbours.wants_head(peer, number)
+                and (is_desperate or self._may_be_head(number))
+            ):
                 continue
             if not (is_home or (has_room and (takes_foreign or is_source))):
                 continue

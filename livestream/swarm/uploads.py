@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Upload", "UploadQueue", "Urgency"]
 
 PUSH_WAIT_US_MAX: Final = 350 * MILLISECOND  # A push that waits longer is late further down.
+ASKED_MAX: Final = 64  # Requests in all queues, where nothing else is known.
 QUEUE_MAX: Final = 256  # Pieces queued for one peer: over two seconds of the fastest channel.
 BACKLOG_BYTES_MAX: Final = 8 * 1024  # A connection takes a further piece only below this.
 
@@ -23,6 +24,9 @@ class Urgency(IntEnum):
 
     PUSHED = 0
     ASKED = 1
+
+
+_ASKED: Final = Urgency.ASKED
 
 
 class Upload(NamedTuple):
@@ -47,6 +51,9 @@ class UploadQueue:
         self._queues: dict[Peer, list[Upload]] = {}
         self._wanted: dict[Peer, dict[int, Upload]] = {}
         self._order = 0
+        self._asked = 0
+        self.asked_max = ASKED_MAX
+        "More requests than that are turned down: they would be answered too late."
         self.pieces_expired = 0
 
     def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int, now: int) -> bool:
@@ -59,8 +66,13 @@ class UploadQueue:
             return True
         if len(wanted) >= QUEUE_MAX:
             return False
-        if urgency is Urgency.PUSHED and self._push_waits(peer, now):
+        if urgency is Urgency.PUSHED:
+            if self._push_waits(peer, now):
+                return False
+        elif self._asked >= self.asked_max:
             return False
+        else:
+            self._asked += 1
         self._order += 1
         upload = Upload(urgency, deadline, self._order, index, now)
         wanted[index] = upload
@@ -69,12 +81,14 @@ class UploadQueue:
 
     def cancel(self, peer: Peer, index: int) -> None:
         """Forget a queued piece, if it is still queued."""
-        self._wanted.get(peer, {}).pop(index, None)
+        self._forget(self._wanted.get(peer, {}), index)
 
     def drop_peer(self, peer: Peer) -> None:
         """Forget all that is queued for a peer."""
         self._queues.pop(peer, None)
-        self._wanted.pop(peer, None)
+        wanted = self._wanted.pop(peer, {})
+        for index in list(wanted):
+            self._forget(wanted, index)
 
     def length(self, peer: Peer) -> int:
         """Return how many pieces are queued for this peer."""
@@ -104,7 +118,7 @@ class UploadQueue:
         if best is not None:
             peer, upload = best
             heappop(self._queues[peer])
-            del self._wanted[peer][upload.piece]
+            self._forget(self._wanted[peer], upload.piece)
         return best
 
     def count_waiting(self, now: int) -> int:
@@ -127,7 +141,12 @@ class UploadQueue:
                 return upload
             heappop(queue)
             if is_wanted:
-                del wanted[upload.piece]
+                self._forget(wanted, upload.piece)
                 peer.stats.pieces_expired += 1
                 self.pieces_expired += 1
         return None
+
+    def _forget(self, wanted: dict[int, Upload], index: int) -> None:
+        upload = wanted.pop(index, None)
+        if upload is not None and upload.urgency is _ASKED:
+            self._asked -= 1
