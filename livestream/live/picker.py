@@ -20,6 +20,7 @@ __all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
 URGENT_US: Final = 400 * MILLISECOND  # Less time than this before the deadline: ask now.
+LAST_CHANCE_US: Final = 220 * MILLISECOND  # With less, an answer would come too late.
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND
@@ -94,6 +95,8 @@ class DeadlinePicker(Picker[Peer]):
         self._is_source = is_source
         self._missing: dict[int, Missing] = {}
         self._lateness: list[_Lateness] = []
+        self._ages: list[_Lateness] = []
+        "How old a piece is when it is pushed to us."
         self._edge = -1
         self._tune_in_end = 0
         self._wake_at: int | None = None
@@ -112,6 +115,7 @@ class DeadlinePicker(Picker[Peer]):
         """Begin an epoch: all from `first` to `newest` is wanted at once (tune-in)."""
         self._missing.clear()
         self._lateness = [_Lateness() for _ in range(substreams)]
+        self._ages = [_Lateness() for _ in range(substreams)]
         self._edge = first - 1
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
@@ -226,6 +230,10 @@ class DeadlinePicker(Picker[Peer]):
         if self._lateness:
             waited_us = now - missing.known_at if missing is not None else 0
             self._lateness[index % len(self._lateness)].add(waited_us)
+            captured_ms = self._window.captured_ms(index)
+            if captured_ms is not None and (missing is None or not missing.tried):
+                age_us = now - self._clock.machine_time(captured_ms)
+                self._ages[index % len(self._ages)].add(min(age_us, self._latency_us))
         self.note_edge(index, now)
 
     def on_failed(self, index: int, holder: Peer, now: int) -> None:
@@ -274,7 +282,10 @@ class DeadlinePicker(Picker[Peer]):
             return missing.known_at + self._grace(substream)
         # What was lost on the way is sent again by whoever pushes it: asking elsewhere, too, while
         # there is time, mostly brings it twice.
-        return max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US)
+        ages = self._ages[substream]
+        usual = deadline - self._latency_us + int(ages.mean_us + 4 * ages.deviation_us)
+        patient = min(max(deadline - URGENT_US, usual), deadline - LAST_CHANCE_US)
+        return max(missing.known_at + GRACE_MIN_US, patient)
 
     def _choose(
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
