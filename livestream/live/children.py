@@ -24,6 +24,7 @@ HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
 USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
+NOTICE_US: Final = 1_500 * MILLISECOND  # Time to call somebody, to be refused, and to call again.
 STAY_US: Final = 2 * SECOND  # Nobody's place is taken sooner: each change leaves a gap.
 OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
 
@@ -90,6 +91,7 @@ class Children:
     def push(self, index: int, besides: Peer | None, now: int) -> None:
         """Pass a piece on: first to whom most others wait for."""
         number = index % self._substreams
+        self._choker.expire(now)
         children = self._choker.children_of_index(index)
         children.sort(key=lambda child: -self._neighbours.weight(child, number))
         for child in children:
@@ -189,7 +191,7 @@ class Children:
             return
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:
-            self._let_go(*strangers[0], besides=peer)
+            self._let_go(*strangers[0], now, besides=peer)
             return
         least: Peer | None = None
         least_worth = weight
@@ -203,7 +205,7 @@ class Children:
             return
         if self._is_source and self._is_useless(least, number, now):
             self._useless[least] = now + USELESS_US
-        self._let_go(least, number, first=peer)
+        self._let_go(least, number, now, first=peer)
 
     def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""
@@ -235,10 +237,22 @@ class Children:
             self._let_go(child, number)
 
     def _let_go(
-        self, child: Peer, number: int, *, first: Peer | None = None, besides: Peer | None = None
+        self,
+        child: Peer,
+        number: int,
+        now: int | None = None,
+        *,
+        first: Peer | None = None,
+        besides: Peer | None = None,
     ) -> None:
-        self._choker.unsubscribe(child, number)
-        self._send(child, Refuse(number, self._guides(child, number, first, besides)))
+        """Stop feeding a child: at once, or if told the time, once it has found another feeder."""
+        if now is None:
+            self._choker.unsubscribe(child, number)
+        else:
+            self._choker.give_notice(child, number, now + NOTICE_US)
+        notice_ms = 0 if now is None else NOTICE_US // MILLISECOND
+        guides = self._guides(child, number, first, besides)
+        self._send(child, Refuse(number, guides, notice_ms))
 
     def _guides(
         self, peer: Peer, number: int, first: Peer | None = None, besides: Peer | None = None

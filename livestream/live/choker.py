@@ -42,6 +42,8 @@ class LiveChoker(Choker):
         self._is_source = is_source
         self._children: list[dict[Peer, int]] = []
         self._since: dict[tuple[Peer, int], int] = {}
+        self._leaving: dict[tuple[Peer, int], int] = {}
+        "Who has notice, and until when it is fed all the same; no child any more."
         self._slots_max = 0
         self._slots = 0
         self._is_open = is_source
@@ -142,8 +144,13 @@ class LiveChoker(Choker):
         """Return whom to push a piece to."""
         if not self._children:
             return []
-        children = self._children[index % len(self._children)]
-        return [child for child, from_index in children.items() if index >= from_index]
+        number = index % len(self._children)
+        fed = [
+            child for child, from_index in self._children[number].items() if index >= from_index
+        ]
+        if self._leaving:
+            fed += [child for child, substream in self._leaving if substream == number]
+        return fed
 
     def has_room(self, peer: Peer, substream: int) -> bool:
         """Whether `subscribe` would take this child."""
@@ -164,11 +171,23 @@ class LiveChoker(Choker):
         if not self.has_room(peer, substream):
             return False
         self._children[substream][peer] = from_index
+        self._leaving.pop((peer, substream), None)
         self._since.setdefault((peer, substream), now)
         return True
 
+    def give_notice(self, peer: Peer, substream: int, until: int) -> None:
+        """Let a child go, but feed it until then, unless it says that it needs us no more."""
+        self.unsubscribe(peer, substream)
+        self._leaving[peer, substream] = until
+
+    def expire(self, now: int) -> None:
+        """Feed those no more whose notice is over."""
+        if self._leaving:
+            self._leaving = {each: until for each, until in self._leaving.items() if until > now}
+
     def unsubscribe(self, peer: Peer, substream: int) -> None:
         """Let a child go; no harm if it is none."""
+        self._leaving.pop((peer, substream), None)
         if substream < len(self._children):
             self._children[substream].pop(peer, None)
             self._since.pop((peer, substream), None)

@@ -26,6 +26,7 @@ __all__ = ["FeedState", "Feeders"]
 ANSWER_TIMEOUT_US: Final = 500 * MILLISECOND  # Two round trips of a long path, and its queues.
 AVOID_REFUSED_US: Final = 2 * SECOND  # Whoever had no room may have some then.
 AVOID_FAILED_US: Final = 10 * SECOND
+NOTICE_US_MAX: Final = 5 * SECOND  # Whatever a feeder says.
 RETRY_US: Final = 100 * MILLISECOND
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
@@ -130,6 +131,13 @@ class Feeders:
         if substream.rival is peer:
             substream.rival = None
             self.selection.avoid(substream, peer, now + AVOID_FAILED_US, now)
+            if substream.leaves_at is not None:
+                self._wake(now)
+        elif substream.feeder is peer and refuse.notice_ms and substream.state is _FED:
+            notice_us = min(refuse.notice_ms * MILLISECOND, NOTICE_US_MAX)
+            substream.leaves_at, substream.orphan_at = now + notice_us, now
+            self.selection.avoid(substream, peer, now + AVOID_FAILED_US, now)
+            self._wake(now)
         elif substream.feeder is peer:
             self._orphan(substream, now, avoid_us=AVOID_REFUSED_US)
 
@@ -171,6 +179,8 @@ class Feeders:
                     self._orphan(substream, now, avoid_us=AVOID_REFUSED_US)
                 else:
                     self._wake(substream.since + ANSWER_TIMEOUT_US)
+            if substream.leaves_at is not None:
+                self._replace(substream, substream.leaves_at, peers, from_index, now)
             if substream.state is FeedState.ORPHAN:
                 self._ask(substream, peers, from_index, now)
         if now >= self._looks_at:
@@ -230,10 +240,36 @@ class Feeders:
 
     # Asking
 
-    def _ask(self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int) -> None:
+    def _replace(
+        self,
+        substream: Substream,
+        leaves_at: int,
+        peers: Sequence[Peer],
+        from_index: int,
+        now: int,
+    ) -> None:
+        """The feeder has given notice: find another, and be an orphan only if there is none."""
+        if now >= leaves_at:
+            self._orphan(substream, now, avoid_us=0)
+            return
+        self._wake(leaves_at)
+        if substream.rival is not None:
+            if now < substream.rival_since + ANSWER_TIMEOUT_US:
+                self._wake(substream.rival_since + ANSWER_TIMEOUT_US)
+                return
+            self.selection.avoid(substream, substream.rival, now + AVOID_REFUSED_US, now)
+            substream.rival = None
+        rival = self._find(substream, peers, now)
+        if rival is not None:
+            substream.rival, substream.rival_since = rival, now
+            self._send(rival, Subscribe(substream.number, from_index))
+            self._wake(now + ANSWER_TIMEOUT_US)
+
+    def _find(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
+        """Return whom to ask for a substream; also call a stranger, if nobody there is right."""
         if now < substream.retry_at:
             self._wake(substream.retry_at)
-            return
+            return None
         feeder = self.selection.best(substream, peers, now)
         if now >= substream.seeks_at and not (feeder and self._has_room_at_home(substream, feeder)):
             substream.seeks_at = now + SEEK_US
@@ -242,6 +278,11 @@ class Feeders:
             # Spread the retries, so that two nodes that wait for each other do not move in step.
             substream.retry_at = now + RETRY_US + int(RETRY_US * self._rng.random())
             self._wake(substream.retry_at)
+        return feeder
+
+    def _ask(self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int) -> None:
+        feeder = self._find(substream, peers, now)
+        if feeder is None:
             return
         substream.feeder = feeder
         substream.move(FeedState.ASKED, now)
@@ -292,8 +333,9 @@ class Feeders:
     def _orphan(self, substream: Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None and avoid_us:
             self.selection.avoid(substream, substream.feeder, now + avoid_us, now)
-        if substream.state is FeedState.FED:
+        if substream.state is FeedState.FED and substream.leaves_at is None:
             substream.orphan_at = now
+        substream.leaves_at = None
         substream.feeder = None
         substream.path = ()
         substream.retry_at = 0

@@ -44,6 +44,8 @@ class Substream:
     orphan_at: int = 0
     "When it was fed last."
     pushed_at: int = 0
+    leaves_at: int | None = None
+    "Its feeder has given notice: until then it goes on."
     retry_at: int = 0
     seeks_at: int = 0
     "When a stranger may be called for it, again."

@@ -43,6 +43,7 @@ ALTERNATIVES_MAX: Final = 3
 STATUSES_REMEMBERED: Final = 2_048  # In a simulation, half a hundred nodes read the same bytes.
 _WINDOW: Final = Struct("!BII")
 _SUBSCRIBE: Final = Struct("!BBI")
+_REFUSE: Final = Struct("!BBHB")
 _FEED: Final = Struct("!BBH")
 _STATUS: Final = Struct("!BBBBH")
 _HAS_SOURCE: Final = 1
@@ -155,27 +156,33 @@ class Feed(LiveMessage):
 
 @dataclass(frozen=True, slots=True)
 class Refuse(LiveMessage):
-    """I do not, or no longer, feed you this substream; perhaps these will."""
+    """I do not feed you this substream, or soon no longer; perhaps these will."""
 
     KIND: ClassVar[int] = 4
     substream: int
     alternatives: tuple[Address, ...] = ()
+    notice_ms: int = 0
+    "So much longer I go on."
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         v4, v6 = encode_peers(list(self.alternatives[:ALTERNATIVES_MAX]))
-        return bytes((self.KIND, self.substream, len(v4) // 6)) + v4 + v6
+        start = _REFUSE.pack(self.KIND, self.substream, self.notice_ms, len(v4) // 6)
+        return start + v4 + v6
 
     @classmethod
     def parse(cls, data: bytes) -> Refuse:
         """Parse. Raises MessageDecodeError."""
-        if len(data) < 3 or data[2] > ALTERNATIVES_MAX:
+        if len(data) < _REFUSE.size:
             raise MessageDecodeError(f"refuse: {len(data)} bytes")
-        split = 3 + 6 * data[2]
-        peers = decode_peers(data[3:split], data[split:])
+        _, substream, notice_ms, count = _REFUSE.unpack_from(data)
+        split = _REFUSE.size + 6 * count
+        if count > ALTERNATIVES_MAX or len(data) < split:
+            raise MessageDecodeError(f"refuse: {len(data)} bytes")
+        peers = decode_peers(data[_REFUSE.size : split], data[split:])
         if len(peers) > ALTERNATIVES_MAX:
             raise MessageDecodeError(f"refuse: {len(peers)} alternatives")
-        return cls(data[1], tuple(peers))
+        return cls(substream, tuple(peers), notice_ms)
 
 
 @dataclass(frozen=True, slots=True)
