@@ -2,9 +2,8 @@
 
 One channel, twice: as processes, each in a network namespace behind a line of its own
 (`benchmarks.star`: Linux, root), and in virtual time. Both have the same lines, delays and losses,
-the same come when they do, and the same reckoning. The channel is the test picture; the simulated
-one has the rate that viewers measured. Lags are release to the decoder minus capture, and, as
-`delivery`, arrival minus capture: of each viewer the median over its stay.
+frames of the same sizes (`benchmarks.clip`), viewers that come at the same times, and the same
+reckoning (`benchmarks.recording`).
 """
 
 from __future__ import annotations
@@ -13,12 +12,13 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Final
 
 from benchmarks.audience import Audience, Costs
+from benchmarks.clip import write_clip
 from benchmarks.recording import Figures, Recording, Row, reckon
 from livestream.cli.options import parse_rate
 from livestream.machine import SECOND
@@ -31,7 +31,6 @@ from livestream.sim.viewer import Viewer
 
 __all__ = ["measure", "scenario_of"]
 
-SIZE: Final = "320x180"
 GOP_S: Final = 1.0
 FRAMES_PER_SECOND: Final = 30
 JOIN_EACH_S: Final = 1.0  # A process takes most of a core for so long to begin.
@@ -68,23 +67,15 @@ def scenario_of(
 
 def real(scenario: Scenario, seed: int) -> tuple[Recording, Costs]:
     """Run processes."""
-    rate = str(scenario.rate_bps)
-    source = ["test", "--encode", "--bitrate", rate, "--size", SIZE, "--gop", f"{GOP_S:g}s"]
-    with tempfile.TemporaryDirectory(prefix="livestream-beside-") as folder:
-        return Audience(scenario, seed, source, Path(folder)).run()
-
-
-def at_rate(scenario: Scenario, rate_bps: int) -> Scenario:
-    """Return the scenario of a channel of another rate on the same lines."""
-    share = scenario.rate_bps / rate_bps
-    downlink_x = scenario.downlink_x
-    return replace(
-        scenario,
-        rate_bps=rate_bps,
-        uplinks=tuple((part, multiple * share) for part, multiple in scenario.uplinks),
-        downlink_x=None if downlink_x is None else downlink_x * share,
-        publisher_uplink_x=scenario.publisher_uplink_x * share,
-    )
+    with tempfile.TemporaryDirectory(prefix="livestream-beside-") as name:
+        clip = Path(name) / "clip.mp4"
+        write_clip(
+            clip,
+            rate_bps=scenario.rate_bps,
+            gop_s=scenario.gop_s,
+            frames_per_second=scenario.frames_per_second,
+        )
+        return Audience(scenario, seed, [str(clip), "--copy", "--loop"], Path(name)).run()
 
 
 def simulated(scenario: Scenario, seed: int, links: Links) -> Recording:
@@ -93,9 +84,12 @@ def simulated(scenario: Scenario, seed: int, links: Links) -> Recording:
     recording = Recording(begins_s=scenario.warm_up_s)
     seen: dict[int, int] = {}
     next_at = simulation.began_at + SECOND
+    before = totals_of(simulation)
 
     def look(now: int) -> None:
-        nonlocal next_at
+        nonlocal next_at, before
+        if now < simulation.began_at + scenario.warm_up_s * SECOND:
+            before = totals_of(simulation)
         if now < next_at:
             return
         next_at += SECOND
@@ -106,7 +100,7 @@ def simulated(scenario: Scenario, seed: int, links: Links) -> Recording:
             seen[number] = len(viewer.delivery_lags_us)
 
     simulation.run(look)
-    after, before = totals_of(simulation), simulation.totals_before
+    after = totals_of(simulation)
     seconds = scenario.seconds - scenario.warm_up_s
     publisher = after.publisher - before.publisher
     recording.publisher_bps = 8 * publisher / seconds
@@ -136,9 +130,7 @@ def _row(viewer: Viewer, at_s: float, seen: int) -> Row:
 def measure(scenario: Scenario, seed: int, links: Links) -> tuple[Figures, Figures, Costs]:
     """Run both; returns the processes' figures, the simulation's, and what processes cost."""
     recording, costs = real(scenario, seed)
-    processes = reckon(recording)
-    same = at_rate(scenario, round(processes.rate_bps))
-    return processes, reckon(simulated(same, seed, links)), costs
+    return reckon(recording), reckon(simulated(scenario, seed, links)), costs
 
 
 def main() -> None:
@@ -146,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0, help="measured, once all are there")
-    parser.add_argument("--rate", default="500k", help="of the video; the sound comes on top")
+    parser.add_argument("--rate", default="500k", help="of the channel")
     parser.add_argument("--churn", type=float, default=0.0, help="per cent of the viewers a minute")
     parser.add_argument("--loss", type=float, default=1.0, help="per cent of the datagrams")
     parser.add_argument("--links", choices=[each.value for each in Links], default="messages")
