@@ -104,9 +104,7 @@ def simulated(scenario: Scenario, seed: int, links: Links) -> Recording:
     seconds = scenario.seconds - scenario.warm_up_s
     publisher = after.publisher - before.publisher
     recording.publisher_bps = 8 * publisher / seconds
-    recording.viewer_bps = (
-        8 * (after.wire - before.wire - publisher) / seconds / scenario.viewers
-    )
+    recording.viewer_bps = 8 * (after.wire - before.wire - publisher) / seconds / scenario.viewers
     return recording
 
 
@@ -138,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--viewers", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=30.0, help="measured, once all are there")
-    parser.add_argument("--rate", default="500k", help="of the channel")
+    parser.add_argument("--rate", default="300k", help="of the channel")
     parser.add_argument("--churn", type=float, default=0.0, help="per cent of the viewers a minute")
     parser.add_argument("--loss", type=float, default=1.0, help="per cent of the datagrams")
     parser.add_argument("--links", choices=[each.value for each in Links], default="messages")

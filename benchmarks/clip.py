@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final
 
 import av
+from av.stream import Stream
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from livestream.media.records import RECORD_HEADER_SIZE
 from livestream.sim.source import KEYFRAME_WEIGHT
@@ -50,12 +52,12 @@ def write_clip(
                 container.mux(_filled(packet, int(plain * weight) - RECORD_HEADER_SIZE))
 
 
-def _filled(packet: av.Packet, size: int) -> av.Packet:
+def _filled(packet: av.Packet[VideoStream], size: int) -> av.Packet[Stream]:
     """Return the packet with as much filler as brings it to this size."""
     data = bytes(packet)
     missing = size - len(data) - len(FILLER_BEGINS) - len(FILLER_ENDS)
     if missing < 0:
-        return packet
+        raise ValueError(f"a frame of {size} bytes is too small for a black picture")
     filled = av.Packet(data + FILLER_BEGINS + b"\xff" * missing + FILLER_ENDS)
     filled.pts, filled.dts, filled.duration = packet.pts, packet.dts, packet.duration
     filled.time_base, filled.stream = packet.time_base, packet.stream

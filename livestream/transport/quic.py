@@ -53,9 +53,9 @@ CONTROL_BACKLOG_MAX: Final = 4 << 20  # Messages that no datagram has taken: hou
 BUFFERED_IN_MAX: Final = 8 << 20
 ACK_EVERY_US: Final = 10 * MILLISECOND  # What comes meanwhile is acknowledged together.
 BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
-# Of a narrow line two datagrams are more queue than LEDBAT bears, so that a piece of four would take
-# two round trips, and block the next. This is four pieces of a slow channel, what a key frame puts on
-# one connection, and more in flight than what was promised takes on average.
+# On a narrow line two datagrams are more queue than LEDBAT bears: at that window a piece of four
+# takes two round trips, and blocks the next. This is four pieces of a slow channel: what a key
+# frame puts on one connection, and more in flight than what was promised takes on average.
 BURST_BYTES: Final = 16 * 1024
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is answered so late.
 

@@ -117,9 +117,10 @@ def test_as_much_is_lost_as_wanted_and_every_byte_is_counted() -> None:
     assert sender.sent_bytes == 1_000 * PACKET_BYTES + 50 * ends_bytes
     assert 850 <= len(ages) <= 950
     lost_bytes = sender.sent_bytes - taker.received_bytes
-    assert lost_bytes == (1_000 - len(ages)) * PACKET_BYTES + (
-        sender.lost - (1_000 - len(ages))
-    ) * ends_bytes
+    assert (
+        lost_bytes
+        == (1_000 - len(ages)) * PACKET_BYTES + (sender.lost - (1_000 - len(ages))) * ends_bytes
+    )
 
 
 def test_settings_reach_the_router_as_they_were_given() -> None:
