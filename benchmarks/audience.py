@@ -83,8 +83,8 @@ class Audience:
             self._go_on_until(scenario.warm_up_s)
             meter = _Meter(self._star, process.pid, self._present)
             self._go_on_until(scenario.seconds)
-            costs, sent_bps = meter.read(self._present)
             self._check()
+            costs, sent_bps = meter.read(self._present)
         recording = Recording(
             begins_s=scenario.warm_up_s,
             publisher_bps=sent_bps.pop(PUBLISHER),
