@@ -22,7 +22,17 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-__all__ = ["LEFT", "RIGHT", "SAMPLE_US", "LinkSettings", "to_json"]
+__all__ = [
+    "LEFT",
+    "PACKET_BYTES_MAX",
+    "PRIORITY",
+    "READS_MAX",
+    "RIGHT",
+    "SAMPLE_US",
+    "LinkSettings",
+    "new_namespace",
+    "to_json",
+]
 
 LEFT: Final = "10.99.0.1"
 RIGHT: Final = "10.99.0.2"
@@ -162,8 +172,12 @@ class Link:
             return
 
 
-def _new_namespace(address: str) -> tuple[int, int]:
-    """Make a namespace with a TUN device in it; returns its descriptor and the device's."""
+def new_namespace(address: str) -> tuple[int, int]:
+    """Make a namespace with a TUN device in it, to which everything goes that is not for itself.
+
+    Returns its descriptor and the device's; it is gone with the last process that has either or is
+    in it. Raises OSError where that is not possible.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     home = os.open(OWN_NAMESPACE, os.O_RDONLY)
     if libc.unshare(CLONE_NEWNET):
@@ -174,12 +188,13 @@ def _new_namespace(address: str) -> tuple[int, int]:
     Path("/proc/sys/net/ipv4/tcp_no_metrics_save").write_text("1")
     device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"lab0", IFF_TUN | IFF_NO_PI))
-    for words in (
-        f"address add {address}/24 dev lab0",
+    words = (
+        f"address add {address}/32 dev lab0",
         "link set lab0 up mtu 1500 txqueuelen 1000",
         "link set lo up",
-    ):
-        subprocess.run(["ip", *words.split()], check=True)
+        "route add default dev lab0",
+    )
+    subprocess.run(["ip", "-batch", "-"], input="\n".join(words), text=True, check=True)
     if libc.setns(home, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "cannot return to the first namespace")
     os.close(home)
@@ -189,8 +204,8 @@ def _new_namespace(address: str) -> tuple[int, int]:
 def main() -> None:
     """Run a link: settings as JSON, and the file for the samples."""
     settings = LinkSettings(**json.loads(sys.argv[1]))
-    left_namespace, left = _new_namespace(LEFT)
-    right_namespace, right = _new_namespace(RIGHT)
+    left_namespace, left = new_namespace(LEFT)
+    right_namespace, right = new_namespace(RIGHT)
     os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(PRIORITY))
     link = Link(settings, left, right)
     sys.stdout.write(json.dumps([left_namespace, right_namespace]) + "\n")

@@ -142,7 +142,7 @@ def cpu(folder: Path, source: list[str], seconds: float) -> dict[str, float]:
     ):
         wait_for(stats, 4)
         first = len(stats_of(up)), len(stats_of(down))
-        costs = Cost(sender), Cost(receiver)
+        costs = Cost(sender.pid), Cost(receiver.pid)
         time.sleep(seconds)
         sending, receiving = costs[0].cores(), costs[1].cores()
         sent = [row["up_bps"] for row in stats_of(up)[first[0] :]]

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -21,10 +21,11 @@ TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Cost:
-    """CPU of a process between two moments, as a share of one core (Linux: /proc)."""
+    """CPU between two moments, in cores: of a process, or of all there are (Linux: /proc)."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._pid = process.pid
+    def __init__(self, pid: int | None) -> None:
+        """Begin to count; None: everything on this machine."""
+        self._pid = pid
         self._began = time.monotonic(), self._cpu_s()
 
     def cores(self) -> float:
@@ -33,14 +34,20 @@ class Cost:
         return (self._cpu_s() - cpu_s) / (time.monotonic() - began)
 
     def _cpu_s(self) -> float:
+        if self._pid is None:
+            numbers = Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+            user, nice, system, _idle, _iowait, irq, softirq = map(int, numbers)
+            return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
         fields = Path(f"/proc/{self._pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
 
 @contextmanager
-def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """Run a publisher; yields it and its link."""
-    process = _start(folder, "publish", *words, "--listen", HERE, "-q")
+def publisher(
+    folder: Path, *words: str, listen: str = HERE, inside: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run a publisher; yields it and its link. `inside` is what makes a command run elsewhere."""
+    process = _start(folder, inside, "publish", *words, "--listen", listen, "-q")
     try:
         if process.stdout is None:
             raise RuntimeError("no pipe")
@@ -51,10 +58,10 @@ def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[byte
 
 @contextmanager
 def viewer(
-    folder: Path, link: str, *words: str, listen: str = HERE
+    folder: Path, link: str, *words: str, listen: str = HERE, inside: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a viewer; what `-o -` gives is in its `stdout`."""
-    process = _start(folder, "watch", link, *words, "--listen", listen, "-q")
+    process = _start(folder, inside, "watch", link, *words, "--listen", listen, "-q")
     try:
         yield process
     finally:
@@ -76,11 +83,14 @@ def wait_for(file: Path, rows: int, timeout_s: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def _start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def _start(folder: Path, inside: Sequence[str], *words: str) -> subprocess.Popen[bytes]:
+    # Compiled once, as what is installed is; else each start takes twice as long.
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     return subprocess.Popen(
-        [sys.executable, "-m", "livestream", *words],
+        [*inside, sys.executable, "-m", "livestream", *words],
         stdout=subprocess.PIPE,
-        env={**os.environ, "LIVESTREAM_DATA_DIR": str(folder)},
+        env={**env, "LIVESTREAM_DATA_DIR": str(folder)},
     )
 
 

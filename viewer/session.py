@@ -20,6 +20,7 @@ from livestream.runtime.sockets import NodeDriver, check_transport
 from livestream.swarm.node import Node
 from livestream.swarm.peer import Peer
 from livestream.swarm.swarm import transports_used
+from viewer.arrivals import Arrivals
 from viewer.latency import Latency
 from viewer.outputs import Outputs
 from viewer.playout import Playout, PlayoutEnded, SamplesReleased
@@ -80,6 +81,9 @@ class Session:
         self.driver = NodeDriver(self.node, self.clock, self._on_event)
         self._playout: Playout | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._arrivals = Arrivals()
+        self._opened_at = 0
+        self._start_us = 0
         self._late_before = 0
         self._released_at = 0
         self._lag_us = 0
@@ -92,7 +96,7 @@ class Session:
         """Go on the network."""
         listen = self.options.listen or Address("0.0.0.0", 0)  # noqa: S104 - peers are elsewhere.
         self.channel.swarm.listen_port = (await self.driver.open(listen)).port
-        now = self.clock.now()
+        self._opened_at = now = self.clock.now()
         self.node.add_swarm(self.channel.swarm, now)
         roots = [resolve(address) for address in (*self.options.link.peers, *self.options.peers)]
         self.node.add_candidates(self.channel.swarm.info_hash, roots, now, is_root=True)
@@ -161,6 +165,8 @@ class Session:
         return {
             "time": (now + self.clock.unix_offset_us) / 1e6,
             "lag_s": round(self._lag_now_us(now) / 1e6, 3),
+            "delivery_lag_s": round(self._arrivals.age_us / 1e6, 3),
+            "start_s": round(self._start_us / 1e6, 3),
             "buffer_s": round(playout.buffer_us / 1e6, 3) if playout else 0.0,
             "down_bps": self.rates_bps[0],
             "up_bps": self.rates_bps[1],
@@ -211,7 +217,8 @@ class Session:
         return "pieces come too slowly: a neighbour's uplink, or this downlink, is too narrow"
 
     def measure_rates(self) -> None:
-        """Take the wire rates of the last second. Call once a second."""
+        """Take the wire rates of the last second, and how old pieces were. Call once a second."""
+        self._arrivals.end_second()
         down, up = self.driver.bytes_in, self.driver.bytes_out
         self.rates_bps = (8 * (down - self._wire_before[0]), 8 * (up - self._wire_before[1]))
         self._wire_before = (down, up)
@@ -245,6 +252,7 @@ class Session:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, PieceVerified):
+            self._arrivals.note_piece(event.received_at - event.captured_at)
             if self._playout is not None:
                 piece = event.piece
                 self._playout.receive(
@@ -282,7 +290,8 @@ class Session:
                 self._lag_us = now - event.captured_at
                 self._captured_at = event.captured_at
                 self.outputs.write(event.samples)
-                if event.samples:
+                if event.samples and not self.started.is_set():
+                    self._start_us = now - self._opened_at
                     self.started.set()
             elif isinstance(event, PlayoutEnded):
                 self._end()

@@ -219,18 +219,19 @@ class ModelConnection(Connection):
 def repeat_us(connection: ModelConnection, count: int) -> int:
     """Return what losses add to a message of so many datagrams, and send those again.
 
-    A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of a
-    lone datagram, by a probe, which also waits for a delayed acknowledgement.
+    A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of the
+    last or only datagram, by a probe, which also waits for a delayed acknowledgement.
     """
     return _repeat_us(connection, count, connection.host.internet.paths.repeats(count))
 
 
 def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -> int:
-    host = connection.host
+    host, paths = connection.host, connection.host.internet.paths
     extra = 0
     for lost in rounds:
         rtt_us = 2 * connection.delay_us
-        extra += rtt_us * 9 // 8 if count > 1 else 2 * rtt_us + ACK_DELAY_US
+        is_last = count == 1 or paths.happens(lost / count)
+        extra += 2 * rtt_us + ACK_DELAY_US if is_last else rtt_us * 9 // 8
         count = lost
         repeated = lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
         host.take(repeated, host.world.now)

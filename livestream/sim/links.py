@@ -115,6 +115,10 @@ class Paths:
         """Return what chance adds to the delay of one message."""
         return int(self._jitter_us * self._random())
 
+    def happens(self, share: float) -> bool:
+        """Whether chance has it that something happens which does in so many of all cases."""
+        return self._random() < share
+
     def repeats(self, count: int) -> list[int]:
         """Return how many of `count` datagrams have to be sent again, round by round."""
         loss = self._loss

@@ -26,7 +26,7 @@ from livestream.sim.viewer import UNIX_OFFSET_US, Viewer, make_node
 from livestream.sim.world import Occurrence, World
 from viewer.latency import Latency
 
-__all__ = ["STEP_US", "Simulation"]
+__all__ = ["PUBLISHER", "STEP_US", "Simulation"]
 
 STEP_US: Final = 100 * MILLISECOND  # Between looks of whoever watches the run.
 ANNOUNCE_US: Final = 30 * SECOND  # As our tracker asks for.
@@ -111,17 +111,9 @@ class Simulation:
         """Let somebody come."""
         scenario, rng = self.scenario, self.rng
         self._hosts += 1
-        role, multiple, is_slow = self._draws[(self._hosts - 1) % len(self._draws)]
-        uplink = max(UPLINK_BPS_MIN, int(multiple * scenario.rate_bps))
-        downlink = None
-        if scenario.downlink_x is not None:
-            share = SLOW_DOWNLINK if is_slow else scenario.downlink_x
-            downlink = int(share * scenario.rate_bps)
-        host = self.internet.add(
-            self._hosts,
-            Access(uplink, downlink, int(scenario.queue_ms * MILLISECOND)),
-            rng.randbytes(32),
-        )
+        role, _, is_slow = self._draws[(self._hosts - 1) % len(self._draws)]
+        access = self.access_of(self._hosts)
+        host = self.internet.add(self._hosts, access, rng.randbytes(32))
         host.role = role
         node_rng = Random(rng.getrandbits(64))
         host.on_sent = self.on_sent
@@ -132,7 +124,7 @@ class Simulation:
             self.design.parts(self.notary, role, node_rng),
             node_rng,
             latency=Latency(scenario.latency_fixed_us, scenario.latency_us),
-            upload_bps=uplink,
+            upload_bps=access.uplink_bps,
             skew_us=int((2 * rng.random() - 1) * scenario.skew_s * SECOND),
             is_slow=is_slow,
         )
@@ -175,12 +167,8 @@ class Simulation:
         """Put the channel on the air, with a new epoch."""
         scenario, rng = self.scenario, self.rng
         self._epoch += 1
-        uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
-        host = self.internet.add(
-            PUBLISHER,
-            Access(uplink, queue_us=int(scenario.queue_ms * MILLISECOND)),
-            rng.randbytes(32),
-        )
+        access = self.access_of(PUBLISHER)
+        host = self.internet.add(PUBLISHER, access, rng.randbytes(32))
         node_rng = Random(rng.getrandbits(64))
         parts = self.design.parts(self.notary, Role.HONEST, node_rng)
         channel = Channel(
@@ -189,7 +177,7 @@ class Simulation:
             UNIX_OFFSET_US,
             node_rng,
             live=self._live_config(),
-            swarm=SwarmConfig(upload_bps=uplink, transport=host.transport),
+            swarm=SwarmConfig(upload_bps=access.uplink_bps, transport=host.transport),
             is_source=True,
             parts=parts,
         )
@@ -209,6 +197,21 @@ class Simulation:
         self.publisher.crash()
 
     # Queries
+
+    def access_of(self, number: int) -> Access:
+        """Return the line of a host, of one that is still to come too, by its number."""
+        scenario = self.scenario
+        queue_us = int(scenario.queue_ms * MILLISECOND)
+        if number == PUBLISHER:
+            uplink = int(scenario.publisher_uplink_x * scenario.rate_bps)
+            return Access(uplink, queue_us=queue_us)
+        _, multiple, is_slow = self._draws[(number - 1) % len(self._draws)]
+        uplink = max(UPLINK_BPS_MIN, int(multiple * scenario.rate_bps))
+        downlink = None
+        if scenario.downlink_x is not None:
+            share = SLOW_DOWNLINK if is_slow else scenario.downlink_x
+            downlink = int(share * scenario.rate_bps)
+        return Access(uplink, downlink, queue_us)
 
     def some_of(self, share: float) -> list[Viewer]:
         """Return so many of the viewers that are there, at random."""

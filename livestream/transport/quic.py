@@ -53,6 +53,10 @@ CONTROL_BACKLOG_MAX: Final = 4 << 20  # Messages that no datagram has taken: hou
 BUFFERED_IN_MAX: Final = 8 << 20
 ACK_EVERY_US: Final = 10 * MILLISECOND  # What comes meanwhile is acknowledged together.
 BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
+# On a narrow line two datagrams are more queue than LEDBAT bears: at that window a piece of four
+# takes two round trips, and blocks the next. This is four pieces of a slow channel: what a key
+# frame puts on one connection, and more in flight than what was promised takes on average.
+BURST_BYTES: Final = 16 * 1024
 ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is answered so late.
 
 
@@ -272,10 +276,14 @@ class Quic(Connection):
         self._on_change(self)
 
     def reserve(self, rate_bps: int) -> None:
-        """Keep the window above what this rate needs over the path at the delay target."""
+        """Keep the window above what this rate needs over the path at the delay target.
+
+        Nor does it fall below some pieces: on a narrow line each of them would wait for answers.
+        """
         ledbat = self._quic.ledbat
         round_trip_us = ledbat.base_delay_us + ledbat.target_us + ACK_DELAY_US
-        ledbat.set_floor_bytes(BURST_FACTOR * rate_bps // 8 * round_trip_us // SECOND)
+        needed = BURST_FACTOR * rate_bps // 8 * round_trip_us // SECOND
+        ledbat.set_floor_bytes(max(needed, BURST_BYTES) if rate_bps else 0)
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end."""

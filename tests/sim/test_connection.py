@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pytest
+
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.sim.connection import ModelConnection
 from livestream.sim.host import Host, Internet
-from livestream.sim.links import Access, Path
+from livestream.sim.links import DATAGRAM_BYTES, Access, Path
 from livestream.sim.world import World
 from livestream.transport.connection import (
     Connected,
@@ -90,6 +94,27 @@ def test_ordered_messages_arrive_in_order_despite_loss() -> None:
             pair.connection.send(message)
         pair.run(20 * SECOND)
         assert pair.received(pair.called) == sent, f"seed {seed}"
+
+
+def test_a_lost_last_datagram_shows_only_by_a_probe() -> None:
+    pair = Pair(loss=0.03, uplink_bps=80_000_000)
+    pair.connect()
+    took: Counter[int] = Counter()
+    for _ in range(4_000):
+        began_at = pair.world.now
+        pair.connection.send_independent(bytes(4 * DATAGRAM_BYTES), FOREVER)
+        pair.caller.settle(began_at)
+        while not pair.received(pair.called):
+            pair.world.run_until(pair.world.now + MILLISECOND)
+        took[(pair.world.now - began_at - DELAY_US) // MILLISECOND] += 1
+    in_time, repeated = took.most_common(3)[0], took.most_common(3)[1:]
+    assert in_time[0] <= 1
+    assert in_time[1] == pytest.approx(4_000 * 0.97**4, rel=0.05)
+    # 9/8 of a round trip, and for one in four that were lost two of them and 25 ms.
+    (sooner_ms, sooner), (later_ms, later) = repeated
+    assert sooner_ms - in_time[0] == 45
+    assert later_ms - in_time[0] == 105
+    assert later / (sooner + later) == pytest.approx(1 / 4, abs=0.08)
 
 
 def test_the_backlog_goes_down_as_the_uplink_takes_it() -> None:
