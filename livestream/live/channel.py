@@ -16,6 +16,7 @@ from livestream.live.neighbours import Neighbours
 from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
 from livestream.live.place import PROBATION_US, Place
+from livestream.live.tunein import tune_in_index
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Event
 from livestream.swarm.extension import Extension
@@ -45,9 +46,7 @@ CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's
 ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
 ASKED_MIN: Final = 2
 ROOMS_TOLD: Final = 4
-TUNE_IN_AHEAD_US: Final = (
-    200 * MILLISECOND
-)  # A key frame this much after the playout point is fine.
+TUNE_IN_AHEAD_US: Final = 500 * MILLISECOND  # After the playout point: it takes that long anyway.
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,12 +364,10 @@ class Channel(Extension):
         self.swarm.emit(EpochStarted(head, first))
 
     def _tune_in_index(self, head: Head, now: int) -> int:
-        """Start with the newest key frame that is not after the playout point."""
-        if self.is_source or not head.keyframes:
+        if self.is_source:
             return head.first_index
-        playout_ms = self.clock.unix_ms(now - self.config.latency_us + TUNE_IN_AHEAD_US)
-        past = [mark for mark in head.keyframes if mark.captured_ms <= playout_ms]
-        return past[-1].index if past else head.keyframes[0].index
+        playout_at = now - self.config.latency_us + TUNE_IN_AHEAD_US
+        return tune_in_index(head, self.clock.unix_ms(playout_at))
 
     def _on_window(self, peer: Peer, message: WindowUpdate, now: int) -> None:
         if self.head is None:
@@ -407,11 +404,12 @@ class Channel(Extension):
     # Helpers
 
     def _seek_room(self, number: int, now: int) -> None:
-        """Call a stranger who is said to have room in a substream."""
-        while (address := self.neighbours.take_room(number, now)) is not None:
-            if not self.swarm.knows(address):
-                self.swarm.candidates.seek([address], now)
-                return
+        """Call a stranger who is said to have room in a substream, or else in any."""
+        for home in (number, *self.neighbours.roomy()):
+            while (address := self.neighbours.take_room(home, now)) is not None:
+                if not self.swarm.knows(address):
+                    self.swarm.candidates.seek([address], now)
+                    return
 
     def _reachable(self) -> list[Peer]:
         return [peer for peer in self.swarm.ready if peer.is_reachable]

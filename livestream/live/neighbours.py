@@ -15,6 +15,7 @@ __all__ = ["ANY_HOME", "SLOTS_MAX", "Neighbours"]
 
 SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
 ROOMS_MAX: Final = 8  # Of a substream that are remembered: they do not stay true for long.
+NEEDIEST: Final = 2
 ROOM_US: Final = 3 * SECOND
 ANY_HOME: Final = 0xFF  # Feeds in whatever substream it is asked for, or in none.
 
@@ -65,6 +66,10 @@ class Neighbours:
             if now - heard_at < ROOM_US:
                 return address
         return None
+
+    def roomy(self) -> list[int]:
+        """Return the substreams for which we heard of strangers with room, the most first."""
+        return sorted(self._rooms, key=lambda number: -len(self._rooms[number]))
 
     def rooms(self, rng: Random, count: int) -> list[tuple[int, Peer]]:
         """Return some who have room at home, each of another substream, for others to know."""
@@ -146,10 +151,11 @@ class Neighbours:
         return able[:count]
 
     def neediest(self, substreams: int, rng: Random) -> int:
-        """Return the substream with the fewest slots among all that we know of."""
+        """Return a substream with few slots among all that we know of."""
         slots = [0] * substreams
         for status in self._statuses.values():
             if status.home < substreams:
                 slots[status.home] += status.children + status.spare_slots
-        least = min(slots)
-        return rng.choice([number for number in range(substreams) if slots[number] == least])
+        # One of the neediest: many look at the same time, and see much the same.
+        order = sorted(range(substreams), key=lambda number: (slots[number], rng.random()))
+        return rng.choice(order[:NEEDIEST])

@@ -31,7 +31,7 @@ TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
 RECKONED_MAX: Final = 16  # Pieces ahead of the newest for which its capture time is a measure.
 NEWS_COALESCE_US: Final = 10 * MILLISECOND  # A dozen neighbours tell theirs, five times a second.
-BUSY_US: Final = 200 * MILLISECOND
+BUSY_US: Final = 400 * MILLISECOND
 NEVER: Final = 1 << 62
 COALESCE_US: Final = 2 * MILLISECOND  # News that come together are looked at together.
 

@@ -15,7 +15,7 @@ from livestream.wire.messages import Interested
 
 __all__ = ["PROBATION_US", "Place"]
 
-PROBATION_US: Final = SECOND  # Who has received for so long may feed others.
+PROBATION_US: Final = 3 * SECOND // 10  # Who has received for so long may feed others.
 FOLLOWED_MAX: Final = 8  # Neighbours whose windows we ask for: each costs some 100 bytes a window.
 IDLE_MAX: Final = 8  # Neighbours that are of no use now, but may feed us one day.
 STANDBY_MAX: Final = 24  # The publisher keeps some more, to have heads when it needs them.
@@ -23,7 +23,7 @@ IDLE_US: Final = 5 * SECOND  # Who came later is still looking around.
 IDLE_AT_ONCE: Final = 4
 SEEK_SHARE: Final = 0.3  # Of those that nobody feeds, so many call the publisher each second.
 MOVE_SHARE: Final = 0.5  # Of those that could, so many take up a substream that nobody feeds.
-HOME_LOOK_US: Final = 5 * SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
+HOME_LOOK_US: Final = SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
 HOME_CHANGE: Final = 2  # So many times as many children elsewhere, and that is home.
 
 

@@ -1,0 +1,34 @@
+"""Where a newcomer begins (`tune_in_index`)."""
+
+from __future__ import annotations
+
+from livestream.live.head import Head
+
+__all__ = ["tune_in_index"]
+
+
+def tune_in_index(head: Head, playout_ms: int) -> int:
+    """Return the first piece that a viewer wants who plays what was captured at `playout_ms`.
+
+    That is where the newest key frame before begins. In a crowd a head may be seconds old when it
+    gets here: then later key frames are missing in it, and we begin by its pace one group of
+    pictures before the playout point, so that the next key frame is after it.
+    """
+    marks = head.keyframes
+    if not marks:
+        return head.first_index
+    past = [mark for mark in marks if mark.captured_ms <= playout_ms]
+    if not past:
+        return marks[0].index
+    last = past[-1]
+    if last is not marks[-1] or len(marks) < 2:
+        return last.index
+    group_ms = max(
+        later.captured_ms - earlier.captured_ms
+        for earlier, later in zip(marks, marks[1:], strict=False)
+    )
+    ahead_ms = playout_ms - group_ms - last.captured_ms
+    spanned_ms = max(1, last.captured_ms - marks[0].captured_ms)
+    if ahead_ms <= 0:
+        return last.index
+    return last.index + ahead_ms * (last.index - marks[0].index) // spanned_ms
