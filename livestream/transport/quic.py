@@ -211,8 +211,6 @@ class Quic(Connection):
     once, is `Disconnected`.
     """
 
-    transport = Transport.QUIC
-
     def __init__(
         self,
         connection: _MutualConnection,
@@ -223,6 +221,7 @@ class Quic(Connection):
         *,
         is_outgoing: bool,
     ) -> None:
+        self.transport = Transport.QUIC
         self.address = address
         self.is_outgoing = is_outgoing
         self.state = ConnectionState.CONNECTING
