@@ -1,8 +1,8 @@
 """The optional build hook that compiles the hot modules with mypyc; pyproject.toml lists them.
 
 It runs only with `HATCH_BUILD_HOOKS_ENABLE=1` in the environment. An editable installation gets the
-modules beside their sources, as `make compiled` does (`python hatch_build.py`), and keeps `build/`,
-so that the next time takes less.
+modules beside their sources, as `make compiled` does (`python hatch_build.py`), and keeps `build/`:
+if nothing has changed, the next time takes seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from mypyc.build import mypycify
 from setuptools import Distribution
 from setuptools.command.build_ext import build_ext
-from setuptools.errors import BaseError
+from setuptools.errors import BaseError, CompileError, LinkError
 
 if TYPE_CHECKING:
     from hatchling.builders.config import BuilderConfig
@@ -102,7 +102,7 @@ def compile_modules(modules: list[str], build: Path, library: Path) -> None:
         command.parallel = os.cpu_count()
         command.ensure_finalized()
         command.run()
-    except (BaseError, SystemExit) as error:
+    except (BaseError, CompileError, LinkError, SystemExit) as error:
         raise RuntimeError(FAILED) from error
 
 
