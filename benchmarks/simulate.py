@@ -12,6 +12,7 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Final
 
+from livestream import machine
 from livestream.machine import SECOND
 from livestream.sim.checks import Checks
 from livestream.sim.designs import DESIGNS
@@ -89,6 +90,12 @@ def _module(where: str) -> str:
     return "Python itself" if where.startswith(("~", "<")) else parts[-1]
 
 
+def made_of() -> str:
+    """Say whether the hot modules are compiled (`make compiled`)."""
+    is_compiled = (machine.__file__ or "").endswith(".so")
+    return "hot modules compiled" if is_compiled else "pure Python"
+
+
 def main() -> None:
     """Measure 100, 300 and 1,000 viewers, then say where the time goes."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,7 +103,7 @@ def main() -> None:
     parser.add_argument("--roomy", action="store_true", help="all uplinks 4 x the rate")
     options = parser.parse_args()
     gc.set_threshold(GC_THRESHOLD)
-    print("L0" + (", uplinks of 4 x the rate:" if options.roomy else ":"))
+    print("L0" + (", uplinks of 4 x the rate" if options.roomy else "") + f", {made_of()}:")
     for viewers, seconds in MEASURED[:1] if options.quick else MEASURED:
         measure(viewers, seconds, is_roomy=options.roomy)
     profile(100, 4.0, is_roomy=options.roomy)

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 __all__ = ["MILLISECOND", "SECOND", "Address", "Event", "Machine", "Train", "earliest"]
 
 MILLISECOND: Final = 1_000  # All machine time is in microseconds.
@@ -51,6 +53,7 @@ class Event:
     __slots__ = ()
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Machine(ABC):
     """A state machine without I/O, clock or entropy of its own.
 

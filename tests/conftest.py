@@ -18,3 +18,17 @@ def bigbuckbunny() -> Path:
     clip = Path(__file__).parent.parent / ".cache" / "bigbuckbunny.mp4"
     assert clip.exists(), "the clip is missing: run make test"
     return clip
+
+
+def pytest_sessionstart() -> None:
+    """Refuse to test what was compiled of sources that have changed since: Python prefers it."""
+    root = Path(__file__).parent.parent
+    for compiled in [
+        *root.glob("livestream/**/*.cpython-*.so"),
+        *root.glob("viewer/*.cpython-*.so"),
+    ]:
+        source = compiled.parent / (compiled.name.partition(".")[0] + ".py")
+        if not source.exists() or source.stat().st_mtime > compiled.stat().st_mtime:
+            pytest.exit(
+                f"{source} is newer than what was compiled of it: make compiled, or clean-compiled"
+            )

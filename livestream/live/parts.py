@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from mypy_extensions import mypyc_attr
+
 from livestream.config import LiveConfig
 from livestream.live.choker import LiveChoker
 from livestream.live.clock import ChannelClock
@@ -20,6 +22,7 @@ from livestream.wire.live import LiveMessage
 __all__ = ["Parts"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Parts:
     """Makes the parts of one channel. Simulations override what they count, compare or break."""
 

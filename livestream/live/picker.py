@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.config import LiveConfig
 from livestream.live.choices import Choice, Choices
 from livestream.live.clock import ChannelClock
@@ -69,6 +71,7 @@ class _Lateness:
         return min(max(grace, GRACE_MIN_US), GRACE_MAX_US)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class DeadlinePicker(Picker[Peer]):
     """Requests overdue pieces, earliest deadline first, from the holder that can be quickest.
 

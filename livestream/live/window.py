@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.errors import ProtocolError
 from livestream.live.head import KEYFRAMES_MAX, KeyframeMark
 from livestream.live.piece import LivePiece
@@ -23,6 +25,7 @@ KEYFRAME: Final = int(PayloadFlags.KEYFRAME)  # Of flags, `&` takes ten times wh
 DEFAULT_INTERVAL_MS: Final = 20.0  # Between pieces, until measured.
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LiveWindow(PieceStore):
     """Pieces of one epoch, by index, as they go on the wire.
 
@@ -152,6 +155,7 @@ class LiveWindow(PieceStore):
             self.held.forget_before(first)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class LiveVerifier(Verifier):
     """Passes what the channel's owner signed for the current epoch, and nothing else."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 from livestream.pieces.pieceset import PieceSet
 from livestream.wire.image import PieceImage
 
 __all__ = ["BlockStore"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BlockStore(ABC):
     """Keeps pieces on something slow. Results come later, to the swarm, from whoever drives it.
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from mypy_extensions import mypyc_attr
+
 __all__ = ["Holder", "Pick", "Picker"]
 
 
@@ -31,6 +33,7 @@ class Holder(ABC):
 H = TypeVar("H", bound=Holder)
 
 
+@mypyc_attr(native_class=False)  # mypyc cannot make a generic dataclass with slots.
 @dataclass(frozen=True, slots=True)
 class Pick(Generic[H]):
     """Ask `holder` for piece `index`; after `timeout_us` without it, ask elsewhere."""
@@ -40,6 +43,7 @@ class Pick(Generic[H]):
     timeout_us: int
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Picker(ABC, Generic[H]):
     """Chooses what to request. Requests under way are its own to remember until told otherwise."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 from livestream.pieces.pieceset import PieceSet
 
 __all__ = ["PiecePicker"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PiecePicker(ABC):
     """Chooses among the open pieces: those that are wanted, and neither held nor begun."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from mypy_extensions import mypyc_attr
+
 __all__ = ["PieceStore"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PieceStore(ABC):
     """Keeps verified pieces and says which others are of use."""
 

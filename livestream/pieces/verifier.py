@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from enum import Enum
 
+from mypy_extensions import mypyc_attr
+
 __all__ = ["Verdict", "Verifier"]
 
 
@@ -18,6 +20,7 @@ class Verdict(Enum):
     "Not forged, but not ours to judge: another epoch. No fault of the sender."
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Verifier(ABC):
     """Tells genuine pieces from forged ones. Nobody stores or forwards what it did not pass."""
 

@@ -13,6 +13,8 @@ from random import Random
 from typing import Final
 from zlib import crc32
 
+from mypy_extensions import mypyc_attr
+
 from livestream.config import LiveConfig
 from livestream.live.channel import Channel
 from livestream.live.choices import Choice, Choices
@@ -110,6 +112,7 @@ class _Pull(DeadlinePicker):
         return choice if is_urgent or is_mine else None
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class PullParts(SimParts):
     """Nobody feeds anybody: what a neighbour holds is asked for at once."""
 

@@ -41,10 +41,9 @@ class ModelConnection(Connection):
     Invariant: `_backlog` is the size of all that is in the two queues.
     """
 
-    transport = Transport.QUIC
-
     def __init__(self, host: Host, address: Address, *, is_outgoing: bool) -> None:
         self.host = host
+        self.transport = Transport.QUIC
         self.address = address
         self.is_outgoing = is_outgoing
         self.state = ConnectionState.CONNECTING

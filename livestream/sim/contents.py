@@ -7,6 +7,8 @@ from hashlib import sha1
 from random import Random
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.pieceset import PieceSet
 from livestream.wire.image import BLOCK_BYTES, PieceImage
@@ -57,6 +59,7 @@ class Contents:
         return image
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class MemoryStore(BlockStore):
     """Says which pieces are genuine and notes those; all stores share the bytes.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import Enum
 from random import Random
 
+from mypy_extensions import mypyc_attr
+
 from livestream.config import LiveConfig
 from livestream.live.channel import Channel
 from livestream.live.choker import LiveChoker
@@ -30,6 +32,7 @@ class Role(Enum):
     "Claims what it does not have, and gives nothing."
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class SimParts(Parts):
     """The parts of the product, but for signatures, which are remembered across nodes."""
 

@@ -16,7 +16,7 @@ from livestream.pieces.verifier import Verdict
 
 __all__ = ["Notary", "NotaryKey", "NotaryVerifier", "SharedWindow"]
 
-_INDEX: Final = slice(4, 8)  # Where a piece has its index (`live/piece.py`); a hint, no more.
+_INDEX: Final = 4  # Where a piece has its index (`live/piece.py`); a hint, no more.
 REMEMBERED_MAX: Final = 4_096  # Answers: 32 MiB of pieces, a minute of any one channel.
 
 
@@ -37,7 +37,7 @@ class Notary:
 
     def piece(self, data: bytes) -> tuple[bytes, LivePiece | None]:
         """Return the shared copy of these bytes, and what they say if they are genuine."""
-        index = data[_INDEX]
+        index = data[_INDEX : _INDEX + 4]
         found = self._by_index.get(index)
         if found is not None and found[0] == data:
             return found
@@ -47,7 +47,7 @@ class Notary:
             if len(self._pieces) >= REMEMBERED_MAX:
                 forgotten = next(iter(self._pieces))
                 del self._pieces[forgotten]
-                self._by_index.pop(forgotten[_INDEX], None)
+                self._by_index.pop(forgotten[_INDEX : _INDEX + 4], None)
             found = self._pieces[data] = data, self._genuine(data)
         if found[1] is not None:
             self._by_index[index] = found

@@ -162,7 +162,8 @@ class StreamHost(Host):
         self.world.note(self.number << 32 | len(data))
         rest = memoryview(data)
         while rest and stream.state is ConnectionState.CONNECTED:
-            rest = rest[stream.receive_some(rest, now) :]
+            taken = stream.receive_some(rest, now)
+            rest = rest[taken:]
             node.handle_streams(now)
             stream.rewind()
         self.settle(now)

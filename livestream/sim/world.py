@@ -10,6 +10,8 @@ from heapq import heapify, heappop, heappush
 from random import Random
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.machine import SECOND
 
 __all__ = ["START_US", "Occurrence", "World"]
@@ -19,6 +21,7 @@ _SLICE_BITS: Final = 10  # What is further ahead is sorted by slices of 1,024 µ
 _TRACE_BATCH: Final = 1 << 13  # Numbers of the trace that are hashed at once.
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Occurrence(ABC):
     """Something that happens at a moment that is known beforehand."""
 
@@ -29,6 +32,7 @@ class Occurrence(ABC):
         """Let it happen. Nothing about it may depend on anything but the state of the world."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class World:
     """Occurrences in the order of their times, and in that of their planning at equal times.
 

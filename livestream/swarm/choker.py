@@ -5,12 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from mypy_extensions import mypyc_attr
+
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.peer import Peer
 
 __all__ = ["BlockChoker", "Choker"]
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Choker(ABC):
     """Decides which requests are answered."""
 
@@ -19,6 +22,7 @@ class Choker(ABC):
         """Whether to answer this request. If not, it is rejected at once (BEP 6)."""
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BlockChoker(Choker):
     """The seam `Choker` of block swarms, which choke and unchoke in rounds (BEP 3)."""
 

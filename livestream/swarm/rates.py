@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import exp
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.machine import SECOND
 
 __all__ = ["RateMeter", "TokenBucket"]
@@ -40,6 +42,7 @@ class RateMeter:
             self._at = now
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class TokenBucket:
     """A hard cap on a rate. Bytes are taken after the fact, so the balance may go below zero.
 

@@ -147,7 +147,8 @@ class Swarm(ABC):
                     return [
                         each for each in self.transports if each is not peer.connection.transport
                     ]
-                return list(self.transports[: self.transports.index(peer.connection.transport)])
+                rank = self.transports.index(peer.connection.transport)
+                return list(self.transports[:rank])
         return self.candidates.transports(address, self.transports, now)
 
     def greet(self, connection: Connection, public_key: bytes, now: int) -> Peer | None:

@@ -6,6 +6,8 @@ from enum import IntEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from mypy_extensions import mypyc_attr
+
 from livestream.machine import MILLISECOND
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Upload(NamedTuple):
     queued_at: int
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UploadQueue:
     """Queues of pieces, one a peer; the connection's own backlog stays short.
 

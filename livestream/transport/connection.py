@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from mypy_extensions import mypyc_attr
+
 from livestream.config import Transport
 from livestream.machine import Address, Event, Machine
 from livestream.wire.image import BLOCK_BYTES, PieceImage
@@ -94,6 +96,7 @@ class Disconnected(Event):
     "We closed it ourselves."
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Connection(Machine):
     """Carries whole messages both ways to one address, and says when it can take more.
 

@@ -215,8 +215,6 @@ class Quic(Connection):
     once, is `Disconnected`.
     """
 
-    transport = Transport.QUIC
-
     def __init__(
         self,
         connection: _MutualConnection,
@@ -227,6 +225,7 @@ class Quic(Connection):
         *,
         is_outgoing: bool,
     ) -> None:
+        self.transport = Transport.QUIC
         self.address = address
         self.is_outgoing = is_outgoing
         self.state = ConnectionState.CONNECTING

@@ -41,11 +41,10 @@ class Stream(Connection):
     was sent, in the order of `_out`.
     """
 
-    transport = Transport.TCP
-
     def __init__(
         self, address: Address, on_change: Callable[[Stream], None], now: int, *, is_outgoing: bool
     ) -> None:
+        self.transport = Transport.TCP
         self.address = address
         self.is_outgoing = is_outgoing
         self.state = ConnectionState.CONNECTING
@@ -110,7 +109,8 @@ class Stream(Connection):
         """Take bytes from wherever they are; for drivers that have them already."""
         view = memoryview(data)
         while view and self.state is ConnectionState.CONNECTED:
-            view = view[self.receive_some(view, now) :]
+            taken = self.receive_some(view, now)  # Apart: mypyc evaluates bounds of slices twice.
+            view = view[taken:]
 
     def receive_some(self, view: memoryview, now: int) -> int:
         """Take as many bytes as one read would; returns how many."""

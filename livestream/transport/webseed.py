@@ -73,11 +73,10 @@ class WebSeed(Connection):
     cancelled; the parts of it that no fetch is for yet are in `_queue`, `_queued` bytes in all.
     """
 
-    transport = Transport.HTTP
-
     def __init__(
         self, address: Address, source: WebSource, on_change: Callable[[WebSeed], None], now: int
     ) -> None:
+        self.transport = Transport.HTTP
         self.address = address
         self.is_outgoing = True
         self.state = ConnectionState.CONNECTED
