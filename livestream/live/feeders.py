@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from livestream.live.neighbours import Neighbours
-from livestream.live.selection import FeederSelection
+from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
@@ -189,7 +189,7 @@ class Feeders:
             for substream in self._substreams:
                 if substream.is_silent(now):
                     self._ask_source(substream, peers, from_index, now)
-                elif self._looks % BETTER_EVERY == 0:
+                elif self._looks % BETTER_EVERY == 0 or substream.lag_us > LATE_US:
                     self._look_for_better(substream, peers, from_index, now)
         self._wake(self._looks_at)
 
@@ -315,8 +315,10 @@ class Feeders:
             return
         rival = self.selection.better(substream, peers, now)
         substream.looks = substream.looks + 1 if rival is not None else 0
-        is_head = rival is not None and self._neighbours.is_source(rival)
-        if rival is None or (substream.looks < BETTER_LOOKS and not is_head):
+        is_urgent = substream.lag_us > LATE_US or (
+            rival is not None and self._neighbours.is_source(rival)
+        )
+        if rival is None or (substream.looks < BETTER_LOOKS and not is_urgent):
             return
         substream.looks = 0
         substream.climbs_at = now + CLIMB_US

@@ -11,7 +11,7 @@ from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
-__all__ = ["FeederSelection"]
+__all__ = ["LATE_US", "FeederSelection"]
 
 AVOID_SOURCE_US: Final = 500 * MILLISECOND
 FOREIGN_US: Final = 300 * MILLISECOND  # A feeder outside of its home counts as so much later.
