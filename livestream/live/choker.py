@@ -14,6 +14,8 @@ from livestream.swarm.rates import TokenBucket
 
 __all__ = ["LiveChoker"]
 
+TRIED_SHARE: Final = 0.93  # Of the upload, where children are wanted and nothing is late.
+GROWTH_US: Final = 3 * SECOND
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
 SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
@@ -45,9 +47,14 @@ class LiveChoker(Choker):
         self._leaving: dict[tuple[Peer, int], int] = {}
         "Who has notice, and until when it is fed all the same; no child any more."
         self._slots_max = 0
+        self._slots_limit = 0
+        "So many may be tried while orphans ask for them."
         self._slots = 0
         self._is_open = is_source
         self._recovers_at = 0
+        self._grows_at = 0
+        self._is_wanted = False
+        "Somebody was refused for want of room."
         self._reserve = TokenBucket(1, 1)
         self._peers = 0
 
@@ -68,6 +75,10 @@ class LiveChoker(Choker):
                 limit = min(heads, promised)
         self._slots_max = max(limit, substreams) if self._is_source else limit
         self._slots = self._slots_max
+        self._slots_limit = self._slots_max
+        if self._upload_bps is not None and limit and not self._is_source:
+            able = int(TRIED_SHARE * self._upload_bps * substreams / rate_bps)
+            self._slots_limit = max(limit, min(able, SLOTS_MAX))
         reserve = rate_bps / 8 * self._config.reserve_share
         self._reserve = TokenBucket(reserve, reserve)
 
@@ -102,12 +113,17 @@ class LiveChoker(Choker):
         least = len(self._children) if self._is_source else 0  # Without heads there is no channel.
         self._slots = max(least, min(self._slots, self.used_slots) - 1)
         self._recovers_at = now + RECOVERY_US
+        self._grows_at = now + GROWTH_US
 
     def recover(self, now: int) -> None:
         """Try one slot more, some time after the last overload."""
         if self._slots < self._slots_max and now >= self._recovers_at:
             self._slots += 1
             self._recovers_at = now + RECOVERY_US
+        elif self._is_wanted and self._slots < self._slots_limit and now >= self._grows_at:
+            self._slots += 1
+            self._grows_at = now + GROWTH_US
+        self._is_wanted = False
 
     # Children
 
@@ -169,6 +185,7 @@ class LiveChoker(Choker):
     def subscribe(self, peer: Peer, substream: int, from_index: int, now: int) -> bool:
         """Take a child, if there is room."""
         if not self.has_room(peer, substream):
+            self._is_wanted = True
             return False
         self._children[substream][peer] = from_index
         self._leaving.pop((peer, substream), None)
