@@ -14,8 +14,8 @@ from livestream.swarm.rates import TokenBucket
 
 __all__ = ["LiveChoker"]
 
-TRIED_SHARE: Final = 0.93  # Of the upload, where children are wanted and nothing is late.
-GROWTH_US: Final = 3 * SECOND
+TRIED_SHARE: Final = 0.97  # Of the upload, where children are wanted and nothing is late.
+GROWTH_US: Final = 2 * SECOND
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
 SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
