@@ -115,12 +115,15 @@ class LiveChoker(Choker):
         self._recovers_at = now + RECOVERY_US
         self._grows_at = now + GROWTH_US
 
-    def recover(self, now: int) -> None:
-        """Try one slot more, some time after the last overload."""
+    def recover(self, now: int, *, is_scarce: bool) -> None:
+        """Try one slot more, some time after the last overload.
+
+        `is_scarce`: nobody whom we know has room, so that more than our share is wanted.
+        """
         if self._slots < self._slots_max and now >= self._recovers_at:
             self._slots += 1
             self._recovers_at = now + RECOVERY_US
-        elif self._is_wanted and self._slots < self._slots_limit and now >= self._grows_at:
+        elif is_scarce and self._is_wanted and self._slots < self._slots_limit and now >= self._grows_at:
             self._slots += 1
             self._grows_at = now + GROWTH_US
         self._is_wanted = False

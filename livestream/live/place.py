@@ -59,7 +59,8 @@ class Place:
     def look(self, substreams: int, now: int) -> None:
         """Look around; once a second."""
         self._choker.note_peers(len(self._swarm.ready))
-        self._choker.recover(now)
+        has_room = self._neighbours.has_room
+        self._choker.recover(now, is_scarce=not any(map(has_room, self._swarm.ready)))
         if not self._is_source:
             self._follow()
             self._find_source(now)
