@@ -25,6 +25,9 @@ HEAD: Final = (
 )
 
 
+PRODUCT: Final = "trees"  # What its checks are for; the others may starve their viewers.
+
+
 def scenario_of(name: str, viewers: int, seconds: float) -> Scenario:
     """Return a scenario, with so many viewers at most."""
     scenario = SCENARIOS[name]
@@ -34,7 +37,7 @@ def scenario_of(name: str, viewers: int, seconds: float) -> Scenario:
 def row(scenario: Scenario, design: Design, seed: int) -> str:
     """Run one scenario with one design; returns its line of the table."""
     try:
-        result = simulate(scenario, design, seed)
+        result = simulate(scenario, design, seed, is_checked=design.name == PRODUCT)
     except CheckError as error:
         return f"| {scenario.name} | {design.name} | a check failed: {error} | | | | | |\n"
     return _line(result)

@@ -123,7 +123,12 @@ class LiveChoker(Choker):
         if self._slots < self._slots_max and now >= self._recovers_at:
             self._slots += 1
             self._recovers_at = now + RECOVERY_US
-        elif is_scarce and self._is_wanted and self._slots < self._slots_limit and now >= self._grows_at:
+        elif (
+            is_scarce
+            and self._is_wanted
+            and self._slots < self._slots_limit
+            and now >= self._grows_at
+        ):
             self._slots += 1
             self._grows_at = now + GROWTH_US
         self._is_wanted = False
@@ -164,9 +169,7 @@ class LiveChoker(Choker):
         if not self._children:
             return []
         number = index % len(self._children)
-        fed = [
-            child for child, from_index in self._children[number].items() if index >= from_index
-        ]
+        fed = [child for child, from_index in self._children[number].items() if index >= from_index]
         if self._leaving:
             fed += [child for child, substream in self._leaving if substream == number]
         return fed

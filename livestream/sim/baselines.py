@@ -143,6 +143,13 @@ class PullParts(SimParts):
         everything = replace(config, repair_share=PULL_SHARE)
         return _Pull(window, clock, everything, is_fed, is_source, rng=self._rng)
 
+    def make_choker(
+        self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool
+    ) -> LiveChoker:
+        """Return a choker whose publisher answers with all that the product's gives."""
+        config = replace(config, reserve_share=config.heads_per_substream + config.reserve_share)
+        return super().make_choker(window, config, upload_bps=upload_bps, is_source=is_source)
+
 
 class RandomParts(SimParts):
     """Everybody pushes to whom chance says, the newest piece that it lacks."""
