@@ -196,10 +196,8 @@ class Channel(Extension):
             self._on_status(peer, message, now)
         elif isinstance(message, HeadUpdate):
             self._on_head(peer, message, now)
-        elif isinstance(message, Subscribe):
-            self.children.on_subscribe(peer, message, now)
-        elif isinstance(message, Unsubscribe):
-            self.choker.unsubscribe(peer, message.substream)
+        elif isinstance(message, (Subscribe, Unsubscribe)):
+            self._on_child(peer, message, now)
         elif isinstance(message, Feed) and not self.is_source:
             if self.feeders.on_feed(peer, message, now):
                 self.children.tell_path(message.substream)
@@ -387,6 +385,12 @@ class Channel(Extension):
         self.neighbours.note(peer, status)
         self.feeders.note_status(peer, now)
 
+    def _on_child(self, peer: Peer, message: Subscribe | Unsubscribe, now: int) -> None:
+        if isinstance(message, Subscribe):
+            self.children.on_subscribe(peer, message, now)
+        else:
+            self.choker.unsubscribe(peer, message.substream)
+
     def _on_refuse(self, peer: Peer, message: Refuse, now: int) -> None:
         if not self.feeders.asked(peer, message.substream):
             return
@@ -396,10 +400,10 @@ class Channel(Extension):
                 self.neighbours.note_room(message.substream, address, now)
 
     def _on_rooms(self, message: Rooms, now: int) -> None:
+        substreams = self.head.substreams if self.head is not None else 0
         for number, address in message.rooms:
-            if self.head is not None and number < self.head.substreams:
-                if not self.swarm.knows(address):
-                    self.neighbours.note_room(number, address, now)
+            if number < substreams and not self.swarm.knows(address):
+                self.neighbours.note_room(number, address, now)
 
     # Helpers
 

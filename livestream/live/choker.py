@@ -145,9 +145,7 @@ class LiveChoker(Choker):
         if not self._children:
             return []
         number = index % len(self._children)
-        fed = [
-            child for child, from_index in self._children[number].items() if index >= from_index
-        ]
+        fed = [child for child, from_index in self._children[number].items() if index >= from_index]
         if self._leaving:
             fed += [child for child, substream in self._leaving if substream == number]
         return fed

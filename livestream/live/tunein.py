@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from livestream.live.head import Head
 
 __all__ = ["tune_in_index"]
@@ -23,10 +25,7 @@ def tune_in_index(head: Head, playout_ms: int) -> int:
     last = past[-1]
     if last is not marks[-1] or len(marks) < 2:
         return last.index
-    group_ms = max(
-        later.captured_ms - earlier.captured_ms
-        for earlier, later in zip(marks, marks[1:], strict=False)
-    )
+    group_ms = max(later.captured_ms - earlier.captured_ms for earlier, later in pairwise(marks))
     ahead_ms = playout_ms - group_ms - last.captured_ms
     spanned_ms = max(1, last.captured_ms - marks[0].captured_ms)
     if ahead_ms <= 0:
