@@ -5,9 +5,11 @@ from __future__ import annotations
 from livestream.live.children import (
     HEARD_US,
     OVERLOAD_INTERVAL_US,
+    STAY_US,
     TRIAL_US,
     USELESS_US,
 )
+from livestream.live.feeders import RETRY_US
 from livestream.machine import SECOND
 from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import PUSH_WAIT_US_MAX
@@ -23,6 +25,7 @@ from tests.live.neighbourhood import RATE_BPS, SUBSTREAMS, UNFED, Line, Neighbou
 
 SOURCE = b"srce"
 HOME = 3
+TWO_SLOTS_X = 0.3  # Times the rate: the upload of somebody who can feed two.
 
 
 def weighing(weight: int, *, children: int = 0, home: int = HOME) -> Status:
@@ -53,7 +56,7 @@ def feeding(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
 def be_fed(here: Neighbourhood, feeder: Peer, number: int) -> None:
     """Have this neighbour feed a viewer in a substream, as soon as it is asked to."""
     here.tell(feeder, Status(False, number, 5, 0, fed(50, only=number)))
-    here.go_on(0.05)
+    here.go_on(2 * RETRY_US / SECOND)
     assert Subscribe in [type(message) for message in here.heard(feeder)]
     here.tell(feeder, Feed(number, 50, (SOURCE, feeder.node_id)))
 
@@ -139,6 +142,7 @@ def test_who_can_feed_more_than_twice_as_many_takes_the_place_of_the_least() -> 
     lesser, least = heads(here, 9, 4)
     large = here.join(3)
     here.tell(large, weighing(20))
+    here.go_on(STAY_US / SECOND)
     here.tell(large, Subscribe(HOME, 0))
     assert here.channel.choker.children(HOME) == [lesser, large]
     (answer,) = refused(here, least)
@@ -167,10 +171,11 @@ def test_what_one_can_feed_elsewhere_does_not_count() -> None:
 
 
 def test_at_home_a_viewer_lets_those_go_whom_it_feeds_elsewhere() -> None:
-    here, feeder = feeding(upload_x=0.25)
-    stranger, wanted = here.join(1), here.join(2)
-    here.tell(stranger, weighing(9))
-    here.tell(stranger, Subscribe(HOME, 0))
+    here, feeder = feeding(upload_x=TWO_SLOTS_X)
+    stranger, other, wanted = here.join(1), here.join(2), here.join(3)
+    for peer in (stranger, other):
+        here.tell(peer, weighing(9))
+        here.tell(peer, Subscribe(HOME, 0))
     assert here.channel.choker.spare_slots == 0
     tree = HOME + 1
     be_fed(here, feeder, tree)
@@ -253,14 +258,15 @@ def test_the_publisher_tells_how_many_heads_it_would_replace() -> None:
 
 
 def test_a_viewer_keeps_children_that_feed_nobody() -> None:
-    here, _ = feeding(upload_x=0.25)
-    leaf, other = here.join(1), here.join(2)
-    for peer in (leaf, other):
+    here, _ = feeding(upload_x=TWO_SLOTS_X)
+    leaf, second, other = here.join(1), here.join(2), here.join(3)
+    for peer in (leaf, second, other):
         here.tell(peer, weighing(0))
-    here.tell(leaf, Subscribe(HOME, 0))
+    for peer in (leaf, second):
+        here.tell(peer, Subscribe(HOME, 0))
     here.go_on(TRIAL_US / SECOND + 0.1)
     here.tell(other, Subscribe(HOME, 0))
-    assert here.channel.choker.children(HOME) == [leaf]
+    assert here.channel.choker.children(HOME) == [leaf, second]
 
 
 # What children are told

@@ -42,17 +42,23 @@ class Search:
 
     def __init__(self, substreams: int = 1, *, home: int = ANY_HOME) -> None:
         self.now = 0
+        self.substreams = substreams
         self.neighbours = Neighbours()
-        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send)
+        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send, self._seek)
         self.feeders.selection.home = home
         self.feeders.start(substreams, 0)
         self.peers: list[Peer] = []
         self.sent: list[tuple[Peer, LiveMessage]] = []
         self.pushes: dict[int, tuple[Peer, int]] = {}
         "By substream: who pushes, and how old pieces are then."
+        self.sought: list[tuple[int, int]] = []
+        "(When, substream): whenever a stranger was to be called."
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         self.sent.append((peer, message))
+
+    def _seek(self, number: int, now: int) -> None:
+        self.sought.append((now, number))
 
     def knows(
         self,
@@ -83,8 +89,9 @@ class Search:
         self.feeders.note_status(peer, self.now)
 
     def publisher(self, number: int = 90) -> Peer:
-        """Add the publisher, which has room."""
-        return self.knows(number, 0, home=ANY_HOME, spare=9, is_source=True)
+        """Add the publisher, which wants a head in each substream."""
+        wanted = [0] * self.substreams
+        return self.knows(number, *wanted, home=ANY_HOME, spare=9, is_source=True)
 
     def feed(self, peer: Peer, number: int = 0, *, lag_ms: int = 100, hops: int = 1) -> bool:
         """Have a neighbour say that it feeds us, and push from now on."""

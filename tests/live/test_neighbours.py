@@ -95,14 +95,15 @@ def test_guides_are_at_home_first_then_have_room_and_are_fed() -> None:
     assert neighbours.guides(0, among, asker, 1) == [at_home]
 
 
-def test_the_neediest_substream_has_the_fewest_slots_not_the_fewest_peers() -> None:
+def test_needy_substreams_have_the_fewest_slots_not_the_fewest_peers() -> None:
+    """One of two is taken: many look at the same time, and see much the same."""
     neighbours = Neighbours()
     neighbours.note(make_peer(2), viewer(home=0, spare=1, children=11))
     for number in range(3, 6):
         neighbours.note(make_peer(number), viewer(home=1, spare=1))
     neighbours.note(make_peer(6), viewer(home=2, spare=0, children=5))
     neighbours.note(make_peer(7), viewer(home=ANY_HOME, spare=50))
-    assert {neighbours.neediest(3, Random(seed)) for seed in range(9)} == {1}
+    assert {neighbours.neediest(3, Random(seed)) for seed in range(20)} == {1, 2}
 
 
 def test_of_equally_needy_substreams_chance_takes_one() -> None:
