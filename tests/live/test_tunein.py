@@ -43,7 +43,7 @@ def test_a_newcomer_begins_with_the_newest_key_frame_before_its_playout_point() 
 
 
 def test_of_a_head_that_is_seconds_old_its_pace_tells_where_the_key_frame_must_be() -> None:
-    """Six seconds passed since its last: three groups, and we begin one before the playout point."""
+    """Six seconds have passed: three groups, and we begin one before the playout point."""
     stale = head(12_000, 10_000, 8_000, age_ms=7_500)
     assert tune_in_index(stale, NOW_MS - 2_000) == 1_200 + 2 * GROUP_PIECES
 
