@@ -636,6 +636,7 @@ def test_notice_by_who_does_not_feed_us_yet_is_a_refusal() -> None:
     search.feeders.on_refuse(first, Refuse(0, (), 1_500), search.now)
     search.look()
     assert search.asked() == [second]
+    assert not search.feeders.asked(first, 0)
 
 
 # Silence
