@@ -16,6 +16,7 @@ from livestream.live.neighbours import Neighbours
 from livestream.live.parts import Parts
 from livestream.live.piece import LivePiece
 from livestream.live.place import PROBATION_US, Place
+from livestream.live.reports import Reports
 from livestream.live.tunein import tune_in_index
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Event
@@ -40,12 +41,10 @@ from livestream.wire.live import (
 __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_hash_of"]
 
 STATUS_INTERVAL_US: Final = SECOND
-WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
 ASKED_MIN: Final = 2
-ROOMS_TOLD: Final = 4
 TUNE_IN_AHEAD_US: Final = 500 * MILLISECOND  # After the playout point: it takes that long anyway.
 
 
@@ -131,7 +130,6 @@ class Channel(Extension):
             rng,
             uploads=parts.make_uploads(),
         )
-        self._rng = rng
         self.neighbours = Neighbours()
         self.feeders = parts.make_feeders(
             self.swarm.node_id, rng, self.neighbours, self._send, self._seek_room
@@ -148,13 +146,22 @@ class Channel(Extension):
         self._place = Place(
             self.swarm, choker, self.feeders, self.neighbours, rng=rng, is_source=is_source
         )
+        self._reports = Reports(
+            self.swarm,
+            choker,
+            self.feeders,
+            self.children,
+            self.neighbours,
+            window=self.window,
+            rng=rng,
+            send=self._send_bytes,
+            is_source=is_source,
+        )
         self._pex = PeerExchange(self._reachable)
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
         self._status_at: int | None = None
-        self._window_at: int | None = None
         self._overdue_at: int | None = None
-        self._changed_from: int | None = None
 
     # Commands
 
@@ -181,9 +188,7 @@ class Channel(Extension):
         """Tell a newcomer all it must know."""
         if self._head_bytes:
             self._send(peer, HeadUpdate(self._head_bytes))
-            if self.choker.slots_promised:
-                self._send(peer, self._window_update(self.window.first))
-            self._send(peer, self._status(now))
+            self._reports.tell_newcomer(peer, now)
         self._status_at = now if self._status_at is None else self._status_at
 
     def on_message(self, peer: Peer, payload: bytes, now: int) -> None:
@@ -196,10 +201,8 @@ class Channel(Extension):
             self._on_status(peer, message, now)
         elif isinstance(message, HeadUpdate):
             self._on_head(peer, message, now)
-        elif isinstance(message, Subscribe):
-            self.children.on_subscribe(peer, message, now)
-        elif isinstance(message, Unsubscribe):
-            self.choker.unsubscribe(peer, message.substream)
+        elif isinstance(message, (Subscribe, Unsubscribe)):
+            self._on_child(peer, message, now)
         elif isinstance(message, Feed) and not self.is_source:
             if self.feeders.on_feed(peer, message, now):
                 self.children.tell_path(message.substream)
@@ -238,15 +241,13 @@ class Channel(Extension):
         self.children.push(index, peer, now)
         if self.is_source and self.choker.used_slots < had:
             self._status_at = now  # Heads are wanted: without them nobody gets anything.
-        self._changed_from = min(index, self._changed_from or index)
-        if self._window_at is None:
-            self._window_at = now + WINDOW_INTERVAL_US
+        self._reports.note_stored(index, now)
         self.swarm.emit(PieceVerified(piece, captured_at, now))
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
         first = self._status_at  # In plain steps, for it is asked after each event.
-        timer = self._window_at
+        timer = self._reports.window_at
         if timer is not None and (first is None or timer < first):
             first = timer
         timer = self._overdue_at
@@ -262,9 +263,9 @@ class Channel(Extension):
         if self._status_at is not None and self._status_at <= now:
             self._status_at = now + STATUS_INTERVAL_US
             self._look_around(now)
-        if self._window_at is not None and self._window_at <= now:
-            self._window_at = None
-            self._tell_window()
+        window_at = self._reports.window_at
+        if window_at is not None and window_at <= now:
+            self._reports.tell_window()
         if self.head is None or self.is_source:
             return
         if self._overdue_at is not None and self._overdue_at <= now:
@@ -279,24 +280,8 @@ class Channel(Extension):
         if self.head is None:
             return
         self._place.look(self.head.substreams, now)
-        payload = self._status(now).to_bytes()
-        known = self.neighbours.rooms(self._rng, ROOMS_TOLD)
-        rooms = Rooms(tuple((number, peer.address) for number, peer in known)).to_bytes()
-        for peer in list(self.swarm.ready):
-            self._send_bytes(peer, payload)
-            if known:
-                self._send_bytes(peer, rooms)
+        self._reports.tell_status(now)
         self.children.reserve_all()
-
-    def _tell_window(self) -> None:
-        """Tell those who asked for it what we hold."""
-        if self._changed_from is None or not self.choker.slots_promised:
-            return  # Who can feed nobody is not asked for anything, either.
-        payload = self._window_update(self._changed_from).to_bytes()
-        self._changed_from = None
-        for peer in self.swarm.ready:
-            if peer.is_interested:
-                self._send_bytes(peer, payload)
 
     # Messages
 
@@ -353,7 +338,7 @@ class Channel(Extension):
         if upload_bps is not None and not self.is_source:
             asked = upload_bps * ASKED_US // SECOND // (8 * head.payload_bytes_max)
             self.swarm.uploads.asked_max = max(ASKED_MIN, asked)
-        self._changed_from = None
+        self._reports.start(head.substreams)
         if not self.is_source:
             self.feeders.start(head.substreams, now)
             self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)
@@ -387,6 +372,12 @@ class Channel(Extension):
         self.neighbours.note(peer, status)
         self.feeders.note_status(peer, now)
 
+    def _on_child(self, peer: Peer, message: Subscribe | Unsubscribe, now: int) -> None:
+        if isinstance(message, Subscribe):
+            self.children.on_subscribe(peer, message, now)
+        else:
+            self.choker.unsubscribe(peer, message.substream)
+
     def _on_refuse(self, peer: Peer, message: Refuse, now: int) -> None:
         if not self.feeders.asked(peer, message.substream):
             return
@@ -396,10 +387,10 @@ class Channel(Extension):
                 self.neighbours.note_room(message.substream, address, now)
 
     def _on_rooms(self, message: Rooms, now: int) -> None:
+        substreams = self.head.substreams if self.head is not None else 0
         for number, address in message.rooms:
-            if self.head is not None and number < self.head.substreams:
-                if not self.swarm.knows(address):
-                    self.neighbours.note_room(number, address, now)
+            if number < substreams and not self.swarm.knows(address):
+                self.neighbours.note_room(number, address, now)
 
     # Helpers
 
@@ -423,20 +414,6 @@ class Channel(Extension):
     def _path_us(self, peer: Peer, number: int) -> int:
         """What it takes at least from the publisher, if all of the way is like its last link."""
         return max(len(self.children.path(number)) - 1, 1) * peer.connection.rtt_us // 2
-
-    def _window_update(self, start: int) -> WindowUpdate:
-        start = max(start, self.window.first)
-        return WindowUpdate(self.window.first, start, self.window.held.bits_from(start))
-
-    def _status(self, now: int) -> Status:
-        substreams = self.head.substreams if self.head is not None else 0
-        if self.is_source:
-            lags = tuple(map(int, self.children.crowded(substreams, now)))
-        else:
-            lags = self.feeders.lags_ms()
-        spare = min(self.choker.spare_slots + self.children.count_replaceable(now), 0xFF)
-        children = min(self.choker.used_slots, 0xFFFF)
-        return Status(self.is_source, self.choker.home, spare, children, lags)
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         self._send_bytes(peer, message.to_bytes())

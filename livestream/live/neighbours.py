@@ -78,11 +78,11 @@ class Neighbours:
         rng.shuffle(peers)
         for peer in peers:
             home = self._statuses[peer].home
-            if home not in found and not self.is_source(peer):
-                if self.lag_ms(peer, home) is not None:
-                    found[home] = peer
-                    if len(found) == count:
-                        break
+            is_fed = not self.is_source(peer) and self.lag_ms(peer, home) is not None
+            if is_fed and home not in found:
+                found[home] = peer
+                if len(found) == count:
+                    break
         return list(found.items())
 
     # One of them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from livestream.live.head import Head
 
 __all__ = ["tune_in_index"]
@@ -21,12 +23,10 @@ def tune_in_index(head: Head, playout_ms: int) -> int:
     if not past:
         return marks[0].index
     last = past[-1]
-    if last is not marks[-1] or len(marks) < 2:
-        return last.index
-    group_ms = max(
-        later.captured_ms - earlier.captured_ms
-        for earlier, later in zip(marks, marks[1:], strict=False)
-    )
+    is_told_all = last is not marks[-1] or head.time_ms >= playout_ms
+    if is_told_all or len(marks) < 2:
+        return last.index  # Encoders may make a group longer than all before.
+    group_ms = max(later.captured_ms - earlier.captured_ms for earlier, later in pairwise(marks))
     ahead_ms = playout_ms - group_ms - last.captured_ms
     spanned_ms = max(1, last.captured_ms - marks[0].captured_ms)
     if ahead_ms <= 0:

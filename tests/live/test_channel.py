@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from livestream.config import LiveConfig, SwarmConfig
-from livestream.live.channel import Channel, PieceVerified
+from livestream.live.channel import ASKED_MIN, ASKED_US, Channel, PieceVerified
 from livestream.live.head import Head
 from livestream.live.piece import LivePiece
 from livestream.live.signing import Signer
@@ -18,6 +18,9 @@ from livestream.media.records import NO_RECORD, Payload, PayloadFlags
 from livestream.media.sample import Track, TrackKind
 from livestream.swarm.node import Node
 from livestream.swarm.swarm import PeerBanned
+from livestream.swarm.uploads import UploadQueue
+from livestream.wire.live import Refuse, Rooms, Status, Subscribe
+from tests.live.neighbourhood import SUBSTREAMS, Neighbourhood, fed
 from tests.transport.identity import identity
 from tests.world import Link, World
 
@@ -189,3 +192,54 @@ def test_when_a_feeder_dies_its_children_go_on() -> None:
     late = cast.next_index - 45
     for viewer in cast.viewers:
         assert missed(viewer, late - 100, late) == []
+
+
+# Strangers with room
+
+
+STRANGER = Address("198.51.100.7", 4000)
+
+
+def is_called(here: Neighbourhood) -> bool:
+    """Whether the stranger is called within a second."""
+    here.go_on(1)
+    return STRANGER in here.swarm.next_attempts(here.now)
+
+
+def test_who_looks_for_a_feeder_calls_a_stranger_of_whom_a_neighbour_tells() -> None:
+    here = Neighbourhood()
+    teller = here.join(1)
+    assert not is_called(here)
+    here.tell(teller, Rooms(((3, STRANGER),)))
+    assert is_called(here)
+
+
+def test_a_stranger_in_a_substream_that_does_not_exist_is_nobody() -> None:
+    here = Neighbourhood()
+    here.tell(here.join(1), Rooms(((SUBSTREAMS, STRANGER),)))
+    assert not is_called(here)
+
+
+def test_only_whom_we_asked_can_name_others_by_a_refusal() -> None:
+    here = Neighbourhood()
+    teller = here.join(1)
+    here.tell(teller, Refuse(3, (STRANGER,)))
+    assert not is_called(here)
+    here.tell(teller, Status(False, 3, 1, 0, fed(100)))
+    here.go_on(0.3)
+    assert Subscribe(3, 0) in here.heard(teller)
+    here.tell(teller, Refuse(3, (STRANGER,)))
+    assert is_called(here)
+
+
+def test_a_viewer_takes_as_many_requests_as_its_upload_answers_in_good_time() -> None:
+    """And the publisher, whose upload is for heads, as many as any queue."""
+    most = {}
+    for upload_bps in (100_000, 10_000_000):
+        here = Neighbourhood(upload_bps=upload_bps)
+        here.join(1)
+        most[upload_bps] = here.swarm.uploads.asked_max
+    pieces_per_s = 10_000_000 / (8 * here.head().payload_bytes_max)
+    assert most == {100_000: ASKED_MIN, 10_000_000: int(pieces_per_s * ASKED_US / SECOND)}
+    source = Neighbourhood(is_source=True, upload_bps=100_000)
+    assert source.swarm.uploads.asked_max == UploadQueue().asked_max

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from livestream.live.children import (
+    CATCH_UP_MAX,
     HEARD_US,
+    NOTICE_US,
     OVERLOAD_INTERVAL_US,
+    STAY_US,
     TRIAL_US,
     USELESS_US,
 )
+from livestream.live.feeders import RETRY_US
 from livestream.machine import SECOND
 from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import PUSH_WAIT_US_MAX
@@ -23,6 +27,7 @@ from tests.live.neighbourhood import RATE_BPS, SUBSTREAMS, UNFED, Line, Neighbou
 
 SOURCE = b"srce"
 HOME = 3
+TWO_SLOTS_X = 0.3  # Times the rate: the upload of somebody who can feed two.
 
 
 def weighing(weight: int, *, children: int = 0, home: int = HOME) -> Status:
@@ -53,7 +58,7 @@ def feeding(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
 def be_fed(here: Neighbourhood, feeder: Peer, number: int) -> None:
     """Have this neighbour feed a viewer in a substream, as soon as it is asked to."""
     here.tell(feeder, Status(False, number, 5, 0, fed(50, only=number)))
-    here.go_on(0.05)
+    here.go_on(2 * RETRY_US / SECOND)
     assert Subscribe in [type(message) for message in here.heard(feeder)]
     here.tell(feeder, Feed(number, 50, (SOURCE, feeder.node_id)))
 
@@ -90,6 +95,19 @@ def test_whoever_is_fed_is_told_the_path_and_gets_what_it_missed() -> None:
         here.publish()
     here.send()
     assert here.pushed() == [(peer, 35)]
+
+
+def test_a_new_child_is_sent_the_newest_of_what_it_missed_and_asks_for_the_rest() -> None:
+    """Many who come together would fill the line with what others can give them."""
+    here = on_air()
+    for _ in range(8 * SUBSTREAMS):
+        here.publish()
+    peer = here.join(1)
+    here.tell(peer, Subscribe(HOME, 0))
+    here.send()
+    newest = 8 * SUBSTREAMS - 1
+    span = range(newest - CATCH_UP_MAX, newest + 1)
+    assert here.pushed() == [(peer, index) for index in span if index % SUBSTREAMS == HOME]
 
 
 def test_a_substream_that_does_not_exist_is_refused() -> None:
@@ -139,11 +157,67 @@ def test_who_can_feed_more_than_twice_as_many_takes_the_place_of_the_least() -> 
     lesser, least = heads(here, 9, 4)
     large = here.join(3)
     here.tell(large, weighing(20))
+    here.go_on(STAY_US / SECOND)
     here.tell(large, Subscribe(HOME, 0))
     assert here.channel.choker.children(HOME) == [lesser, large]
     (answer,) = refused(here, least)
     assert answer.alternatives[0] == large.address, "it can feed whom it displaced"
     assert refused(here, lesser) == []
+
+
+def test_nobodys_place_is_taken_within_two_seconds() -> None:
+    """Each change leaves a gap: in a crowd the first heads changed several times a second."""
+    here = on_air()
+    before = heads(here, 9, 4)
+    large = here.join(3)
+    here.tell(large, weighing(40))
+    here.go_on((STAY_US - SECOND // 10) / SECOND)
+    here.tell(large, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == before
+    assert refused(here, large)[0].notice_ms == 0
+    here.go_on(0.1)
+    here.tell(large, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [before[0], large]
+
+
+def displaced() -> tuple[Neighbourhood, Peer]:
+    """Return the publisher, and a head whose place somebody has just taken."""
+    here = on_air()
+    _, least = heads(here, 9, 4)
+    large = here.join(3)
+    here.tell(large, weighing(20))
+    here.go_on(STAY_US / SECOND)
+    here.heard(least)
+    here.tell(large, Subscribe(HOME, 0))
+    (answer,) = refused(here, least)
+    assert answer.notice_ms * 1_000 == NOTICE_US
+    return here, least
+
+
+def is_pushed_to(here: Neighbourhood, peer: Peer) -> bool:
+    """Publish a piece of each substream; whether this neighbour gets one of them."""
+    here.pushed()
+    for _ in range(SUBSTREAMS):
+        here.publish()
+    here.send()
+    given = [index for each, index in here.pushed() if each is peer]
+    assert {index % SUBSTREAMS for index in given} <= {HOME}
+    return bool(given)
+
+
+def test_the_displaced_is_fed_until_its_notice_is_over() -> None:
+    here, least = displaced()
+    here.go_on(NOTICE_US / SECOND - 0.1)
+    assert is_pushed_to(here, least)
+    here.go_on(0.1)
+    assert not is_pushed_to(here, least)
+
+
+def test_the_displaced_is_fed_no_more_once_it_has_found_another() -> None:
+    here, least = displaced()
+    assert is_pushed_to(here, least)
+    here.tell(least, Unsubscribe(HOME))
+    assert not is_pushed_to(here, least)
 
 
 def test_who_can_feed_only_some_more_does_not() -> None:
@@ -167,10 +241,11 @@ def test_what_one_can_feed_elsewhere_does_not_count() -> None:
 
 
 def test_at_home_a_viewer_lets_those_go_whom_it_feeds_elsewhere() -> None:
-    here, feeder = feeding(upload_x=0.25)
-    stranger, wanted = here.join(1), here.join(2)
-    here.tell(stranger, weighing(9))
-    here.tell(stranger, Subscribe(HOME, 0))
+    here, feeder = feeding(upload_x=TWO_SLOTS_X)
+    stranger, other, wanted = here.join(1), here.join(2), here.join(3)
+    for peer in (stranger, other):
+        here.tell(peer, weighing(9))
+        here.tell(peer, Subscribe(HOME, 0))
     assert here.channel.choker.spare_slots == 0
     tree = HOME + 1
     be_fed(here, feeder, tree)
@@ -252,15 +327,45 @@ def test_the_publisher_tells_how_many_heads_it_would_replace() -> None:
     assert here.channel.children.count_replaceable(here.now) == 1
 
 
+def wanted(here: Neighbourhood, peer: Peer) -> list[int]:
+    """Return in which substreams the publisher wants heads, by what it says next."""
+    here.heard(peer)
+    here.go_on(1)
+    *_, told = [message for message in here.heard(peer) if isinstance(message, Status)]
+    assert told.is_source
+    assert set(told.lags_ms) <= {0, 1}
+    return [number for number, is_crowded in enumerate(told.lags_ms) if not is_crowded]
+
+
+def test_the_publisher_tells_where_it_wants_heads() -> None:
+    """Else those who could be some do not know in which substream they are needed."""
+    here = on_air()
+    first, second = heads(here, 9, 9)
+    others = [number for number in range(SUBSTREAMS) if number != HOME]
+    assert wanted(here, first) == others
+    here.tell(second, Unsubscribe(HOME))
+    assert HOME in wanted(here, first)
+
+
+def test_the_publisher_wants_a_head_where_one_feeds_nobody() -> None:
+    here = on_air()
+    first, second = heads(here, 9, 9)
+    assert HOME not in wanted(here, first)
+    here.tell(second, weighing(9, children=0))
+    here.go_on(TRIAL_US / SECOND)
+    assert HOME in wanted(here, first)
+
+
 def test_a_viewer_keeps_children_that_feed_nobody() -> None:
-    here, _ = feeding(upload_x=0.25)
-    leaf, other = here.join(1), here.join(2)
-    for peer in (leaf, other):
+    here, _ = feeding(upload_x=TWO_SLOTS_X)
+    leaf, second, other = here.join(1), here.join(2), here.join(3)
+    for peer in (leaf, second, other):
         here.tell(peer, weighing(0))
-    here.tell(leaf, Subscribe(HOME, 0))
+    for peer in (leaf, second):
+        here.tell(peer, Subscribe(HOME, 0))
     here.go_on(TRIAL_US / SECOND + 0.1)
     here.tell(other, Subscribe(HOME, 0))
-    assert here.channel.choker.children(HOME) == [leaf]
+    assert here.channel.choker.children(HOME) == [leaf, second]
 
 
 # What children are told

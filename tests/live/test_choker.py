@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from livestream.config import LiveConfig
-from livestream.live.choker import CROWD, RECOVERY_US, LiveChoker
+from livestream.live.choker import CROWD, RECOVERY_US, SLOTS_MIN, LiveChoker
 from livestream.live.neighbours import SLOTS_MAX
 from livestream.live.piece import LivePiece
 from livestream.live.window import LiveWindow
@@ -155,6 +155,75 @@ def test_overloads_leave_no_less_than_nothing() -> None:
         made.note_overload(0)
     assert made.slots == 0
     assert made.spare_slots == 0
+
+
+def test_whatever_the_overload_the_publisher_keeps_a_slot_for_each_substream() -> None:
+    """Without heads there is no channel."""
+    made = choker(None, is_source=True)
+    for number in range(SUBSTREAMS):
+        assert made.subscribe(PEERS[number], number, 0, 0)
+    for _ in range(99):
+        made.note_overload(0)
+    assert made.slots == SUBSTREAMS
+    assert not made.subscribe(PEERS[20], 0, 0, 0), "a second one would be one too many"
+    made.drop(PEERS[0])
+    assert made.subscribe(PEERS[20], 0, 0, 0)
+
+
+def test_who_can_feed_no_two_children_feeds_none() -> None:
+    """Such an upload is for its own requests."""
+    two_x = SLOTS_MIN / (0.85 * SUBSTREAMS)
+    assert opened(two_x * 0.99).slots == 0
+    assert opened(two_x * 0.99).slots_promised == 0
+    assert opened(two_x * 1.01).slots == SLOTS_MIN
+
+
+def test_one_more_is_wanted_as_long_as_there_is_a_slot_for_it() -> None:
+    made = choker(None, is_source=True)
+    assert made.wants_child(3)
+    made.subscribe(PEERS[0], 3, 0, 0)
+    made.subscribe(PEERS[1], 3, 0, 0)
+    assert not made.wants_child(3)
+    assert made.wants_child(4)
+    assert not made.wants_child(200), "there is no such substream"
+
+
+# Notice
+
+
+def test_who_has_notice_is_fed_until_it_is_over_and_takes_no_slot() -> None:
+    made = opened(1.0)
+    made.subscribe(PEERS[0], 3, 0, 0)
+    made.give_notice(PEERS[0], 3, SECOND)
+    assert made.used_slots == 0
+    assert made.children(3) == []
+    made.expire(SECOND - 1)
+    assert made.children_of_index(11) == [PEERS[0]]
+    assert made.children_of_index(12) == []
+    made.expire(SECOND)
+    assert made.children_of_index(11) == []
+
+
+def test_who_has_notice_and_needs_us_no_more_is_fed_no_more() -> None:
+    made = opened(1.0)
+    for number in (3, 4):
+        made.subscribe(PEERS[0], number, 0, 0)
+        made.give_notice(PEERS[0], number, SECOND)
+    made.unsubscribe(PEERS[0], 3)
+    assert made.children_of_index(11) == []
+    assert made.children_of_index(12) == [PEERS[0]]
+    made.drop(PEERS[0])
+    assert made.children_of_index(12) == [], "it left"
+
+
+def test_who_has_notice_and_is_taken_again_gets_each_piece_once_and_stays() -> None:
+    made = opened(1.0)
+    made.subscribe(PEERS[0], 3, 0, 0)
+    made.give_notice(PEERS[0], 3, SECOND)
+    made.subscribe(PEERS[0], 3, 0, 5)
+    assert made.children_of_index(11) == [PEERS[0]]
+    made.expire(SECOND)
+    assert made.children_of_index(11) == [PEERS[0]]
 
 
 # Requests

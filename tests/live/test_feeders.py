@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 from livestream.live.feeders import (
@@ -12,6 +13,8 @@ from livestream.live.feeders import (
     FEED_PATIENCE_US,
     HOP_PATIENCE_US,
     LOOK_US,
+    NOTICE_US_MAX,
+    SEEK_US,
     Feeders,
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
@@ -42,17 +45,23 @@ class Search:
 
     def __init__(self, substreams: int = 1, *, home: int = ANY_HOME) -> None:
         self.now = 0
+        self.substreams = substreams
         self.neighbours = Neighbours()
-        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send)
+        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send, self._seek)
         self.feeders.selection.home = home
         self.feeders.start(substreams, 0)
         self.peers: list[Peer] = []
         self.sent: list[tuple[Peer, LiveMessage]] = []
         self.pushes: dict[int, tuple[Peer, int]] = {}
         "By substream: who pushes, and how old pieces are then."
+        self.sought: list[tuple[int, int]] = []
+        "(When, substream): whenever a stranger was to be called."
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         self.sent.append((peer, message))
+
+    def _seek(self, number: int, now: int) -> None:
+        self.sought.append((now, number))
 
     def knows(
         self,
@@ -83,8 +92,9 @@ class Search:
         self.feeders.note_status(peer, self.now)
 
     def publisher(self, number: int = 90) -> Peer:
-        """Add the publisher, which has room."""
-        return self.knows(number, 0, home=ANY_HOME, spare=9, is_source=True)
+        """Add the publisher, which wants a head in each substream."""
+        wanted = [0] * self.substreams
+        return self.knows(number, *wanted, home=ANY_HOME, spare=9, is_source=True)
 
     def feed(self, peer: Peer, number: int = 0, *, lag_ms: int = 100, hops: int = 1) -> bool:
         """Have a neighbour say that it feeds us, and push from now on."""
@@ -491,6 +501,142 @@ def test_who_feeds_many_asks_further_up_even_where_there_is_no_room() -> None:
         search.go_on(BETTER_US / SECOND + 0.1)
         asked[weight] = full in search.asked()
     assert asked == {0: False, 24: True}
+
+
+def test_a_feeder_that_brings_pieces_too_late_is_left_after_one_look() -> None:
+    asked = {}
+    for lag_ms in (680, 720):
+        search = Search()
+        search.fed_by(search.knows(1, lag_ms), lag_ms=lag_ms)
+        search.go_on(1)
+        better = search.knows(2, 100)
+        search.go_on((LOOK_US + STEP_US) / SECOND)
+        asked[lag_ms] = search.asked() == [better]
+    assert asked == {680: False, 720: True}
+
+
+# Strangers
+
+
+def test_an_orphan_with_room_at_home_calls_no_stranger() -> None:
+    search = Search()
+    search.knows(1, 100)
+    search.go_on(0.4)
+    assert search.sought == []
+
+
+def test_an_orphan_that_knows_of_no_room_at_home_calls_a_stranger_and_soon_another() -> None:
+    for spare, home in ((0, 0), (5, 3)):
+        search = Search(2)
+        search.knows(1, LAG_UNKNOWN_MS, 100, home=1, spare=9)
+        search.knows(2, 100, LAG_UNKNOWN_MS, home=home, spare=spare)
+        search.look()
+        assert search.sought == [(0, 0)], "at once, and for substream 1 there is room"
+        search.go_on(2)
+        times = [at for at, number in search.sought if number == 0]
+        gaps_us = [later - sooner for sooner, later in pairwise(times)]
+        assert min(gaps_us) >= SEEK_US
+        assert len(times) >= 3
+
+
+def test_who_is_fed_calls_no_strangers() -> None:
+    search = Search()
+    search.fed_by(search.knows(1, 100))
+    search.sought.clear()
+    search.go_on(3)
+    assert search.sought == []
+
+
+# Notice
+
+
+def noticed(notice_ms: int = 1_500) -> tuple[Search, Peer]:
+    """Return a search whose feeder has given notice."""
+    search = Search()
+    old = search.knows(1, 100)
+    search.fed_by(old)
+    search.go_on(1)
+    search.asked()
+    search.feeders.on_refuse(old, Refuse(0, (), notice_ms), search.now)
+    return search, old
+
+
+def test_a_feeder_that_gives_notice_feeds_us_until_another_does() -> None:
+    search, old = noticed()
+    other = search.knows(2, 300)
+    search.look()
+    assert search.asked() == [other], "at once"
+    assert search.feeders.feeder(0) is old
+    search.feed(other, lag_ms=300)
+    assert search.sent == [(old, Unsubscribe(0))]
+    assert search.feeders.feeder(0) is other
+    search.go_on(3)
+    assert search.feeders.feeder(0) is other, "the notice was the old one's"
+
+
+def test_at_the_end_of_the_notice_a_substream_without_a_feeder_is_an_orphan_and_starves() -> None:
+    search, old = noticed()
+    search.go_on(1.5 - STEP_US / SECOND)
+    assert search.feeders.feeder(0) is old
+    assert search.sought, "strangers are called meanwhile"
+    assert search.feeders.starved(search.now) == []
+    search.go_on(2 * STEP_US / SECOND)
+    assert not search.feeders.is_fed(0)
+    assert search.feeders.starved(search.now) == [0], "it has looked for so long already"
+    assert search.asked() == [], "not the one that let us go"
+
+
+def test_nobody_is_believed_to_feed_us_for_long_after_its_notice() -> None:
+    search, _ = noticed(0xFFFF)
+    search.go_on(NOTICE_US_MAX / SECOND - 0.1)
+    assert search.feeders.is_fed(0)
+    search.go_on(0.2)
+    assert not search.feeders.is_fed(0)
+
+
+def test_when_the_one_asked_during_the_notice_refuses_the_next_is_asked_at_once() -> None:
+    search, old = noticed()
+    quick, slow = search.knows(2, 100), search.knows(3, 400)
+    search.look()
+    assert search.asked() == [quick]
+    search.feeders.on_refuse(quick, Refuse(0), search.now)
+    search.look()
+    assert search.asked() == [slow]
+    assert search.feeders.feeder(0) is old
+
+
+def test_who_does_not_answer_during_the_notice_is_given_up() -> None:
+    search, old = noticed()
+    search.knows(2, 100)
+    slow = search.knows(3, 400)
+    search.look()
+    search.asked()
+    search.go_on((ANSWER_TIMEOUT_US - STEP_US) / SECOND)
+    assert search.asked() == []
+    search.go_on(2 * STEP_US / SECOND)
+    assert search.asked() == [slow]
+    assert search.feeders.feeder(0) is old
+
+
+def test_a_feeder_that_leaves_before_its_notice_is_over_leaves_an_orphan() -> None:
+    search, old = noticed()
+    search.peers.remove(old)
+    search.feeders.on_gone(old, search.now)
+    assert not search.feeders.is_fed(0)
+    other = search.knows(2, 300)
+    search.look()
+    assert search.asked() == [other]
+
+
+def test_notice_by_who_does_not_feed_us_yet_is_a_refusal() -> None:
+    search = Search()
+    first, second = search.knows(1, 50), search.knows(2, 300)
+    search.look()
+    assert search.asked() == [first]
+    search.feeders.on_refuse(first, Refuse(0, (), 1_500), search.now)
+    search.look()
+    assert search.asked() == [second]
+    assert not search.feeders.asked(first, 0)
 
 
 # Silence

@@ -5,7 +5,9 @@ from __future__ import annotations
 from livestream.config import LiveConfig
 from livestream.live.clock import ChannelClock
 from livestream.live.picker import (
+    BUSY_US,
     GRACE_MIN_US,
+    LAST_CHANCE_US,
     REPAIR_PER_PEER_MAX,
     RETRY_MIN_US,
     SOURCE_DELAY_US,
@@ -115,6 +117,43 @@ def test_what_comes_in_time_is_never_asked_for() -> None:
     viewing.neighbour(1, *range(300))
     viewing.watch(200, age_us=CONFIG.latency_us - URGENT_US - INTERVAL_US)
     assert viewing.asked == []
+
+
+def asked_before_deadlines_us(age_ms: int, *, jitter_ms: int = 0) -> list[int]:
+    """Return how long before its deadline each piece was asked for, at last, that was asked for.
+
+    All are heard of 200 ms after their capture. In half of the substreams pushes take as long as
+    given, but for piece 512, which is lost; in the others they come when they are heard of. Others
+    hold nothing before piece 480, so that it shows how late pushes are.
+    """
+    viewing = Viewing()
+    viewing.neighbour(1, *range(480, 900))
+    ages_ms = {number: 200 if number % 2 else age_ms for number in range(SUBSTREAMS)}
+    comes: dict[int, list[int]] = {}
+    for index in range(700):
+        age = ages_ms[index % SUBSTREAMS]
+        age += jitter_ms if index % 16 == 0 else 0
+        comes.setdefault(index + age // 20, []).append(index)
+    for step in range(750):
+        viewing.go_on_until(step * INTERVAL_US)
+        viewing.picker.note_edge(step - 10, viewing.now)
+        viewing.comes(*[index for index in comes.get(step, ()) if index != 512])
+    first = {index: at for at, index, _ in reversed(viewing.asked)}
+    return [deadline_us(index) - at for index, at in first.items() if index <= 512]
+
+
+def test_where_pushes_are_late_as_a_rule_what_is_lost_is_asked_for_once_it_is_later() -> None:
+    """Far down in a tree, 400 ms before the deadline, most pieces are yet to come."""
+    (early_us,) = asked_before_deadlines_us(300)
+    assert 0 <= URGENT_US - early_us <= STEP_US, "never sooner"
+    (late_us,) = asked_before_deadlines_us(700)
+    assert LAST_CHANCE_US <= late_us < 300 * MILLISECOND
+
+
+def test_however_late_and_uneven_pushes_are_there_is_time_left_for_an_answer() -> None:
+    asked_us = asked_before_deadlines_us(500, jitter_ms=300)
+    assert asked_us
+    assert all(LAST_CHANCE_US - STEP_US <= each <= URGENT_US for each in asked_us)
 
 
 def test_a_push_has_some_time_even_when_the_deadline_is_near() -> None:
@@ -233,6 +272,35 @@ def test_who_refuses_makes_way_for_another_at_once() -> None:
     viewing.picker.on_failed(100, first, viewing.now)
     viewing.go_on_until(viewing.now + 10 * MILLISECOND)
     assert [holder for _, holder in viewing.asked_for(100)] == [first, second]
+
+
+def test_who_turned_a_request_down_is_asked_for_nothing_for_a_while() -> None:
+    """It has more to answer than it can in time."""
+    viewing = Viewing()
+    viewing.fed.update(dict.fromkeys(range(SUBSTREAMS), False))
+    busy = viewing.neighbour(1, *range(300))
+    viewing.watch(103, but=(100,))
+    busy.requested.clear()
+    viewing.picker.on_failed(100, busy, viewing.now)
+    viewing.asked.clear()
+    refused_at = viewing.now
+    for index in range(104, 130):
+        viewing.go_on_until(index * INTERVAL_US + 50_000)
+        viewing.picker.note_edge(index, viewing.now)
+    (at, _, _), *_ = viewing.asked
+    assert BUSY_US <= at - refused_at <= BUSY_US + 60 * MILLISECOND
+
+
+def test_who_is_busy_is_left_alone_though_others_are_asked_meanwhile() -> None:
+    viewing = Viewing()
+    viewing.fed.update(dict.fromkeys(range(SUBSTREAMS), False))
+    busy = viewing.neighbour(1, *range(300), rtt_ms=1)
+    other = viewing.neighbour(2, *range(300), rtt_ms=300)
+    viewing.watch(101, but=(100,))
+    viewing.picker.on_failed(100, busy, viewing.now)
+    viewing.asked.clear()
+    viewing.watch(110, but=(100, 102, 104))
+    assert {holder for _, _, holder in viewing.asked} == {other}
 
 
 # The publisher

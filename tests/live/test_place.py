@@ -195,6 +195,45 @@ def test_who_is_busy_at_home_stays_there() -> None:
     assert here.channel.choker.home == 0
 
 
+def headless(here: Neighbourhood, *wanted: int) -> None:
+    """Let the publisher come, who wants heads in these; elsewhere there is more need of others."""
+    source = here.join(91)
+    lags_ms = tuple(int(number not in wanted) for number in range(SUBSTREAMS))
+    here.tell(source, Status(True, ANY_HOME, 2, 14, lags_ms))
+    for number in wanted:
+        here.tell(here.join(100 + number), Status(False, number, 40, 0, UNFED))
+
+
+def test_who_is_idle_and_in_touch_with_the_publisher_goes_where_it_wants_heads() -> None:
+    here, _ = settled()
+    here.channel.choker.home = 0
+    headless(here, 5)
+    here.go_on(8)
+    assert here.channel.choker.home == 5
+
+
+def test_who_is_at_home_where_heads_are_wanted_stays_there() -> None:
+    """Else all would go from one to the next for ever."""
+    here, _ = settled()
+    headless(here, 2, 5)
+    here.channel.choker.home = 2
+    homes = []
+    for _ in range(10):
+        here.go_on(1)
+        homes.append(here.channel.choker.home)
+    assert homes == [2] * 10
+
+
+def test_who_is_busy_stays_though_heads_are_wanted_elsewhere() -> None:
+    here, _ = settled(upload_x=1.0)
+    for child in crowd(here, 4):
+        here.tell(child, Subscribe(0, 0))
+    here.channel.choker.home = 0
+    headless(here, 5)
+    here.go_on(8)
+    assert here.channel.choker.home == 0
+
+
 # Whom we let go
 
 
@@ -243,6 +282,17 @@ def test_the_publisher_keeps_more_to_have_heads_when_it_needs_them() -> None:
     crowd(here, STANDBY_MAX + 10)
     here.go_on(20)
     assert len(here.swarm.ready) == STANDBY_MAX
+
+
+def test_the_publisher_lets_those_go_first_who_can_feed_fewest() -> None:
+    """The others are to be at hand when it needs heads."""
+    here = Neighbourhood(is_source=True)
+    capacities = [number * 7 % 31 for number in range(1, STANDBY_MAX + 7)]
+    for number, capacity in enumerate(capacities):
+        here.tell(here.join(number + 1), Status(False, ANY_HOME, capacity, 0, UNFED))
+    here.go_on(20)
+    left = [here.channel.neighbours.capacity(peer) for peer in here.swarm.ready]
+    assert sorted(left) == sorted(capacities)[-STANDBY_MAX:]
 
 
 # When nobody feeds us

@@ -112,9 +112,70 @@ def test_nothing_is_queued_for_who_left() -> None:
 
 def test_a_queue_has_an_end() -> None:
     queue, peer, other = UploadQueue(), make_peer(1), make_peer(2)
-    taken = [answer(queue, peer, index) for index in range(QUEUE_MAX + 1)]
+    taken = [push(queue, peer, index) for index in range(QUEUE_MAX + 1)]
     assert taken == [True] * QUEUE_MAX + [False]
-    assert answer(queue, other, 0)
+    assert push(queue, other, 0)
+
+
+# Requests in all queues
+
+
+def asking(count: int) -> tuple[UploadQueue, Peer, Peer]:
+    """Return a queue that takes so many requests and has them, of two peers that take nothing."""
+    queue, one, other = UploadQueue(), make_peer(1), make_peer(2)
+    queue.asked_max = count
+    for peer in (one, other):
+        block(peer)
+    for index in range(count):
+        assert answer(queue, one if index % 2 else other, index, deadline=SECOND)
+    assert not answer(queue, one, 99), "there is no more room"
+    return queue, one, other
+
+
+def test_more_requests_than_can_be_answered_in_time_are_turned_down_whoever_asks() -> None:
+    queue, one, other = asking(4)
+    assert not answer(queue, other, 99)
+    assert not answer(queue, make_peer(3), 99)
+    assert answer(queue, one, 1), "that is queued already"
+    assert push(queue, one, 99), "pushes are promised"
+
+
+def test_a_request_that_is_answered_makes_room_for_one() -> None:
+    queue, one, _ = asking(4)
+    block(one, is_full=False)
+    assert queue.next_upload(0) is not None
+    assert answer(queue, one, 98)
+    assert not answer(queue, one, 99)
+
+
+def test_a_request_that_is_cancelled_makes_room_for_one_however_often() -> None:
+    queue, one, _ = asking(4)
+    for _ in range(2):
+        queue.cancel(one, 1)
+    assert answer(queue, one, 98)
+    assert not answer(queue, one, 99)
+
+
+def test_a_push_that_is_cancelled_makes_no_room_for_requests() -> None:
+    queue, one, _ = asking(4)
+    assert push(queue, one, 50)
+    queue.cancel(one, 50)
+    assert not answer(queue, one, 99)
+
+
+def test_requests_that_are_too_late_make_room() -> None:
+    queue, one, other = asking(4)
+    for peer in (one, other):
+        block(peer, is_full=False)
+    assert drained(queue, SECOND) == []
+    assert [answer(queue, one, index, now=SECOND) for index in range(5)] == [True] * 4 + [False]
+
+
+def test_who_leaves_makes_room_for_the_requests_of_others() -> None:
+    queue, one, other = asking(4)
+    push(queue, one, 50)
+    queue.drop_peer(one)
+    assert [answer(queue, other, index) for index in (90, 91, 92)] == [True, True, False]
 
 
 # Waiting

@@ -1,0 +1,119 @@
+"""What we tell our neighbours: how we are, who else has room, and what we hold (`Reports`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+from livestream.live.children import Children
+from livestream.live.choker import LiveChoker
+from livestream.live.feeders import Feeders
+from livestream.live.neighbours import Neighbours
+from livestream.live.window import LiveWindow
+from livestream.machine import MILLISECOND
+from livestream.swarm.peer import Peer
+from livestream.swarm.whole import WholePieceSwarm
+from livestream.wire.live import Rooms, Status, WindowUpdate
+
+__all__ = ["Reports"]
+
+WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
+ROOMS_TOLD: Final = 4
+
+
+class Reports:
+    """Puts what neighbours must know into words, and tells them.
+
+    Invariant: who can feed nobody tells no windows, for it is to be asked for nothing.
+    """
+
+    def __init__(
+        self,
+        swarm: WholePieceSwarm,
+        choker: LiveChoker,
+        feeders: Feeders,
+        children: Children,
+        neighbours: Neighbours,
+        *,
+        window: LiveWindow,
+        rng: Random,
+        send: Callable[[Peer, bytes], None],
+        is_source: bool,
+    ) -> None:
+        self.window_at: int | None = None
+        "When `tell_window` wants to be called."
+        self._swarm = swarm
+        self._window = window
+        self._choker = choker
+        self._feeders = feeders
+        self._children = children
+        self._neighbours = neighbours
+        self._rng = rng
+        self._send = send
+        self._is_source = is_source
+        self._substreams = 0
+        self._changed_from: int | None = None
+
+    def start(self, substreams: int) -> None:
+        """Begin an epoch."""
+        self._substreams = substreams
+        self._changed_from = None
+
+    def note_stored(self, index: int, now: int) -> None:
+        """We hold one more piece: those who asked are told soon."""
+        self._changed_from = min(index, self._changed_from or index)
+        if self.window_at is None:
+            self.window_at = now + WINDOW_INTERVAL_US
+
+    def tell_newcomer(self, peer: Peer, now: int) -> None:
+        """Tell a newcomer what we hold, and how we are."""
+        if self._choker.slots_promised:
+            self._send(peer, self._window_update(self._window.first))
+        self._send(peer, self._status(now))
+
+    def tell_status(self, now: int) -> None:
+        """Tell all how we are, and of some who have room."""
+        status = self._status(now)
+        known = self._neighbours.rooms(self._rng, ROOMS_TOLD)
+        roomy = [peer for _, peer in known]
+        rooms = _rooms(known)
+        for peer in list(self._swarm.ready):
+            self._send(peer, status)
+            # Who heard of itself would call itself.
+            told = rooms if peer not in roomy else _rooms(known, besides=peer)
+            if told:
+                self._send(peer, told)
+
+    def tell_window(self) -> None:
+        """Tell those who asked for it what we hold since we told it last."""
+        self.window_at = None
+        if self._changed_from is None or not self._choker.slots_promised:
+            return
+        payload = self._window_update(self._changed_from)
+        self._changed_from = None
+        for peer in self._swarm.ready:
+            if peer.is_interested:
+                self._send(peer, payload)
+
+    # Helpers
+
+    def _window_update(self, start: int) -> bytes:
+        start = max(start, self._window.first)
+        held = self._window.held.bits_from(start)
+        return WindowUpdate(self._window.first, start, held).to_bytes()
+
+    def _status(self, now: int) -> bytes:
+        if self._is_source:
+            lags_ms = tuple(map(int, self._children.crowded(self._substreams, now)))
+        else:
+            lags_ms = self._feeders.lags_ms()
+        spare = min(self._choker.spare_slots + self._children.count_replaceable(now), 0xFF)
+        children = min(self._choker.used_slots, 0xFFFF)
+        return Status(self._is_source, self._choker.home, spare, children, lags_ms).to_bytes()
+
+
+def _rooms(known: list[tuple[int, Peer]], besides: Peer | None = None) -> bytes:
+    """Return the message that tells of them, if there are any."""
+    rooms = tuple((number, peer.address) for number, peer in known if peer is not besides)
+    return Rooms(rooms).to_bytes() if rooms else b""
