@@ -76,11 +76,14 @@ class Reports:
         """Tell all how we are, and of some who have room."""
         status = self._status(now)
         known = self._neighbours.rooms(self._rng, ROOMS_TOLD)
-        rooms = Rooms(tuple((number, peer.address) for number, peer in known)).to_bytes()
+        roomy = [peer for _, peer in known]
+        rooms = _rooms(known)
         for peer in list(self._swarm.ready):
             self._send(peer, status)
-            if known:
-                self._send(peer, rooms)
+            # Who heard of itself would call itself.
+            told = rooms if peer not in roomy else _rooms(known, besides=peer)
+            if told:
+                self._send(peer, told)
 
     def tell_window(self) -> None:
         """Tell those who asked for it what we hold since we told it last."""
@@ -108,3 +111,9 @@ class Reports:
         spare = min(self._choker.spare_slots + self._children.count_replaceable(now), 0xFF)
         children = min(self._choker.used_slots, 0xFFFF)
         return Status(self._is_source, self._choker.home, spare, children, lags_ms).to_bytes()
+
+
+def _rooms(known: list[tuple[int, Peer]], besides: Peer | None = None) -> bytes:
+    """Return the message that tells of them, if there are any."""
+    rooms = tuple((number, peer.address) for number, peer in known if peer is not besides)
+    return Rooms(rooms).to_bytes() if rooms else b""

@@ -75,3 +75,14 @@ def test_where_nobody_has_room_nothing_is_told_of_it() -> None:
     full = here.join(3)
     here.tell(full, Status(False, 5, 0, 9, fed(100)))
     assert rooms_told(here, full) == []
+
+
+def test_nobody_is_told_that_it_has_room_itself() -> None:
+    """It would take itself for a stranger, and call itself."""
+    here = Neighbourhood(upload_bps=3 * RATE_BPS)
+    one, other = here.join(1), here.join(2)
+    here.tell(one, Status(False, 4, 2, 0, fed(100)))
+    assert rooms_told(here, one) == []
+    here.tell(other, Status(False, 5, 2, 0, fed(100)))
+    assert rooms_told(here, one) == [Rooms(((5, other.address),))]
+    assert rooms_told(here, other) == [Rooms(((4, one.address),))]
