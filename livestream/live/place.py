@@ -76,8 +76,9 @@ class Place:
         choker = self._choker
         if not choker.slots_promised:
             return
-        # Without heads nobody is fed in a substream: then, where nobody feeds us.
-        starved = self._unheaded(substreams) or self._feeders.starved(now)
+        # Without heads nobody is fed in a substream. Whoever has children is of use where it is.
+        starved = [] if choker.used_slots else self._unheaded(substreams)
+        starved = starved or self._feeders.starved(now)
         is_idle = choker.spare_slots * 2 >= choker.slots_promised
         if choker.home < substreams and starved and is_idle:
             # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.

@@ -142,11 +142,30 @@ def test_after_an_overload_there_are_fewer_slots_and_one_is_tried_again_after_a_
         made.subscribe(peer, 3, 0, 0)
     made.note_overload(0)
     assert made.slots == 3, "one less than it feeds, whatever was promised"
-    made.recover(RECOVERY_US - 1)
+    made.recover(RECOVERY_US - 1, is_scarce=False)
     assert made.slots == 3
     for look in range(1, 10):
-        made.recover(look * RECOVERY_US)
+        made.recover(look * RECOVERY_US, is_scarce=False)
         assert made.slots == min(3 + look, 6)
+
+
+def test_more_than_its_share_is_fed_only_where_room_is_scarce_and_somebody_was_refused() -> None:
+    made = opened(1.0)
+    for peer in PEERS[:6]:
+        made.subscribe(peer, 3, 0, 0)
+    made.recover(10 * SECOND, is_scarce=True)
+    assert made.slots == 6, "nobody was refused"
+    assert not made.subscribe(PEERS[6], 3, 0, 0)
+    made.recover(11 * SECOND, is_scarce=False)
+    assert made.slots == 6, "others have room"
+    assert not made.subscribe(PEERS[6], 3, 0, 0)
+    made.recover(12 * SECOND, is_scarce=True)
+    assert made.slots == 7
+    for look in range(13, 40):
+        assert made.subscribe(PEERS[6], 3, 0, 0)
+        made.subscribe(PEERS[7], 3, 0, 0)
+        made.recover(look * SECOND, is_scarce=True)
+    assert made.slots == 7, "the upload carries 7.7 of them"
 
 
 def test_overloads_leave_no_less_than_nothing() -> None:
