@@ -24,10 +24,10 @@ from types import TracebackType
 from typing import Final, Self
 
 from benchmarks.bottleneck import LEFT, RIGHT, LinkSettings, to_json
+from benchmarks.processes import close, whole_lines
 
 __all__ = ["Lab", "Sample", "Side", "jain", "mean_queue_us", "rate_bps"]
 
-STOP_TIMEOUT_S: Final = 5.0
 PRIORITY: Final = "10"  # Of real time: what else the machine does is not to be measured.
 
 
@@ -123,8 +123,7 @@ class Lab:
 
     def samples(self) -> list[Sample]:
         """Return what was sampled so far, each 100 ms."""
-        lines = self._file.read_text().splitlines(keepends=True)
-        return [_parse(line) for line in lines if line.endswith("\n")]
+        return [_parse(line) for line in whole_lines(self._file)]
 
     def _leave(self) -> None:
         for process in self._processes:
@@ -132,14 +131,7 @@ class Lab:
         if self._link is not None:
             self._processes.append(self._link)  # Last: it ends as its stdin does.
         for process in self._processes:
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            close(process)
         self._processes.clear()
         self._folder.cleanup()
 

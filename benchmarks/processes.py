@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-__all__ = ["HERE", "Cost", "publisher", "stats_of", "viewer", "wait_for"]
+__all__ = ["HERE", "Cost", "close", "publisher", "stats_of", "viewer", "wait_for", "whole_lines"]
 
 HERE: Final = "127.0.0.1:0"
 STOP_TIMEOUT_S: Final = 10.0
+CLOSE_TIMEOUT_S: Final = 5.0
 TICKS_PER_SECOND: Final = os.sysconf("SC_CLK_TCK")
 
 
@@ -70,8 +71,25 @@ def viewer(
 
 def stats_of(file: Path) -> list[dict[str, float]]:
     """Return the whole lines of a `--stats` file."""
+    return [json.loads(line) for line in whole_lines(file)]
+
+
+def whole_lines(file: Path) -> list[str]:
+    """Return the lines of a file that somebody writes; not one that is half there."""
     lines = file.read_text().splitlines(keepends=True) if file.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    return [line for line in lines if line.endswith("\n")]
+
+
+def close(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """Close the pipes of a process, and wait for it to end; kill one that does not."""
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        process.wait(CLOSE_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_for(file: Path, rows: int, timeout_s: float = 30.0) -> None:

@@ -18,13 +18,12 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
+from benchmarks.processes import close, whole_lines
 from benchmarks.router import RouterSettings, to_json
 
 __all__ = ["HostCounters", "Sample", "Star"]
-
-STOP_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +107,12 @@ class Star:
 
     def samples(self) -> list[Sample]:
         """Return the counters so far, a row each 0.2 s."""
-        lines = self._file.read_text().splitlines(keepends=True)
-        return [_parse(line) for line in lines if line.endswith("\n")]
+        return [_parse(line) for line in whole_lines(self._file)]
 
     def _leave(self) -> None:
         router = self._router
         if router is not None:
-            for pipe in (router.stdin, router.stdout):  # It ends as its stdin does.
-                if pipe is not None:
-                    pipe.close()
-            try:
-                router.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                router.kill()
-                router.wait()
+            close(router)  # It ends as its stdin does.
         self._folder.cleanup()
 
 

@@ -338,7 +338,7 @@ class Channel(Extension):
         if upload_bps is not None and not self.is_source:
             asked = upload_bps * ASKED_US // SECOND // (8 * head.payload_bytes_max)
             self.swarm.uploads.asked_max = max(ASKED_MIN, asked)
-        self._reports.start(head.substreams)
+        self._reports.start()
         if not self.is_source:
             self.feeders.start(head.substreams, now)
             self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)

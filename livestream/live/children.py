@@ -144,18 +144,18 @@ class Children:
         """Return how many of the publisher's heads give way to anybody who feeds others."""
         return sum(self._replaceable(number, now) for number in range(self._substreams))
 
-    def crowded(self, substreams: int, now: int) -> list[bool]:
+    def crowded(self, now: int) -> list[bool]:
         """Return whether the publisher has the heads that it wants, by substream."""
         return [
             not (self._choker.wants_child(number) or self._replaceable(number, now))
-            for number in range(substreams)
+            for number in range(self._substreams)
         ]
+
+    # Helpers
 
     def _replaceable(self, number: int, now: int) -> int:
         heads = self._choker.children(number) if self._is_source else ()
         return sum(not self._worth(child, number, now) for child in heads)
-
-    # Helpers
 
     def _lag_ms(self, number: int) -> int:
         return 0 if self._is_source else self._feeders.lags_ms()[number]

@@ -261,8 +261,7 @@ class Feeders:
             substream.rival = None
         rival = self._find(substream, peers, now)
         if rival is not None:
-            substream.rival, substream.rival_since = rival, now
-            self._send(rival, Subscribe(substream.number, from_index))
+            self._ask_rival(substream, rival, from_index, now)
             self._wake(now + ANSWER_TIMEOUT_US)
 
     def _find(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
@@ -301,8 +300,7 @@ class Feeders:
             return
         publisher = self.selection.publisher(substream, peers, now)
         if publisher is not None:
-            substream.rival, substream.rival_since = publisher, now
-            self._send(publisher, Subscribe(substream.number, from_index))
+            self._ask_rival(substream, publisher, from_index, now)
 
     def _look_for_better(
         self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int
@@ -322,6 +320,10 @@ class Feeders:
             return
         substream.looks = 0
         substream.climbs_at = now + CLIMB_US
+        self._ask_rival(substream, rival, from_index, now)
+
+    def _ask_rival(self, substream: Substream, rival: Peer, from_index: int, now: int) -> None:
+        """Ask somebody to take over from the feeder, which goes on until then."""
         substream.rival, substream.rival_since = rival, now
         self._send(rival, Subscribe(substream.number, from_index))
 

@@ -52,12 +52,10 @@ class Reports:
         self._rng = rng
         self._send = send
         self._is_source = is_source
-        self._substreams = 0
         self._changed_from: int | None = None
 
-    def start(self, substreams: int) -> None:
+    def start(self) -> None:
         """Begin an epoch."""
-        self._substreams = substreams
         self._changed_from = None
 
     def note_stored(self, index: int, now: int) -> None:
@@ -105,7 +103,7 @@ class Reports:
 
     def _status(self, now: int) -> bytes:
         if self._is_source:
-            lags_ms = tuple(map(int, self._children.crowded(self._substreams, now)))
+            lags_ms = tuple(map(int, self._children.crowded(now)))
         else:
             lags_ms = self._feeders.lags_ms()
         spare = min(self._choker.spare_slots + self._children.count_replaceable(now), 0xFF)
