@@ -16,7 +16,8 @@ LATENCY_MAX_US: Final = 3 * SECOND
 MEMORY_S: Final = 10  # What came longer ago does not count.
 SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, in any order.
 LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
-SPARE_US: Final = 200 * MILLISECOND  # If all pieces had so much time left, we play nearer.
+SPARE_US: Final = 250 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
+CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, which come in time.
 RAISE_US: Final = 100 * MILLISECOND
 LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
 
@@ -27,7 +28,7 @@ class _Second:
 
     pieces: int = 0
     late: int = 0
-    worst_us: int = 0
+    close: int = 0
 
 
 class Latency:
@@ -66,7 +67,8 @@ class Latency:
             self._next_at = now + SETTLING_US
         second = self._seconds[-1]
         second.pieces += 1
-        second.worst_us = max(second.worst_us, lag_us)
+        if lag_us + SPARE_US > self.target_us - LOWER_US:
+            second.close += 1
         if now < self._next_at:
             return False
         second.late = max(0, pieces_late - self._late_before) if self._is_settled else 0
@@ -85,6 +87,5 @@ class Latency:
             highest_us = max(LATENCY_MAX_US, self._lowest_us)
             self.target_us = min(self.target_us + RAISE_US, highest_us)
         elif len(self._seconds) == MEMORY_S and not late:
-            worst_us = max(each.worst_us for each in self._seconds)
-            if worst_us + SPARE_US <= self.target_us - LOWER_US:
+            if sum(each.close for each in self._seconds) <= CLOSE_SHARE * pieces:
                 self.target_us = max(self.target_us - LOWER_US, self._lowest_us)

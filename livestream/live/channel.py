@@ -115,7 +115,7 @@ class Channel(Extension):
         self._head_bytes = b""
         self._verifier = parts.make_verifier(self.key, self.window)
         self._picker = parts.make_picker(
-            self.window, self.clock, self.config, self._is_fed, self._is_source_peer
+            self.window, self.clock, self.config, self._fed_from, self._is_source_peer
         )
         choker = parts.make_choker(
             self.window, self.config, upload_bps=swarm_config.upload_bps, is_source=is_source
@@ -405,8 +405,8 @@ class Channel(Extension):
     def _reachable(self) -> list[Peer]:
         return [peer for peer in self.swarm.ready if peer.is_reachable]
 
-    def _is_fed(self, number: int) -> bool:
-        return self.feeders.is_fed(number)
+    def _fed_from(self, number: int) -> int | None:
+        return self.feeders.fed_from(number)
 
     def _is_source_peer(self, peer: Peer) -> bool:
         return peer in self.swarm.source_peers

@@ -75,7 +75,7 @@ class Children:
         if is_able:
             self._make_room(peer, number, now)
         if is_able and self._choker.subscribe(peer, number, message.from_index, now):
-            self._send(peer, Feed(number, self._lag_ms(number), path))
+            self._send(peer, self._feed(number, path))
             self.reserve(peer)
             self._push_since(peer, number, message.from_index, now)
         else:
@@ -109,7 +109,7 @@ class Children:
             if child.node_id in path:
                 self._let_go(child, number)
             else:
-                self._send(child, Feed(number, self._lag_ms(number), path))
+                self._send(child, self._feed(number, path))
 
     def say_goodbye(self) -> None:
         """Tell those whom we feed that we leave, and who may feed them."""
@@ -156,6 +156,14 @@ class Children:
     def _replaceable(self, number: int, now: int) -> int:
         heads = self._choker.children(number) if self._is_source else ()
         return sum(not self._worth(child, number, now) for child in heads)
+
+    def _feed(self, number: int, path: tuple[bytes, ...]) -> Feed:
+        feeder = self._feeders.feeder(number)
+        is_told = (
+            feeder is not None and feeder.is_reachable and not self._neighbours.is_source(feeder)
+        )
+        above = feeder.address if feeder is not None and is_told else None
+        return Feed(number, self._lag_ms(number), path, above)
 
     def _lag_ms(self, number: int) -> int:
         return 0 if self._is_source else self._feeders.lags_ms()[number]

@@ -36,6 +36,7 @@ LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces c
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
 BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
+CLIMB_AFTER_US: Final = 2 * SECOND  # Who was just taken has no children yet.
 CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
 
 
@@ -120,6 +121,7 @@ class Feeders:
             substream.looks = 0
         changed = substream.path != feed.path
         substream.path = feed.path
+        substream.above = feed.above
         return changed
 
     def on_refuse(self, peer: Peer, refuse: Refuse, now: int) -> None:
@@ -195,10 +197,12 @@ class Feeders:
 
     # Queries
 
-    def is_fed(self, number: int) -> bool:
-        """Whether pieces of this substream are pushed to us."""
+    def fed_from(self, number: int) -> int | None:
+        """Return the first piece of a substream that is pushed to us; None: it is not fed."""
         substreams = self._substreams
-        return number < len(substreams) and substreams[number].state is _FED
+        if number >= len(substreams) or substreams[number].state is not _FED:
+            return None
+        return substreams[number].fed_from
 
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""
@@ -285,6 +289,7 @@ class Feeders:
             return
         substream.feeder = feeder
         substream.move(FeedState.ASKED, now)
+        substream.fed_from = from_index
         self._send(feeder, Subscribe(substream.number, from_index))
         self._wake(now + ANSWER_TIMEOUT_US)
 
@@ -312,6 +317,10 @@ class Feeders:
         if substream.state is not FeedState.FED or substream.rival is not None:
             return
         rival = self.selection.better(substream, peers, now)
+        if rival is None and self.selection.may_climb(substream, now):
+            rival = self._climb(substream, peers, now)
+            if rival is not None:
+                substream.looks = BETTER_LOOKS
         substream.looks = substream.looks + 1 if rival is not None else 0
         is_urgent = substream.lag_us > LATE_US or (
             rival is not None and self._neighbours.is_source(rival)
@@ -321,6 +330,17 @@ class Feeders:
         substream.looks = 0
         substream.climbs_at = now + CLIMB_US
         self._ask_rival(substream, rival, from_index, now)
+
+    def _climb(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
+        """Return who feeds our feeder, if it is of use to ask; call it first."""
+        if substream.above is None or now - substream.since < CLIMB_AFTER_US:
+            return None
+        for peer in peers:
+            if peer.address == substream.above:
+                return peer if self.selection.is_higher(substream, peer, now) else None
+        self._neighbours.note_room(substream.number, substream.above, now)
+        self._seek(substream.number, now)
+        return None
 
     def _ask_rival(self, substream: Substream, rival: Peer, from_index: int, now: int) -> None:
         """Ask somebody to take over from the feeder, which goes on until then."""
@@ -342,6 +362,7 @@ class Feeders:
         substream.leaves_at = None
         substream.feeder = None
         substream.path = ()
+        substream.above = None
         substream.retry_at = 0
         substream.move(FeedState.ORPHAN, now)
         self._wake(now)

@@ -43,11 +43,11 @@ class Parts:
         window: LiveWindow,
         clock: ChannelClock,
         config: LiveConfig,
-        is_fed: Callable[[int], bool],
+        fed_from: Callable[[int], int | None],
         is_source: Callable[[Peer], bool],
     ) -> DeadlinePicker:
         """Return who asks for what is overdue."""
-        return DeadlinePicker(window, clock, config, is_fed, is_source)
+        return DeadlinePicker(window, clock, config, fed_from, is_source)
 
     def make_choker(
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool

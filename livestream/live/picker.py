@@ -21,8 +21,7 @@ __all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
-URGENT_US: Final = 400 * MILLISECOND  # Less time than this before the deadline: ask now.
-LAST_CHANCE_US: Final = 220 * MILLISECOND  # With less, an answer would come too late.
+URGENT_US: Final = 220 * MILLISECOND  # Less time than this before the deadline: ask now.
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND
@@ -85,21 +84,22 @@ class DeadlinePicker(Picker[Peer]):
         window: LiveWindow,
         clock: ChannelClock,
         config: LiveConfig,
-        is_fed: Callable[[int], bool],
+        fed_from: Callable[[int], int | None],
         is_source: Callable[[Peer], bool],
     ) -> None:
-        """Take what to look at; `is_fed(substream)` and `is_source(peer)` are asked, not stored."""
+        """Take what to look at; `fed_from(substream)` and `is_source(peer)` are asked, not stored.
+
+        `fed_from` is the first piece of a substream that is pushed to us; None: it is not fed.
+        """
         self.pieces_asked = 0
         self._window = window
         self._clock = clock
         self._latency_us = config.latency_us
         self._config = config
-        self._is_fed = is_fed
+        self._fed_from = fed_from
         self._is_source = is_source
         self._missing: dict[int, Missing] = {}
         self._lateness: list[_Lateness] = []
-        self._ages: list[_Lateness] = []
-        "How old a piece is when it is pushed to us."
         self._edge = -1
         self._tune_in_end = 0
         self._wake_at: int | None = None
@@ -118,7 +118,6 @@ class DeadlinePicker(Picker[Peer]):
         """Begin an epoch: all from `first` to `newest` is wanted at once (tune-in)."""
         self._missing.clear()
         self._lateness = [_Lateness() for _ in range(substreams)]
-        self._ages = [_Lateness() for _ in range(substreams)]
         self._edge = first - 1
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
@@ -140,7 +139,7 @@ class DeadlinePicker(Picker[Peer]):
         for index in range(start, newest + 1):
             if not self._window.holds(index):
                 self._missing[index] = Missing(now)
-                is_fed = is_fed and self._is_fed(index % len(self._lateness))
+                is_fed = is_fed and self._is_fed(index)
         self._edge = newest
         if len(self._missing) > known:
             # What is pushed to us is not due before: no need to look until then.
@@ -184,12 +183,12 @@ class DeadlinePicker(Picker[Peer]):
         picks: list[Pick[Peer]] = []
         first = self._window.first
         choices = Choices(self._able(holders, now), min(self._missing, default=0), self._is_source)
-        fed = [self._is_fed(number) for number in range(len(self._lateness))]
+        fed = [self._fed_from(number) for number in range(len(self._lateness))]
         wake_at = NEVER
         for index, missing in list(self._missing.items()):  # In the order of their indices.
             if missing.open_at > now and index >= first:
                 at = missing.open_at
-            elif missing.due_at > now and fed[index % len(fed)]:
+            elif missing.due_at > now and _is_pushed(index, fed[index % len(fed)]):
                 at = missing.due_at
             elif missing.blocked_until > now and not (has_news and self._may_repair(index, now)):
                 # News are of no use as long as repair has used up its share.
@@ -233,10 +232,6 @@ class DeadlinePicker(Picker[Peer]):
         if self._lateness:
             waited_us = now - missing.known_at if missing is not None else 0
             self._lateness[index % len(self._lateness)].add(waited_us)
-            captured_ms = self._window.captured_ms(index)
-            if captured_ms is not None and (missing is None or not missing.tried):
-                age_us = now - self._clock.machine_time(captured_ms)
-                self._ages[index % len(self._ages)].add(min(age_us, self._latency_us))
         self.note_edge(index, now)
 
     def on_failed(self, index: int, holder: Peer, now: int) -> None:
@@ -279,16 +274,13 @@ class DeadlinePicker(Picker[Peer]):
     def _due_at(self, index: int, missing: Missing, deadline: int | None) -> int:
         """When a push no longer excuses us from asking."""
         substream = index % len(self._lateness)
-        if index < self._tune_in_end or not self._is_fed(substream):
+        if index < self._tune_in_end or not self._is_fed(index):
             return missing.known_at
         if deadline is None:
             return missing.known_at + self._grace(substream)
         # What was lost on the way is sent again by whoever pushes it: asking elsewhere, too, while
         # there is time, mostly brings it twice.
-        ages = self._ages[substream]
-        usual = deadline - self._latency_us + int(ages.mean_us + 4 * ages.deviation_us)
-        patient = min(max(deadline - URGENT_US, usual), deadline - LAST_CHANCE_US)
-        return max(missing.known_at + GRACE_MIN_US, patient)
+        return max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US)
 
     def _choose(
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
@@ -327,8 +319,10 @@ class DeadlinePicker(Picker[Peer]):
 
     def _bucket(self, index: int) -> TokenBucket:
         """What nobody feeds us has to be asked for: no repair, and with a cap of its own."""
-        is_fed = self._is_fed(index % len(self._lateness))
-        return self._repair if is_fed else self._unfed
+        return self._repair if self._is_fed(index) else self._unfed
+
+    def _is_fed(self, index: int) -> bool:
+        return _is_pushed(index, self._fed_from(index % len(self._lateness)))
 
     def _pay(self, index: int, now: int) -> None:
         if index >= self._tune_in_end:
@@ -342,3 +336,7 @@ class DeadlinePicker(Picker[Peer]):
 
     def _wake_by(self, at: int) -> None:
         self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
+
+
+def _is_pushed(index: int, fed_from: int | None) -> bool:
+    return fed_from is not None and index >= fed_from

@@ -24,6 +24,7 @@ DISTRUST_US: Final = 10 * SECOND
 DISTRUST_US_MAX: Final = 300 * SECOND
 CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
 CLIMB_WEIGHT: Final = 4
+HIGHER_US: Final = 20 * MILLISECOND
 
 
 class FeederSelection:
@@ -81,8 +82,7 @@ class FeederSelection:
         feeder = substream.feeder
         if feeder is None:
             return None
-        is_home = self.home == substream.number
-        may_climb = is_home and self.weight >= CLIMB_WEIGHT and now >= substream.climbs_at
+        may_climb = self.may_climb(substream, now)
         found: Peer | None = None
         least_us = self._bar_us(substream, feeder)
         for peer in peers:
@@ -100,6 +100,17 @@ class FeederSelection:
             if self.may_ask(substream, peer, now):
                 least_us, found = lag_us, peer
         return found
+
+    def may_climb(self, substream: Substream, now: int) -> bool:
+        """Whether we feed so many that we may take the place of somebody further up."""
+        is_home = self.home == substream.number
+        return is_home and self.weight >= CLIMB_WEIGHT and now >= substream.climbs_at
+
+    def is_higher(self, substream: Substream, peer: Peer, now: int) -> bool:
+        """Whether pieces would be with us sooner if this peer fed us."""
+        lag_us = self._expected_lag_us(peer, substream.number)
+        is_sooner = lag_us is not None and lag_us < substream.lag_us - HIGHER_US
+        return is_sooner and self.may_ask(substream, peer, now)
 
     def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
         """Return the publisher, if it wants a head and does not feed us yet."""

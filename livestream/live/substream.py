@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Final
 
 from livestream.errors import StateError
-from livestream.machine import MILLISECOND, SECOND
+from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
 
 __all__ = ["FeedState", "Substream"]
@@ -49,6 +49,8 @@ class Substream:
     retry_at: int = 0
     seeks_at: int = 0
     "When a stranger may be called for it, again."
+    fed_from: int = 0
+    "The first piece that its feeder was asked for; what came before has to be asked for."
     path: tuple[bytes, ...] = ()
     lag_us: float = 0.0
     rival: Peer | None = None
@@ -57,6 +59,9 @@ class Substream:
     looks: int = 0
     "So many times in a row, a better feeder was seen."
     climbs_at: int = 0
+    "When we may ask further up again, room or not."
+    above: Address | None = None
+    "Who feeds our feeder."
     avoided: dict[Peer, int] = field(default_factory=dict)
 
     def move(self, to: FeedState, now: int) -> None:

@@ -84,12 +84,12 @@ class _Pull(DeadlinePicker):
         window: LiveWindow,
         clock: ChannelClock,
         config: LiveConfig,
-        is_fed: Callable[[int], bool],
+        fed_from: Callable[[int], int | None],
         is_source: Callable[[Peer], bool],
         *,
         rng: Random,
     ) -> None:
-        super().__init__(window, clock, config, is_fed, is_source)
+        super().__init__(window, clock, config, fed_from, is_source)
         self._salt = rng.randbytes(4)
         self._neighbours = 1
 
@@ -136,12 +136,12 @@ class PullParts(SimParts):
         window: LiveWindow,
         clock: ChannelClock,
         config: LiveConfig,
-        is_fed: Callable[[int], bool],
+        fed_from: Callable[[int], int | None],
         is_source: Callable[[Peer], bool],
     ) -> DeadlinePicker:
         """Return a picker that may ask for everything."""
         everything = replace(config, repair_share=PULL_SHARE)
-        return _Pull(window, clock, everything, is_fed, is_source, rng=self._rng)
+        return _Pull(window, clock, everything, fed_from, is_source, rng=self._rng)
 
     def make_choker(
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool
@@ -195,8 +195,8 @@ class RandomParts(SimParts):
 
 
 class _FedByChance(_Unfed):
-    def is_fed(self, number: int) -> bool:
-        return True
+    def fed_from(self, number: int) -> int | None:
+        return 0
 
 
 class _LatestUseful(UploadQueue):

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from livestream.errors import MessageDecodeError
 from livestream.machine import Address
-from livestream.wire.compact import decode_peers, encode_peers
+from livestream.wire.compact import V4_SIZE, V6_SIZE, decode_peers, encode_peers
 
 __all__ = [
     "LAG_UNKNOWN_MS",
@@ -44,7 +44,7 @@ STATUSES_REMEMBERED: Final = 2_048  # In a simulation, half a hundred nodes read
 _WINDOW: Final = Struct("!BII")
 _SUBSCRIBE: Final = Struct("!BBI")
 _REFUSE: Final = Struct("!BBHB")
-_FEED: Final = Struct("!BBH")
+_FEED: Final = Struct("!BBHB")
 _STATUS: Final = Struct("!BBBBH")
 _HAS_SOURCE: Final = 1
 ROOMS_MAX: Final = 8
@@ -137,21 +137,26 @@ class Feed(LiveMessage):
     lag_ms: int
     path: tuple[bytes, ...]
     "Ids of the nodes that a piece passes, the publisher first and the sender last."
+    above: Address | None = None
+    "Who feeds the sender: somebody who feeds many may take your place there, or above it."
 
     def to_bytes(self) -> bytes:
         """Serialise."""
-        return _FEED.pack(self.KIND, self.substream, self.lag_ms) + b"".join(self.path)
+        v4, v6 = encode_peers([self.above] if self.above else [])
+        start = _FEED.pack(self.KIND, self.substream, self.lag_ms, len(self.path))
+        return start + b"".join(self.path) + v4 + v6
 
     @classmethod
     def parse(cls, data: bytes) -> Feed:
         """Parse. Raises MessageDecodeError."""
-        ids = data[_FEED.size :]
-        hops, rest = divmod(len(ids), NODE_ID_SIZE)
-        if len(data) < _FEED.size or rest or not 1 <= hops <= PATH_MAX:
+        if len(data) < _FEED.size:
             raise MessageDecodeError(f"feed: {len(data)} bytes")
-        _, substream, lag_ms = _FEED.unpack_from(data)
-        path = tuple(ids[at : at + NODE_ID_SIZE] for at in range(0, len(ids), NODE_ID_SIZE))
-        return cls(substream, lag_ms, path)
+        _, substream, lag_ms, hops = _FEED.unpack_from(data)
+        end = _FEED.size + hops * NODE_ID_SIZE
+        if not 1 <= hops <= PATH_MAX or len(data) < end:
+            raise MessageDecodeError(f"feed: {len(data)} bytes, {hops} ids")
+        path = tuple(data[at : at + NODE_ID_SIZE] for at in range(_FEED.size, end, NODE_ID_SIZE))
+        return cls(substream, lag_ms, path, _parse_address(data[end:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +250,7 @@ class Goodbye(LiveMessage):
     @classmethod
     def parse(cls, data: bytes) -> Goodbye:
         """Parse. Raises MessageDecodeError."""
-        body = data[1:]
-        if len(body) not in (0, 6, 18):
-            raise MessageDecodeError(f"goodbye: {len(data)} bytes")
-        peers = decode_peers(body, b"") if len(body) == 6 else decode_peers(b"", body)
-        return cls(peers[0] if peers else None)
+        return cls(_parse_address(data[1:]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +278,14 @@ class Rooms(LiveMessage):
     def parse(cls, data: bytes) -> Rooms:
         """Parse. Raises MessageDecodeError."""
         return _parse_rooms(data)
+
+
+def _parse_address(data: bytes) -> Address | None:
+    """Parse one address, or none. Raises MessageDecodeError."""
+    if len(data) not in (0, V4_SIZE, V6_SIZE):
+        raise MessageDecodeError(f"an address of {len(data)} bytes")
+    peers = decode_peers(data, b"") if len(data) == V4_SIZE else decode_peers(b"", data)
+    return peers[0] if peers else None
 
 
 _KINDS: Final[dict[int, type[LiveMessage]]] = {

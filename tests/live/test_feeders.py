@@ -229,7 +229,7 @@ def test_a_feed_that_nobody_asked_for_is_turned_down() -> None:
     search.says(stranger, LAG_UNKNOWN_MS)
     assert not search.feed(stranger)
     assert search.sent == [(stranger, Unsubscribe(0))]
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
 
 
 def test_a_substream_that_does_not_exist_is_turned_down() -> None:
@@ -247,7 +247,7 @@ def test_nobody_is_fed_along_a_path_with_itself_on_it() -> None:
     search.asked()
     assert not search.feeders.on_feed(below, Feed(0, 100, (SOURCE, ME, b"hop0")), 0)
     assert search.sent == [(below, Unsubscribe(0))]
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
 
 
 def test_a_path_that_becomes_a_loop_ends_the_feeding() -> None:
@@ -257,7 +257,7 @@ def test_a_path_that_becomes_a_loop_ends_the_feeding() -> None:
     search.asked()
     assert not search.feeders.on_feed(peer, Feed(0, 100, (SOURCE, ME)), 1)
     assert (peer, Unsubscribe(0)) in search.sent
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
 
 
 def test_a_path_that_has_no_end_is_none() -> None:
@@ -266,7 +266,7 @@ def test_a_path_that_has_no_end_is_none() -> None:
     search.look()
     search.asked()
     search.feed(peer, hops=PATH_MAX)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
 
 
 def test_our_children_are_told_only_when_the_path_changes() -> None:
@@ -313,7 +313,7 @@ def test_when_the_feeder_leaves_another_is_asked_at_once() -> None:
     search.fed_by(first)
     search.peers.remove(first)
     search.feeders.on_gone(first, search.now)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
     search.look()
     assert search.asked() == [second]
 
@@ -329,7 +329,7 @@ def patience_us(hops: int) -> int:
     search.go_on(1)
     search.pushes.clear()
     silent_since = search.now
-    while search.feeders.is_fed(0):
+    while search.feeders.feeder(0):
         search.go_on(STEP_US / SECOND)
         search.feeders.on_overdue({0: 2}, search.now)
     assert search.feeders.failovers == 1
@@ -350,11 +350,11 @@ def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:
     search.fed_by(search.knows(1, 100))
     search.go_on(1)
     search.feeders.on_overdue({0: 50}, search.now)
-    assert search.feeders.is_fed(0)
+    assert search.feeders.feeder(0)
     search.pushes.clear()
     search.go_on(1)
     search.feeders.on_overdue({0: 1}, search.now)
-    assert search.feeders.is_fed(0)
+    assert search.feeders.feeder(0)
 
 
 def distrusted_us(search: Search, peer: Peer) -> int:
@@ -363,7 +363,7 @@ def distrusted_us(search: Search, peer: Peer) -> int:
     search.pushes.clear()
     search.go_on(0.5)
     search.feeders.on_overdue({0: 2}, search.now)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
     search.asked()
     left_at = search.now
     while search.asked() != [peer]:
@@ -581,7 +581,7 @@ def test_at_the_end_of_the_notice_a_substream_without_a_feeder_is_an_orphan_and_
     assert search.sought, "strangers are called meanwhile"
     assert search.feeders.starved(search.now) == []
     search.go_on(2 * STEP_US / SECOND)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
     assert search.feeders.starved(search.now) == [0], "it has looked for so long already"
     assert search.asked() == [], "not the one that let us go"
 
@@ -589,9 +589,9 @@ def test_at_the_end_of_the_notice_a_substream_without_a_feeder_is_an_orphan_and_
 def test_nobody_is_believed_to_feed_us_for_long_after_its_notice() -> None:
     search, _ = noticed(0xFFFF)
     search.go_on(NOTICE_US_MAX / SECOND - 0.1)
-    assert search.feeders.is_fed(0)
+    assert search.feeders.feeder(0)
     search.go_on(0.2)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
 
 
 def test_when_the_one_asked_during_the_notice_refuses_the_next_is_asked_at_once() -> None:
@@ -622,7 +622,7 @@ def test_a_feeder_that_leaves_before_its_notice_is_over_leaves_an_orphan() -> No
     search, old = noticed()
     search.peers.remove(old)
     search.feeders.on_gone(old, search.now)
-    assert not search.feeders.is_fed(0)
+    assert not search.feeders.feeder(0)
     other = search.knows(2, 300)
     search.look()
     assert search.asked() == [other]
@@ -728,4 +728,4 @@ def test_a_new_epoch_keeps_those_who_feed_us() -> None:
     search.feeders.start(1, search.now)
     assert search.feeders.feeder(0) is peer
     search.feeders.start(2, search.now)
-    assert not search.feeders.is_fed(0), "other substreams are other trees"
+    assert not search.feeders.feeder(0), "other substreams are other trees"

@@ -143,7 +143,7 @@ def settled(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
     feeder = here.join(90)
     here.serve(feeder)
     here.go_on(3)
-    assert all(here.channel.feeders.is_fed(number) for number in range(SUBSTREAMS))
+    assert all(here.channel.feeders.feeder(number) for number in range(SUBSTREAMS))
     return here, feeder
 
 

@@ -64,10 +64,10 @@ class SilentParts(PullParts):
         window: LiveWindow,
         clock: ChannelClock,
         config: LiveConfig,
-        is_fed: Callable[[int], bool],
+        fed_from: Callable[[int], int | None],
         is_source: Callable[[Peer], bool],
     ) -> DeadlinePicker:
-        return _Silent(window, clock, config, is_fed, is_source)
+        return _Silent(window, clock, config, fed_from, is_source)
 
 
 class _Endless(UploadQueue):
