@@ -73,8 +73,10 @@ def test_a_quick_downlink_adds_a_datagram_s_time_and_a_slow_one_what_it_takes_lo
 
 
 def test_what_comes_quickly_shares_acknowledgements() -> None:
-    size = 7 * 1_262
+    size = 6 * 1_262
     assert reception(size, 1_000_000_000, None)[2] == 1
-    assert reception(size, 1_000_000, None)[2] == 7
-    assert reception(size, 1_000_000_000, 1_000_000)[2] == 7
-    assert reception(64, 1_000, None)[2] == 1, "never more than datagrams"
+    assert reception(size, 1_000_000, None)[2] == 3, "60 ms, in steps of 25"
+    assert reception(size, 1_000_000_000, 1_000_000)[2] == 3
+    assert reception(size, 100_000, None)[2] == 6, "never more than datagrams"
+    assert reception(64, 1_000, None)[2] == 1
+    assert reception(40 * 1_024, 1_000_000_000, None)[2] == 5, "each 8 KiB at once"

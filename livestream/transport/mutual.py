@@ -1,0 +1,209 @@
+"""aioquic's connection as we need it: both sides authenticated, LEDBAT, few acknowledgements.
+
+aioquic asks clients for a certificate only "for test purposes", behind a private switch, which
+`MutualConnection` sets; that is why pyproject pins aioquic to the minor version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
+from aioquic.quic.connection import (
+    NetworkAddress,
+    QuicConnection,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
+from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
+from aioquic.tls import Epoch, Group
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from livestream.config import LIVE_DELAY_TARGET_US
+from livestream.machine import MILLISECOND, SECOND
+from livestream.transport.ledbat import Ledbat
+
+__all__ = ["ACK_DELAY_US", "CONTROLLER", "MutualConnection"]
+
+CONTROLLER: Final = "livestream-ledbat"
+# RFC 9000's default of max_ack_delay, which both sides count on: what comes meanwhile is
+# acknowledged together. Each acknowledgement costs 64 bytes of an uplink that feeds others, and
+# both sides a datagram's work. How long it waited is said, so LEDBAT takes it for no queue.
+ACK_DELAY_US: Final = 25 * MILLISECOND
+# So much is acknowledged at once: a piece of a quick channel, with its last datagram. It is less
+# than the first window, or slow start would begin with a wait; at 20 Mbit/s the sender's clock
+# ticks each 3 ms. Below 2.5 Mbit/s time comes first.
+ACK_BYTES_MAX: Final = 8 * 1024
+
+
+class _Controller(QuicCongestionControl):
+    """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
+
+    def __init__(self, *, max_datagram_size: int) -> None:
+        super().__init__(max_datagram_size=max_datagram_size)
+        self.ledbat = Ledbat(max_datagram_size, LIVE_DELAY_TARGET_US)
+        "`MutualConnection` puts another here: aioquic makes this one, and knows of no node."
+        self.ack_delay_us = 0
+        "How long the other side kept the acknowledgement that is being taken, by what it says."
+        self._datagram = max_datagram_size
+        self._rtt_us = 100_000
+        self._rtt_us_min: int | None = None
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
+        self.bytes_in_flight -= packet.sent_bytes
+        self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
+        self.bytes_in_flight += packet.sent_bytes
+
+    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+
+    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
+        lost_bytes = sum(packet.sent_bytes for packet in packets)
+        self.bytes_in_flight -= lost_bytes
+        self.ledbat.on_loss(int(now * SECOND), self._rtt_us, lost_bytes)
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_persistent_congestion(self) -> None:
+        self.ledbat.on_timeout()
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
+        """Take a round trip; what the acknowledgement waited is no part of it.
+
+        Never below the least round trip: who overstates the wait hides no more than that
+        (RFC 9002 section 5.3).
+        """
+        rtt_us = int(rtt * SECOND)
+        least = self._rtt_us_min = (
+            rtt_us if self._rtt_us_min is None else min(self._rtt_us_min, rtt_us)
+        )
+        self._rtt_us = max(least, rtt_us - min(self.ack_delay_us, ACK_DELAY_US))
+        self.ledbat.on_delay(self._rtt_us, int(now * SECOND))
+
+
+register_congestion_control(CONTROLLER, _Controller)
+
+
+class _Recovery(QuicPacketRecovery):
+    """aioquic's, which tells the controller how long an acknowledgement waited."""
+
+    def on_ack_received(
+        self, *, ack_rangeset: RangeSet, ack_delay: float, now: float, space: QuicPacketSpace
+    ) -> None:
+        cast(_Controller, self._cc).ack_delay_us = int(ack_delay * SECOND)
+        super().on_ack_received(
+            ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space
+        )
+
+
+class MutualConnection(QuicConnection):
+    """aioquic's connection, with both sides authenticated and its send queues in sight."""
+
+    def __init__(
+        self,
+        ledbat: Ledbat,
+        configuration: QuicConfiguration,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self._loss = _Recovery(
+            congestion_control_algorithm=CONTROLLER,
+            initial_rtt=configuration.initial_rtt,
+            max_datagram_size=configuration.max_datagram_size,
+            peer_completed_address_validation=not configuration.is_client,
+            send_probe=cast(Any, self)._send_probe,
+        )
+        self._controller = cast(_Controller, self._loss._cc)
+        self._controller.ledbat = ledbat
+        cast(Any, self)._ack_delay = ACK_DELAY_US / SECOND
+        self._is_elicited = False
+        "Whether the datagram that is being taken asks for an acknowledgement."
+        self._unacknowledged_bytes = 0
+
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """Take a datagram; what tells of a loss is acknowledged at once (RFC 9000 13.2.1)."""
+        space = self._spaces.get(Epoch.ONE_RTT)
+        largest, is_waiting = -1, False
+        if space is not None:
+            largest, is_waiting = space.largest_received_packet, space.ack_at is not None
+        self._is_elicited = False
+        super().receive_datagram(data, addr, now)
+        if not self._is_elicited or space is None or space.ack_at is None:
+            return
+        self._unacknowledged_bytes = len(data) + (self._unacknowledged_bytes if is_waiting else 0)
+        is_in_order = space.largest_received_packet == largest + 1 or largest < 0
+        if not is_in_order or self._unacknowledged_bytes >= ACK_BYTES_MAX:
+            space.ack_at = 0.0  # Before now, or aioquic would let it wait for its pacing.
+
+    def _payload_received(
+        self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
+    ) -> tuple[bool, bool]:
+        is_ack_eliciting, is_probing = super()._payload_received(
+            context, plain, crypto_frame_required
+        )
+        self._is_elicited |= is_ack_eliciting and context.epoch is Epoch.ONE_RTT
+        return is_ack_eliciting, is_probing
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        tls = cast(Any, self.tls)
+        tls._request_client_certificate = True
+        tls._supported_groups = [Group.X25519, Group.SECP256R1]
+
+    @property
+    def peer_key(self) -> bytes | None:
+        """The raw Ed25519 key that the other side proved to own; None for any other kind."""
+        return _public_key(cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate))
+
+    @property
+    def smoothed_rtt_s(self) -> float | None:
+        """The round trip, once measured."""
+        loss = cast(Any, self._loss)
+        return float(loss._rtt_smoothed) if loss._rtt_initialized else None
+
+    @property
+    def ledbat(self) -> Ledbat:
+        """Its congestion control."""
+        return self._controller.ledbat
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen, not even a repeated goodbye."""
+        return self._state is QuicConnectionState.TERMINATED
+
+    def sent_offset(self, stream_id: int) -> int | None:
+        """How much of a stream was put into datagrams; None when the stream is done with."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.sender.highest_offset
+
+
+def _public_key(certificate: x509.Certificate | None) -> bytes | None:
+    """Return the raw key of a self-signed Ed25519 certificate, or None for any other."""
+    if certificate is None:
+        return None
+    key = certificate.public_key()
+    if not isinstance(key, Ed25519PublicKey):
+        return None
+    try:
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
+    except InvalidSignature:
+        return None
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
