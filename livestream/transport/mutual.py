@@ -1,4 +1,4 @@
-"""aioquic's connection as we need it: both sides authenticated, LEDBAT, few acknowledgements.
+"""aioquic's connection as we need it: authenticated, LEDBAT, large datagrams, few acknowledgements.
 
 aioquic asks clients for a certificate only "for test purposes", behind a private switch, which
 `MutualConnection` sets; that is why pyproject pins aioquic to the minor version.
@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from livestream.config import LIVE_DELAY_TARGET_US
 from livestream.machine import MILLISECOND, SECOND
 from livestream.transport.ledbat import Ledbat
+from livestream.transport.pathsize import DATAGRAM_BYTES_MIN, BlackHole
 
 __all__ = ["ACK_DELAY_US", "CONTROLLER", "MutualConnection"]
 
@@ -43,6 +44,12 @@ ACK_DELAY_US: Final = 25 * MILLISECOND
 ACK_BYTES_MAX: Final = 8 * 1024
 
 
+# Probe timeouts in a row after which what is sent is small: it may be its size that keeps it. A
+# call's first one comes after 200 ms, and nothing is lost by it: a large answer proves the path.
+PROBES_CALLING: Final = 1
+PROBES_LATER: Final = 2
+
+
 class _Controller(QuicCongestionControl):
     """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
 
@@ -52,12 +59,19 @@ class _Controller(QuicCongestionControl):
         "`MutualConnection` puts another here: aioquic makes this one, and knows of no node."
         self.ack_delay_us = 0
         "How long the other side kept the acknowledgement that is being taken, by what it says."
+        self.black_hole = BlackHole()
         self._datagram = max_datagram_size
         self._rtt_us = 100_000
         self._rtt_us_min: int | None = None
         self.congestion_window = self.ledbat.window_bytes
 
+    def set_datagram_bytes(self, size: int) -> None:
+        """Count in datagrams of this size from now on."""
+        self._datagram = size
+        self.ledbat.set_datagram_bytes(size)
+
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        self.black_hole.on_acked(packet.packet_number, packet.sent_bytes)
         is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
         self.bytes_in_flight -= packet.sent_bytes
         self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
@@ -71,9 +85,12 @@ class _Controller(QuicCongestionControl):
             self.bytes_in_flight -= packet.sent_bytes
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        lost_bytes = sum(packet.sent_bytes for packet in packets)
+        now_us, lost_bytes = int(now * SECOND), 0
+        for packet in packets:
+            lost_bytes += packet.sent_bytes
+            self.black_hole.on_lost(packet.packet_number, packet.sent_bytes, now_us, self._rtt_us)
         self.bytes_in_flight -= lost_bytes
-        self.ledbat.on_loss(int(now * SECOND), self._rtt_us, lost_bytes)
+        self.ledbat.on_loss(now_us, self._rtt_us, lost_bytes)
         self.congestion_window = self.ledbat.window_bytes
 
     def on_persistent_congestion(self) -> None:
@@ -110,7 +127,16 @@ class _Recovery(QuicPacketRecovery):
 
 
 class MutualConnection(QuicConnection):
-    """aioquic's connection, with both sides authenticated and its send queues in sight."""
+    """aioquic's connection, with both sides authenticated and its send queues in sight.
+
+    How large its datagrams are: a caller begins with what the configuration says. aioquic pads the
+    handshake's first datagrams to that, both ways, so what is answered has come through. Whoever
+    answers sends as large ones as the newest such that it got; a caller that is not answered
+    goes on with small ones, until a large one comes. Later they are small while nothing is
+    acknowledged, and for good once large ones vanish while small ones come.
+
+    Invariant: unless both directions carried larger ones, datagrams have 1,200 bytes at most.
+    """
 
     def __init__(
         self,
@@ -137,6 +163,14 @@ class MutualConnection(QuicConnection):
         self._is_elicited = False
         "Whether the datagram that is being taken asks for an acknowledgement."
         self._unacknowledged_bytes = 0
+        self._is_taken = self._is_padded = False
+        "Whether the datagram that is being taken is genuine, and whether it is a padded one."
+        self._size_max = self._size_carried = configuration.max_datagram_size
+
+    @property
+    def datagram_bytes(self) -> int:
+        """How large its datagrams are, at most."""
+        return self._max_datagram_size
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Take a datagram; what tells of a loss is acknowledged at once (RFC 9000 13.2.1)."""
@@ -144,8 +178,11 @@ class MutualConnection(QuicConnection):
         largest, is_waiting = -1, False
         if space is not None:
             largest, is_waiting = space.largest_received_packet, space.ack_at is not None
-        self._is_elicited = False
+        is_handshake = not self._handshake_complete
+        self._is_elicited = self._is_taken = self._is_padded = False
         super().receive_datagram(data, addr, now)
+        if self._is_taken:
+            self._on_size(len(data), is_handshake=is_handshake)
         if not self._is_elicited or space is None or space.ack_at is None:
             return
         self._unacknowledged_bytes = len(data) + (self._unacknowledged_bytes if is_waiting else 0)
@@ -159,8 +196,46 @@ class MutualConnection(QuicConnection):
         is_ack_eliciting, is_probing = super()._payload_received(
             context, plain, crypto_frame_required
         )
+        self._is_taken = True
+        self._is_padded |= context.epoch is Epoch.INITIAL
         self._is_elicited |= is_ack_eliciting and context.epoch is Epoch.ONE_RTT
         return is_ack_eliciting, is_probing
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; what nobody acknowledges is sent again in smaller datagrams."""
+        super().handle_timer(now)
+        is_calling = self._state is QuicConnectionState.FIRSTFLIGHT
+        if self._probe_count >= (PROBES_CALLING if is_calling else PROBES_LATER):
+            self._set_size(DATAGRAM_BYTES_MIN)
+        elif self._controller.black_hole.is_found:
+            self._size_carried = DATAGRAM_BYTES_MIN
+            self._set_size(DATAGRAM_BYTES_MIN)
+
+    def _on_size(self, size: int, *, is_handshake: bool) -> None:
+        """Learn from a genuine datagram of this size, or from what it acknowledged."""
+        if not is_handshake:
+            if self._controller.black_hole.is_found:
+                self._size_carried = DATAGRAM_BYTES_MIN
+            if self._max_datagram_size != self._size_carried and not self._probe_count:
+                self._set_size(self._size_carried)
+            return
+        if self._is_client:
+            size = max(size, self._max_datagram_size)
+        elif not self._is_padded:
+            return
+        self._size_carried = max(DATAGRAM_BYTES_MIN, min(size, self._size_max))
+        self._set_size(self._size_carried)
+
+    def _set_size(self, size: int) -> None:
+        if size != self._max_datagram_size:
+            self._max_datagram_size = size
+            cast(Any, self._loss)._pacer._max_datagram_size = size
+            self._controller.set_datagram_bytes(size)
+
+    @property
+    def _probe_count(self) -> int:
+        """Probe timeouts since something was acknowledged (RFC 9002 section 6.2)."""
+        return int(cast(Any, self._loss)._pto_count)
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from aioquic.quic import events as quic_events
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import CipherSuite
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -28,6 +28,7 @@ from livestream.transport.connection import (
 )
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.mutual import ACK_DELAY_US, CONTROLLER, MutualConnection
+from livestream.transport.pathsize import DATAGRAM_BYTES, PathSizes
 from livestream.transport.precedence import Precedence
 from livestream.wire.framing import MessageReader, frame
 from livestream.wire.messages import MESSAGE_BYTES_MAX
@@ -59,10 +60,11 @@ class QuicTransport:
     ) -> None:
         self.config = config
         self._precedence = precedence or Precedence()
+        self._sizes = PathSizes()
         self._certificate = x509.load_der_x509_certificate(identity.certificate)
         self._private_key = Ed25519PrivateKey.from_private_bytes(identity.private_key)
 
-    def configuration(self, *, is_client: bool) -> QuicConfiguration:
+    def configuration(self, *, is_client: bool, datagram_bytes: int) -> QuicConfiguration:
         """Return aioquic's settings for one side."""
         return QuicConfiguration(
             alpn_protocols=[ALPN],
@@ -74,14 +76,18 @@ class QuicTransport:
             cipher_suites=[CipherSuite.CHACHA20_POLY1305_SHA256, CipherSuite.AES_128_GCM_SHA256],
             verify_mode=0,  # ssl.CERT_NONE: there is no authority; the key itself is the identity.
             max_data=4 << 20,
+            max_datagram_size=datagram_bytes,
             initial_rtt=0.1,
         )
 
     def dial(self, address: Address, on_change: Callable[[Quic], None], now: int) -> Quic:
         """Open a connection to an address."""
-        connection = MutualConnection(self._ledbat(), self.configuration(is_client=True))
+        size = self._sizes.size_for(address.host, now)
+        configuration = self.configuration(is_client=True, datagram_bytes=size)
+        connection = MutualConnection(self._ledbat(size), configuration)
         connection.connect((address.host, address.port), now=now / SECOND)
-        return Quic(connection, address, self.config, on_change, now, is_outgoing=True)
+        sizes = self._sizes if size == DATAGRAM_BYTES else None
+        return Quic(connection, address, self.config, on_change, now, is_outgoing=True, sizes=sizes)
 
     def accept(
         self,
@@ -93,15 +99,15 @@ class QuicTransport:
     ) -> Quic:
         """Answer a first datagram."""
         connection = MutualConnection(
-            self._ledbat(),
-            self.configuration(is_client=False),
+            self._ledbat(DATAGRAM_BYTES),
+            self.configuration(is_client=False, datagram_bytes=DATAGRAM_BYTES),
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
         )
         return Quic(connection, address, self.config, on_change, now, is_outgoing=False)
 
-    def _ledbat(self) -> Ledbat:
-        return Ledbat(SMALLEST_MAX_DATAGRAM_SIZE, self.config.delay_target_us, self._precedence)
+    def _ledbat(self, datagram_bytes: int) -> Ledbat:
+        return Ledbat(datagram_bytes, self.config.delay_target_us, self._precedence)
 
 
 class Quic(Connection):
@@ -120,7 +126,9 @@ class Quic(Connection):
         now: int,
         *,
         is_outgoing: bool,
+        sizes: PathSizes | None = None,
     ) -> None:
+        """Take what aioquic has begun; `sizes` is told what the path carries, if it is given."""
         self.transport = Transport.QUIC
         self.address = address
         self.is_outgoing = is_outgoing
@@ -130,6 +138,7 @@ class Quic(Connection):
         self._quic = connection
         self._config = config
         self._on_change = on_change
+        self._sizes = sizes
         self._deadline: int | None = now + config.handshake_timeout_us
         self._events: deque[Event] = deque()
         self._reader = MessageReader(MESSAGE_BYTES_MAX)
@@ -200,6 +209,11 @@ class Quic(Connection):
             else:
                 backlog += length - sent
         return max(0, backlog)
+
+    @property
+    def datagram_bytes(self) -> int:
+        """How large its datagrams are, at most."""
+        return self._quic.datagram_bytes
 
     @property
     def rtt_us(self) -> int:
@@ -297,6 +311,8 @@ class Quic(Connection):
             self._fail("no Ed25519 certificate", now)
             return
         self.state = ConnectionState.CONNECTED
+        if self._sizes is not None:
+            self._sizes.on_connected(self.address.host, self.datagram_bytes, now)
         self._events.append(Connected(key))
 
     def _on_data(self, event: quic_events.StreamDataReceived, now: int) -> None:

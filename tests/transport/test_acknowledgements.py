@@ -76,7 +76,7 @@ def test_a_piece_is_acknowledged_with_its_last_datagram() -> None:
     """A quick line must not wait 25 ms for each round of slow start."""
     pair, wire = quiet_pair()
     began = wire.now
-    pair.client.send_independent(bytes(8_000), wire.now + SECOND)
+    pair.client.send_independent(bytes(8_284), wire.now + SECOND)
     pair.run(0.1)
     assert wire.departed[HERE][-1] < began + 2 * LINK.delay_us, "all of it in the first window"
     assert wire.departed[THERE] == [wire.departed[HERE][-1] + LINK.delay_us]
