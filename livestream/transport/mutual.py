@@ -264,6 +264,27 @@ class MutualConnection(QuicConnection):
         """Whether nothing more will happen, not even a repeated goodbye."""
         return self._state is QuicConnectionState.TERMINATED
 
+    def is_idle(self, now: float) -> bool:
+        """Whether nothing has to go out, if no timer is due: aioquic builds a packet to find out.
+
+        It is so after most datagrams that come. What only aioquic has to say (more room for the
+        other side's streams, its ids) goes with the next acknowledgement or message.
+        """
+        if not self._handshake_confirmed or self._close_pending or self._probe_pending:
+            return False
+        path, ack_at = self._network_paths[0], self._spaces[Epoch.ONE_RTT].ack_at
+        if ack_at is not None and ack_at <= now:
+            return False
+        if len(self._network_paths) > 1 or not path.is_validated or path.remote_challenges:
+            return False
+        if self._handshake_done_pending or self._remote_preferred_address is not None:
+            return False
+        for stream in self._streams_queue:
+            sender = stream.sender
+            if not sender.buffer_is_empty or sender.reset_pending or stream.receiver.stop_pending:
+                return False
+        return True
+
     def sent_offset(self, stream_id: int) -> int | None:
         """How much of a stream was put into datagrams; None when the stream is done with."""
         stream = self._streams.get(stream_id)

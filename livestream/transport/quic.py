@@ -145,6 +145,8 @@ class Quic(Connection):
         self._incoming: dict[int, MessageReader] = {}
         self._outgoing: dict[int, tuple[int, int]] = {}
         self._control_written = 0
+        self._is_due = False
+        "Whether a timer was: some of aioquic's are only set anew when it looks what to send."
         self._is_first_sent = False
         self._has_control = is_outgoing
         "The client opens the control stream; until it has, a server can only queue."
@@ -239,6 +241,9 @@ class Quic(Connection):
         """Return what must go out, grouped into trains."""
         if now >= (self._first_deadline() or now + 1):
             self._cancel_late(now)
+        is_due, self._is_due = self._is_due, False
+        if not is_due and self._quic.is_idle(now / SECOND):
+            return []
         trains: list[Train] = []
         parts: list[bytes] = []
         target: Address | None = None
@@ -271,6 +276,7 @@ class Quic(Connection):
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
+        self._is_due = True
         timer = self._quic.get_timer()
         if timer is not None and timer <= now / SECOND:
             self._quic.handle_timer(now=now / SECOND)
