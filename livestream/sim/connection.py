@@ -9,7 +9,7 @@ from livestream.config import Transport
 from livestream.errors import StateError
 from livestream.machine import SECOND, Address, Event, Train
 from livestream.sim.links import (
-    ACK_DELAY_US,
+    ACK_EVERY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
     reception,
@@ -230,7 +230,7 @@ def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -
     for lost in rounds:
         rtt_us = 2 * connection.delay_us
         is_last = count == 1 or paths.happens(lost / count)
-        extra += 2 * rtt_us + ACK_DELAY_US if is_last else rtt_us * 9 // 8
+        extra += 2 * rtt_us + ACK_EVERY_US if is_last else rtt_us * 9 // 8
         count = lost
         repeated = lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
         host.take(repeated, host.world.now)

@@ -17,11 +17,13 @@ from livestream.machine import MILLISECOND, SECOND
 
 __all__ = ["Access", "Path", "Paths", "Uplink", "reception", "wire_size"]
 
-DATAGRAM_BYTES: Final = 1_200  # What a datagram carries of messages: RFC 9000's safe size, minus...
-DATAGRAM_OVERHEAD: Final = 28 + 34  # ...IPv4 and UDP; QUIC's short header, frame header and tag.
-ACK_BYTES: Final = 28 + 36  # One acknowledgement in a datagram of its own.
-ACK_EVERY_US: Final = 10 * MILLISECOND  # What comes meanwhile shares one (`transport/quic.py`).
-ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default, of a lone datagram.
+# What a datagram carries of messages: what paths do (`transport/pathsize.py`), minus QUIC's short
+# header, frame header and tag, and messages' lengths: 33 to 38 bytes in all, as counted.
+DATAGRAM_BYTES: Final = 1_444 - 36
+DATAGRAM_OVERHEAD: Final = 28 + 36  # Beside it, with IPv4 and UDP.
+ACK_BYTES: Final = 28 + 34  # One acknowledgement in a datagram of its own.
+ACK_EVERY_US: Final = 25 * MILLISECOND  # What comes meanwhile shares one (`transport/mutual.py`)...
+ACK_BYTES_MAX: Final = 8 * 1024  # ...unless it is more than this.
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.
 QUEUE_US: Final = 300 * MILLISECOND  # What a home's modem lets wait, by common measurements.
 DATAGRAMS_TABLED: Final = 64
@@ -82,8 +84,8 @@ def reception(size: int, uplink_bps: int, downlink_bps: int | None) -> tuple[int
     behind_us = (size - first) * 8 * SECOND // uplink_bps
     spread_us = max(size * 8 * SECOND // uplink_bps, took_us)
     datagrams = -(-size // (DATAGRAM_BYTES + DATAGRAM_OVERHEAD))
-    acknowledgements = min(datagrams, 1 + spread_us // ACK_EVERY_US)
-    return max(first_us, took_us - behind_us, 0), took_us, acknowledgements
+    acknowledgements = max(1 + spread_us // ACK_EVERY_US, size // ACK_BYTES_MAX)
+    return max(first_us, took_us - behind_us, 0), took_us, min(datagrams, acknowledgements)
 
 
 class Paths:

@@ -102,6 +102,11 @@ class Ledbat:
         self._floor = max(floor, WINDOW_MIN_DATAGRAMS * self._datagram_bytes)
         self._set(self._window)
 
+    def set_datagram_bytes(self, size: int) -> None:
+        """Count in datagrams of this size: the path carries no larger ones, or does now."""
+        self._datagram_bytes = size
+        self.set_floor_bytes(self._floor)
+
     def on_delay(self, delay_us: int, now: int, rtt_us: int | None = None) -> None:
         """Take a delay sample; a constant offset in it cancels.
 

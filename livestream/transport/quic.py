@@ -1,30 +1,23 @@
 """QUIC over aioquic's sans-IO connection: an ordered stream, and one stream a piece.
 
-The self-signed Ed25519 certificate is the identity, on both sides. aioquic asks clients for a
-certificate only "for test purposes", behind a private switch, which `_MutualConnection` sets;
-that is why pyproject pins aioquic to the minor version.
+The self-signed Ed25519 certificate is the identity, on both sides (`transport/mutual`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from collections.abc import Callable
+from typing import Final
 
 from aioquic.quic import events as quic_events
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
-from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
-from aioquic.quic.packet_builder import QuicSentPacket
-from aioquic.tls import CipherSuite, Group
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.tls import CipherSuite
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from livestream.config import LIVE_DELAY_TARGET_US, Identity, TransportConfig
+from livestream.config import Identity, TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
+from livestream.machine import SECOND, Address, Event, Train
 from livestream.transport.connection import (
     Connected,
     Connection,
@@ -34,6 +27,8 @@ from livestream.transport.connection import (
     Transport,
 )
 from livestream.transport.ledbat import Ledbat
+from livestream.transport.mutual import ACK_DELAY_US, CONTROLLER, MutualConnection
+from livestream.transport.pathsize import DATAGRAM_BYTES, PathSizes
 from livestream.transport.precedence import Precedence
 from livestream.wire.framing import MessageReader, frame
 from livestream.wire.messages import MESSAGE_BYTES_MAX
@@ -41,7 +36,6 @@ from livestream.wire.messages import MESSAGE_BYTES_MAX
 __all__ = ["ALPN", "Quic", "QuicTransport"]
 
 ALPN: Final = "livestream/1"
-CONTROLLER: Final = "livestream-ledbat"
 TRAIN_DATAGRAMS_MAX: Final = 40
 TRAIN_BYTES_MAX: Final = 60_000  # Below what one GSO send takes.
 CONTROL_STREAM: Final = 0
@@ -51,108 +45,11 @@ ERROR_PROTOCOL: Final = 2
 STREAMS_IN_MAX: Final = 256  # Unfinished pieces of one peer; aioquic's own limit is 128.
 CONTROL_BACKLOG_MAX: Final = 4 << 20  # Messages that no datagram has taken: hours of honest ones.
 BUFFERED_IN_MAX: Final = 8 << 20
-ACK_EVERY_US: Final = 10 * MILLISECOND  # What comes meanwhile is acknowledged together.
 BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
 # On a narrow line two datagrams are more queue than LEDBAT bears: at that window a piece of four
 # takes two round trips, and blocks the next. This is four pieces of a slow channel: what a key
 # frame puts on one connection, and more in flight than what was promised takes on average.
 BURST_BYTES: Final = 16 * 1024
-ACK_DELAY_US: Final = 25 * MILLISECOND  # RFC 9000's default: a lone datagram is answered so late.
-
-
-class _Controller(QuicCongestionControl):
-    """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
-
-    def __init__(self, *, max_datagram_size: int) -> None:
-        super().__init__(max_datagram_size=max_datagram_size)
-        self.ledbat = Ledbat(max_datagram_size, LIVE_DELAY_TARGET_US)
-        "`QuicTransport` puts another here: aioquic makes this one, and knows of no node."
-        self._datagram = max_datagram_size
-        self._rtt_us = 100_000
-        self.congestion_window = self.ledbat.window_bytes
-
-    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
-        is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
-        self.bytes_in_flight -= packet.sent_bytes
-        self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
-        self.congestion_window = self.ledbat.window_bytes
-
-    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
-        self.bytes_in_flight += packet.sent_bytes
-
-    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
-        for packet in packets:
-            self.bytes_in_flight -= packet.sent_bytes
-
-    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
-        lost_bytes = sum(packet.sent_bytes for packet in packets)
-        self.bytes_in_flight -= lost_bytes
-        self.ledbat.on_loss(int(now * SECOND), self._rtt_us, lost_bytes)
-        self.congestion_window = self.ledbat.window_bytes
-
-    def on_persistent_congestion(self) -> None:
-        self.ledbat.on_timeout()
-        self.congestion_window = self.ledbat.window_bytes
-
-    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
-        self._rtt_us = int(rtt * SECOND)
-        self.ledbat.on_delay(self._rtt_us, int(now * SECOND))
-
-
-register_congestion_control(CONTROLLER, _Controller)
-
-
-class _MutualConnection(QuicConnection):
-    """aioquic's connection, with both sides authenticated and its send queues in sight."""
-
-    def __init__(
-        self,
-        ledbat: Ledbat,
-        configuration: QuicConfiguration,
-        original_destination_connection_id: bytes | None = None,
-        retry_source_connection_id: bytes | None = None,
-    ) -> None:
-        super().__init__(
-            configuration=configuration,
-            original_destination_connection_id=original_destination_connection_id,
-            retry_source_connection_id=retry_source_connection_id,
-        )
-        cast(_Controller, cast(Any, self._loss)._cc).ledbat = ledbat
-        # aioquic's own millisecond has nearly each datagram of a home's line acknowledged alone:
-        # a twentieth of what a viewer receives, out of the uplink that feeds others.
-        cast(Any, self)._ack_delay = ACK_EVERY_US / SECOND
-
-    def _initialize(self, peer_cid: bytes) -> None:
-        super()._initialize(peer_cid)
-        tls = cast(Any, self.tls)
-        tls._request_client_certificate = True
-        tls._supported_groups = [Group.X25519, Group.SECP256R1]
-
-    @property
-    def peer_certificate(self) -> x509.Certificate | None:
-        """What the other side proved to own."""
-        return cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate)
-
-    @property
-    def smoothed_rtt_s(self) -> float | None:
-        """The round trip, once measured."""
-        loss = cast(Any, self._loss)
-        return float(loss._rtt_smoothed) if loss._rtt_initialized else None
-
-    @property
-    def ledbat(self) -> Ledbat:
-        """Its congestion control."""
-        return cast(_Controller, cast(Any, self._loss)._cc).ledbat
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will happen, not even a repeated goodbye."""
-        return self._state is QuicConnectionState.TERMINATED
-
-    def sent_offset(self, stream_id: int) -> int | None:
-        """How much of a stream was put into datagrams; None when the stream is done with."""
-        stream = self._streams.get(stream_id)
-        return None if stream is None else stream.sender.highest_offset
 
 
 class QuicTransport:
@@ -163,10 +60,11 @@ class QuicTransport:
     ) -> None:
         self.config = config
         self._precedence = precedence or Precedence()
+        self._sizes = PathSizes()
         self._certificate = x509.load_der_x509_certificate(identity.certificate)
         self._private_key = Ed25519PrivateKey.from_private_bytes(identity.private_key)
 
-    def configuration(self, *, is_client: bool) -> QuicConfiguration:
+    def configuration(self, *, is_client: bool, datagram_bytes: int) -> QuicConfiguration:
         """Return aioquic's settings for one side."""
         return QuicConfiguration(
             alpn_protocols=[ALPN],
@@ -178,14 +76,18 @@ class QuicTransport:
             cipher_suites=[CipherSuite.CHACHA20_POLY1305_SHA256, CipherSuite.AES_128_GCM_SHA256],
             verify_mode=0,  # ssl.CERT_NONE: there is no authority; the key itself is the identity.
             max_data=4 << 20,
+            max_datagram_size=datagram_bytes,
             initial_rtt=0.1,
         )
 
     def dial(self, address: Address, on_change: Callable[[Quic], None], now: int) -> Quic:
         """Open a connection to an address."""
-        connection = _MutualConnection(self._ledbat(), self.configuration(is_client=True))
+        size = self._sizes.size_for(address.host, now)
+        configuration = self.configuration(is_client=True, datagram_bytes=size)
+        connection = MutualConnection(self._ledbat(size), configuration)
         connection.connect((address.host, address.port), now=now / SECOND)
-        return Quic(connection, address, self.config, on_change, now, is_outgoing=True)
+        sizes = self._sizes if size == DATAGRAM_BYTES else None
+        return Quic(connection, address, self.config, on_change, now, is_outgoing=True, sizes=sizes)
 
     def accept(
         self,
@@ -196,16 +98,16 @@ class QuicTransport:
         now: int,
     ) -> Quic:
         """Answer a first datagram."""
-        connection = _MutualConnection(
-            self._ledbat(),
-            self.configuration(is_client=False),
+        connection = MutualConnection(
+            self._ledbat(DATAGRAM_BYTES),
+            self.configuration(is_client=False, datagram_bytes=DATAGRAM_BYTES),
             original_destination_connection_id=original_cid,
             retry_source_connection_id=retry_cid,
         )
         return Quic(connection, address, self.config, on_change, now, is_outgoing=False)
 
-    def _ledbat(self) -> Ledbat:
-        return Ledbat(SMALLEST_MAX_DATAGRAM_SIZE, self.config.delay_target_us, self._precedence)
+    def _ledbat(self, datagram_bytes: int) -> Ledbat:
+        return Ledbat(datagram_bytes, self.config.delay_target_us, self._precedence)
 
 
 class Quic(Connection):
@@ -217,14 +119,16 @@ class Quic(Connection):
 
     def __init__(
         self,
-        connection: _MutualConnection,
+        connection: MutualConnection,
         address: Address,
         config: TransportConfig,
         on_change: Callable[[Quic], None],
         now: int,
         *,
         is_outgoing: bool,
+        sizes: PathSizes | None = None,
     ) -> None:
+        """Take what aioquic has begun; `sizes` is told what the path carries, if it is given."""
         self.transport = Transport.QUIC
         self.address = address
         self.is_outgoing = is_outgoing
@@ -234,12 +138,15 @@ class Quic(Connection):
         self._quic = connection
         self._config = config
         self._on_change = on_change
+        self._sizes = sizes
         self._deadline: int | None = now + config.handshake_timeout_us
         self._events: deque[Event] = deque()
         self._reader = MessageReader(MESSAGE_BYTES_MAX)
         self._incoming: dict[int, MessageReader] = {}
         self._outgoing: dict[int, tuple[int, int]] = {}
         self._control_written = 0
+        self._is_due = False
+        "Whether a timer was: some of aioquic's are only set anew when it looks what to send."
         self._is_first_sent = False
         self._has_control = is_outgoing
         "The client opens the control stream; until it has, a server can only queue."
@@ -306,6 +213,11 @@ class Quic(Connection):
         return max(0, backlog)
 
     @property
+    def datagram_bytes(self) -> int:
+        """How large its datagrams are, at most."""
+        return self._quic.datagram_bytes
+
+    @property
     def rtt_us(self) -> int:
         """Smoothed round-trip time; 100 ms until measured."""
         rtt_s = self._quic.smoothed_rtt_s
@@ -329,6 +241,9 @@ class Quic(Connection):
         """Return what must go out, grouped into trains."""
         if now >= (self._first_deadline() or now + 1):
             self._cancel_late(now)
+        is_due, self._is_due = self._is_due, False
+        if not is_due and self._quic.is_idle(now / SECOND):
+            return []
         trains: list[Train] = []
         parts: list[bytes] = []
         target: Address | None = None
@@ -361,6 +276,7 @@ class Quic(Connection):
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
+        self._is_due = True
         timer = self._quic.get_timer()
         if timer is not None and timer <= now / SECOND:
             self._quic.handle_timer(now=now / SECOND)
@@ -396,11 +312,13 @@ class Quic(Connection):
 
     def _on_handshake(self, now: int) -> None:
         self._deadline = None
-        key = _public_key(self._quic.peer_certificate)
+        key = self._quic.peer_key
         if key is None:
             self._fail("no Ed25519 certificate", now)
             return
         self.state = ConnectionState.CONNECTED
+        if self._sizes is not None:
+            self._sizes.on_connected(self.address.host, self.datagram_bytes, now)
         self._events.append(Connected(key))
 
     def _on_data(self, event: quic_events.StreamDataReceived, now: int) -> None:
@@ -470,17 +388,3 @@ class Quic(Connection):
             self._incoming.clear()
             self._events.append(Disconnected(reason, is_local))
         self._on_change(self)
-
-
-def _public_key(certificate: x509.Certificate | None) -> bytes | None:
-    """Return the raw key of a self-signed Ed25519 certificate, or None for any other."""
-    if certificate is None:
-        return None
-    key = certificate.public_key()
-    if not isinstance(key, Ed25519PublicKey):
-        return None
-    try:
-        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
-    except InvalidSignature:
-        return None
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

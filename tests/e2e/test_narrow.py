@@ -11,7 +11,8 @@ import pytest
 
 from livestream.torrent.create import Version
 from tests.e2e.hosts import CABLE, Host, two_hosts
-from tests.e2e.test_watch import environment
+from tests.e2e.test_transports import channel, transport, viewer
+from tests.e2e.test_watch import environment, latest, received_until
 from tests.interop.peers import contents, make_data, make_torrent
 
 pytestmark = pytest.mark.e2e
@@ -70,3 +71,34 @@ def test_a_download_over_utp_alone_comes_through_a_narrow_link(tmp_path: Path, m
             seed.terminate()
             seed.wait(15)
     assert contents(tmp_path / "out" / data.name) == contents(data)
+
+
+@pytest.mark.parametrize("is_own", [True, False])
+def test_a_channel_goes_over_quic_through_a_tunnel(tmp_path: Path, *, is_own: bool) -> None:
+    """IPv6's smallest MTU: what is longer is refused by the own interface, or lost on the way."""
+    only = ["--transport", "quic"]
+    with two_hosts() as (here, there):
+        narrow(1_280, *([here, there] if is_own else [there]))
+        at = ["--listen", f"{here.address}:0", *only]
+        with (
+            channel(tmp_path, *at, prefix=here.prefix) as link,
+            viewer(tmp_path, link, *only, prefix=there.prefix) as stats,
+        ):
+            received_until(stats, 60)
+            assert latest(stats)["start_s"] < 3
+            assert latest(stats)["pieces_rejected"] == 0
+
+
+def test_a_channel_goes_on_where_large_datagrams_begin_to_vanish(tmp_path: Path) -> None:
+    with two_hosts() as (here, there):
+        at = ["--listen", f"{here.address}:0"]
+        with (
+            channel(tmp_path, *at, prefix=here.prefix) as link,
+            viewer(tmp_path, link, prefix=there.prefix) as stats,
+        ):
+            received_until(stats, 30)
+            late = latest(stats)["pieces_late"]
+            narrow(1_280, there)
+            received_until(stats, latest(stats)["pieces_received"] + 90)
+            assert transport(stats) == "quic"
+            assert latest(stats)["pieces_late"] - late < 30, "a second at most"

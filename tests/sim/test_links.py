@@ -54,8 +54,9 @@ def test_a_split_separates_the_sides_and_heals() -> None:
 
 
 def test_what_a_message_is_on_the_wire() -> None:
-    assert wire_size(1_200) == 1_262
-    assert wire_size(1_201) == 1_201 + 2 * 62
+    assert wire_size(1_408) == 1_472
+    assert wire_size(1_409) == 1_409 + 2 * 64
+    assert wire_size(8_284) == 8_284 + 6 * 64, "a piece of 8 KiB"
 
 
 def test_the_target_is_that_of_live_swarms() -> None:
@@ -63,18 +64,20 @@ def test_the_target_is_that_of_live_swarms() -> None:
 
 
 def test_a_quick_downlink_adds_a_datagram_s_time_and_a_slow_one_what_it_takes_longer() -> None:
-    size = 10 * 1_262
+    size = 10 * 1_472
     whole, took, _ = reception(size, 1_000_000, 8_000_000)
-    assert (whole, took) == (1_262, 12_620)
+    assert (whole, took) == (1_472, 14_720)
     whole, took, _ = reception(size, 8_000_000, 1_000_000)
     assert took == size * 8
-    assert whole == took - 9 * 1_262, "all but the first datagram came while it was busy"
+    assert whole == took - 9 * 1_472, "all but the first datagram came while it was busy"
     assert reception(size, 1_000_000, None)[:2] == (0, 0)
 
 
 def test_what_comes_quickly_shares_acknowledgements() -> None:
-    size = 7 * 1_262
+    size = 6 * 1_472
     assert reception(size, 1_000_000_000, None)[2] == 1
-    assert reception(size, 1_000_000, None)[2] == 7
-    assert reception(size, 1_000_000_000, 1_000_000)[2] == 7
-    assert reception(64, 1_000, None)[2] == 1, "never more than datagrams"
+    assert reception(size, 1_000_000, None)[2] == 3, "60 ms, in steps of 25"
+    assert reception(size, 1_000_000_000, 1_000_000)[2] == 3
+    assert reception(size, 100_000, None)[2] == 6, "never more than datagrams"
+    assert reception(64, 1_000, None)[2] == 1
+    assert reception(40 * 1_024, 1_000_000_000, None)[2] == 5, "each 8 KiB at once"

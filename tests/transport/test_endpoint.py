@@ -102,35 +102,6 @@ def test_an_independent_message_past_its_deadline_is_cancelled() -> None:
     assert pair.messages("server")[-1] == b"\x01still alive"
 
 
-class _Counting(World):
-    """Counts the datagrams that depart from each address."""
-
-    def __init__(self, seed: int, link: Link) -> None:
-        super().__init__(seed, link)
-        self.departed: dict[Address, int] = {}
-
-    def depart(self, source: Address, train: Train) -> None:
-        count = sum(1 for _ in train.datagrams())
-        self.departed[source] = self.departed.get(source, 0) + count
-        super().depart(source, train)
-
-
-def test_what_comes_within_ten_milliseconds_is_acknowledged_together() -> None:
-    """Else a twentieth of what a viewer receives goes out of the uplink that feeds others."""
-    pair = Pair(world=_Counting(1, Link()))
-    pair.run(3)
-    world = pair.world
-    assert isinstance(world, _Counting)
-    world.departed.clear()
-    for _ in range(100):
-        pair.client.send_independent(bytes(500), world.now + SECOND)
-        pair.run(0.002)
-    pair.run(0.1)
-    assert world.departed[HERE] >= 100
-    assert 10 <= world.departed[THERE] <= 30, "200 ms, in steps of 10"
-    assert len(pair.messages("server")) == 100
-
-
 def test_backlog_tells_what_has_not_left() -> None:
     pair, _ = connected()
     pair.client.send_independent(bytes(200_000), pair.world.now + 60 * SECOND)

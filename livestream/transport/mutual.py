@@ -1,0 +1,305 @@
+"""aioquic's connection as we need it: authenticated, LEDBAT, large datagrams, few acknowledgements.
+
+aioquic asks clients for a certificate only "for test purposes", behind a private switch, which
+`MutualConnection` sets; that is why pyproject pins aioquic to the minor version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, cast
+
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.congestion.base import QuicCongestionControl, register_congestion_control
+from aioquic.quic.connection import (
+    NetworkAddress,
+    QuicConnection,
+    QuicConnectionState,
+    QuicReceiveContext,
+)
+from aioquic.quic.packet_builder import QuicSentPacket
+from aioquic.quic.rangeset import RangeSet
+from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
+from aioquic.tls import Epoch, Group
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from livestream.config import LIVE_DELAY_TARGET_US
+from livestream.machine import MILLISECOND, SECOND
+from livestream.transport.ledbat import Ledbat
+from livestream.transport.pathsize import DATAGRAM_BYTES_MIN, BlackHole
+
+__all__ = ["ACK_DELAY_US", "CONTROLLER", "MutualConnection"]
+
+CONTROLLER: Final = "livestream-ledbat"
+# RFC 9000's default of max_ack_delay, which both sides count on: what comes meanwhile is
+# acknowledged together. Each acknowledgement costs 64 bytes of an uplink that feeds others, and
+# both sides a datagram's work. How long it waited is said, so LEDBAT takes it for no queue.
+ACK_DELAY_US: Final = 25 * MILLISECOND
+# So much is acknowledged at once: a piece of a quick channel, with its last datagram. It is less
+# than the first window, or slow start would begin with a wait; at 20 Mbit/s the sender's clock
+# ticks each 3 ms. Below 2.5 Mbit/s time comes first.
+ACK_BYTES_MAX: Final = 8 * 1024
+
+
+# Probe timeouts in a row after which what is sent is small: it may be its size that keeps it. A
+# call's first one comes after 200 ms, and nothing is lost by it: a large answer proves the path.
+PROBES_CALLING: Final = 1
+PROBES_LATER: Final = 2
+
+
+class _Controller(QuicCongestionControl):
+    """Puts `Ledbat` where aioquic wants a congestion control. QUIC's delay is the round trip."""
+
+    def __init__(self, *, max_datagram_size: int) -> None:
+        super().__init__(max_datagram_size=max_datagram_size)
+        self.ledbat = Ledbat(max_datagram_size, LIVE_DELAY_TARGET_US)
+        "`MutualConnection` puts another here: aioquic makes this one, and knows of no node."
+        self.ack_delay_us = 0
+        "How long the other side kept the acknowledgement that is being taken, by what it says."
+        self.black_hole = BlackHole()
+        self._datagram = max_datagram_size
+        self._rtt_us = 100_000
+        self._rtt_us_min: int | None = None
+        self.congestion_window = self.ledbat.window_bytes
+
+    def set_datagram_bytes(self, size: int) -> None:
+        """Count in datagrams of this size from now on."""
+        self._datagram = size
+        self.ledbat.set_datagram_bytes(size)
+
+    def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
+        self.black_hole.on_acked(packet.packet_number, packet.sent_bytes)
+        is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
+        self.bytes_in_flight -= packet.sent_bytes
+        self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
+        self.bytes_in_flight += packet.sent_bytes
+
+    def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
+        for packet in packets:
+            self.bytes_in_flight -= packet.sent_bytes
+
+    def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
+        now_us, lost_bytes = int(now * SECOND), 0
+        for packet in packets:
+            lost_bytes += packet.sent_bytes
+            self.black_hole.on_lost(packet.packet_number, packet.sent_bytes, now_us, self._rtt_us)
+        self.bytes_in_flight -= lost_bytes
+        self.ledbat.on_loss(now_us, self._rtt_us, lost_bytes)
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_persistent_congestion(self) -> None:
+        self.ledbat.on_timeout()
+        self.congestion_window = self.ledbat.window_bytes
+
+    def on_rtt_measurement(self, *, now: float, rtt: float) -> None:
+        """Take a round trip; what the acknowledgement waited is no part of it.
+
+        Never below the least round trip: who overstates the wait hides no more than that
+        (RFC 9002 section 5.3).
+        """
+        rtt_us = int(rtt * SECOND)
+        least = self._rtt_us_min = (
+            rtt_us if self._rtt_us_min is None else min(self._rtt_us_min, rtt_us)
+        )
+        self._rtt_us = max(least, rtt_us - min(self.ack_delay_us, ACK_DELAY_US))
+        self.ledbat.on_delay(self._rtt_us, int(now * SECOND))
+
+
+register_congestion_control(CONTROLLER, _Controller)
+
+
+class _Recovery(QuicPacketRecovery):
+    """aioquic's, which tells the controller how long an acknowledgement waited."""
+
+    def on_ack_received(
+        self, *, ack_rangeset: RangeSet, ack_delay: float, now: float, space: QuicPacketSpace
+    ) -> None:
+        cast(_Controller, self._cc).ack_delay_us = int(ack_delay * SECOND)
+        super().on_ack_received(
+            ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space
+        )
+
+
+class MutualConnection(QuicConnection):
+    """aioquic's connection, with both sides authenticated and its send queues in sight.
+
+    How large its datagrams are: a caller begins with what the configuration says. aioquic pads the
+    handshake's first datagrams to that, both ways, so what is answered has come through. Whoever
+    answers sends as large ones as the newest such that it got; a caller that is not answered
+    goes on with small ones, until a large one comes. Later they are small while nothing is
+    acknowledged, and for good once large ones vanish while small ones come.
+
+    Invariant: unless both directions carried larger ones, datagrams have 1,200 bytes at most.
+    """
+
+    def __init__(
+        self,
+        ledbat: Ledbat,
+        configuration: QuicConfiguration,
+        original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
+    ) -> None:
+        super().__init__(
+            configuration=configuration,
+            original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
+        )
+        self._loss = _Recovery(
+            congestion_control_algorithm=CONTROLLER,
+            initial_rtt=configuration.initial_rtt,
+            max_datagram_size=configuration.max_datagram_size,
+            peer_completed_address_validation=not configuration.is_client,
+            send_probe=cast(Any, self)._send_probe,
+        )
+        self._controller = cast(_Controller, self._loss._cc)
+        self._controller.ledbat = ledbat
+        cast(Any, self)._ack_delay = ACK_DELAY_US / SECOND
+        self._is_elicited = False
+        "Whether the datagram that is being taken asks for an acknowledgement."
+        self._unacknowledged_bytes = 0
+        self._is_taken = self._is_padded = False
+        "Whether the datagram that is being taken is genuine, and whether it is a padded one."
+        self._size_max = self._size_carried = configuration.max_datagram_size
+
+    @property
+    def datagram_bytes(self) -> int:
+        """How large its datagrams are, at most."""
+        return self._max_datagram_size
+
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """Take a datagram; what tells of a loss is acknowledged at once (RFC 9000 13.2.1)."""
+        space = self._spaces.get(Epoch.ONE_RTT)
+        largest, is_waiting = -1, False
+        if space is not None:
+            largest, is_waiting = space.largest_received_packet, space.ack_at is not None
+        is_handshake = not self._handshake_complete
+        self._is_elicited = self._is_taken = self._is_padded = False
+        super().receive_datagram(data, addr, now)
+        if self._is_taken:
+            self._on_size(len(data), is_handshake=is_handshake)
+        if not self._is_elicited or space is None or space.ack_at is None:
+            return
+        self._unacknowledged_bytes = len(data) + (self._unacknowledged_bytes if is_waiting else 0)
+        is_in_order = space.largest_received_packet == largest + 1 or largest < 0
+        if not is_in_order or self._unacknowledged_bytes >= ACK_BYTES_MAX:
+            space.ack_at = 0.0  # Before now, or aioquic would let it wait for its pacing.
+
+    def _payload_received(
+        self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
+    ) -> tuple[bool, bool]:
+        is_ack_eliciting, is_probing = super()._payload_received(
+            context, plain, crypto_frame_required
+        )
+        self._is_taken = True
+        self._is_padded |= context.epoch is Epoch.INITIAL
+        self._is_elicited |= is_ack_eliciting and context.epoch is Epoch.ONE_RTT
+        return is_ack_eliciting, is_probing
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; what nobody acknowledges is sent again in smaller datagrams."""
+        super().handle_timer(now)
+        is_calling = self._state is QuicConnectionState.FIRSTFLIGHT
+        if self._probe_count >= (PROBES_CALLING if is_calling else PROBES_LATER):
+            self._set_size(DATAGRAM_BYTES_MIN)
+        elif self._controller.black_hole.is_found:
+            self._size_carried = DATAGRAM_BYTES_MIN
+            self._set_size(DATAGRAM_BYTES_MIN)
+
+    def _on_size(self, size: int, *, is_handshake: bool) -> None:
+        """Learn from a genuine datagram of this size, or from what it acknowledged."""
+        if not is_handshake:
+            if self._controller.black_hole.is_found:
+                self._size_carried = DATAGRAM_BYTES_MIN
+            if self._max_datagram_size != self._size_carried and not self._probe_count:
+                self._set_size(self._size_carried)
+            return
+        if self._is_client:
+            size = max(size, self._max_datagram_size)
+        elif not self._is_padded:
+            return
+        self._size_carried = max(DATAGRAM_BYTES_MIN, min(size, self._size_max))
+        self._set_size(self._size_carried)
+
+    def _set_size(self, size: int) -> None:
+        if size != self._max_datagram_size:
+            self._max_datagram_size = size
+            cast(Any, self._loss)._pacer._max_datagram_size = size
+            self._controller.set_datagram_bytes(size)
+
+    @property
+    def _probe_count(self) -> int:
+        """Probe timeouts since something was acknowledged (RFC 9002 section 6.2)."""
+        return int(cast(Any, self._loss)._pto_count)
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        tls = cast(Any, self.tls)
+        tls._request_client_certificate = True
+        tls._supported_groups = [Group.X25519, Group.SECP256R1]
+
+    @property
+    def peer_key(self) -> bytes | None:
+        """The raw Ed25519 key that the other side proved to own; None for any other kind."""
+        return _public_key(cast("x509.Certificate | None", cast(Any, self.tls)._peer_certificate))
+
+    @property
+    def smoothed_rtt_s(self) -> float | None:
+        """The round trip, once measured."""
+        loss = cast(Any, self._loss)
+        return float(loss._rtt_smoothed) if loss._rtt_initialized else None
+
+    @property
+    def ledbat(self) -> Ledbat:
+        """Its congestion control."""
+        return self._controller.ledbat
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will happen, not even a repeated goodbye."""
+        return self._state is QuicConnectionState.TERMINATED
+
+    def is_idle(self, now: float) -> bool:
+        """Whether nothing has to go out, if no timer is due: aioquic builds a packet to find out.
+
+        It is so after most datagrams that come. What only aioquic has to say (more room for the
+        other side's streams, its ids) goes with the next acknowledgement or message.
+        """
+        if not self._handshake_confirmed or self._close_pending or self._probe_pending:
+            return False
+        path, ack_at = self._network_paths[0], self._spaces[Epoch.ONE_RTT].ack_at
+        if ack_at is not None and ack_at <= now:
+            return False
+        if len(self._network_paths) > 1 or not path.is_validated or path.remote_challenges:
+            return False
+        if self._handshake_done_pending or self._remote_preferred_address is not None:
+            return False
+        for stream in self._streams_queue:
+            sender = stream.sender
+            if not sender.buffer_is_empty or sender.reset_pending or stream.receiver.stop_pending:
+                return False
+        return True
+
+    def sent_offset(self, stream_id: int) -> int | None:
+        """How much of a stream was put into datagrams; None when the stream is done with."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.sender.highest_offset
+
+
+def _public_key(certificate: x509.Certificate | None) -> bytes | None:
+    """Return the raw key of a self-signed Ed25519 certificate, or None for any other."""
+    if certificate is None:
+        return None
+    key = certificate.public_key()
+    if not isinstance(key, Ed25519PublicKey):
+        return None
+    try:
+        key.verify(certificate.signature, certificate.tbs_certificate_bytes)
+    except InvalidSignature:
+        return None
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

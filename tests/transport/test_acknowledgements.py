@@ -1,0 +1,92 @@
+"""When QUIC acknowledges: seldom, but at once where something may be lost, or much has come."""
+
+from __future__ import annotations
+
+from livestream.machine import MILLISECOND, SECOND, Address, Train
+from livestream.transport.quic import Quic
+from tests.transport.test_endpoint import HERE, THERE, Pair
+from tests.world import Link, World
+
+LINK = Link(delay_us=20 * MILLISECOND)
+
+
+class Wire(World):
+    """Notes what departs; loses the datagrams of `HERE` whose turns are in `lost`."""
+
+    def __init__(self) -> None:
+        super().__init__(1, LINK)
+        self.departed: dict[Address, list[int]] = {}
+        "When each datagram of an address left."
+        self.lost: set[int] = set()
+
+    def depart(self, source: Address, train: Train) -> None:
+        times = self.departed.setdefault(source, [])
+        for datagram in train.datagrams():
+            times.append(self.now)
+            if source != HERE or len(times) - 1 not in self.lost:
+                super().depart(source, Train(train.address, datagram, len(datagram)))
+
+
+def quiet_pair() -> tuple[Pair, Wire]:
+    """Two who are connected and have nothing to say."""
+    wire = Wire()
+    pair = Pair(world=wire)
+    pair.run(3)
+    assert pair.server is not None
+    wire.departed.clear()
+    return pair, wire
+
+
+def test_what_comes_within_twenty_five_milliseconds_is_acknowledged_together() -> None:
+    """Else a twentieth of what a viewer receives goes out of the uplink that feeds others."""
+    pair, wire = quiet_pair()
+    for _ in range(100):
+        pair.client.send_independent(bytes(200), wire.now + SECOND)
+        pair.run(0.002)
+    pair.run(0.1)
+    assert len(wire.departed[HERE]) >= 100
+    assert 6 <= len(wire.departed[THERE]) <= 12, "200 ms, in steps of 25"
+    assert len(pair.messages("server")) == 100
+
+
+def test_a_gap_is_acknowledged_at_once() -> None:
+    pair, wire = quiet_pair()
+    wire.lost = {1}
+    began = wire.now
+    for _ in range(3):
+        pair.client.send_independent(bytes(200), wire.now + SECOND)
+        pair.run(0.005)
+    pair.run(0.030)
+    assert wire.departed[THERE][0] == began + 10 * MILLISECOND + LINK.delay_us
+
+
+def test_what_was_overtaken_is_acknowledged_at_once() -> None:
+    pair, wire = quiet_pair()
+    for delay_us in (30_000, 20_000):
+        wire.link = Link(delay_us=delay_us)
+        pair.client.send_independent(bytes(200), wire.now + SECOND)
+        pair.run(0.001)
+    pair.run(0.035)
+    times = wire.departed[THERE]
+    assert len(times) == 2, "the gap, and what fills it"
+    assert times[1] - times[0] == 9 * MILLISECOND
+
+
+def test_a_piece_is_acknowledged_with_its_last_datagram() -> None:
+    """A quick line must not wait 25 ms for each round of slow start."""
+    pair, wire = quiet_pair()
+    began = wire.now
+    pair.client.send_independent(bytes(8_284), wire.now + SECOND)
+    pair.run(0.1)
+    assert wire.departed[HERE][-1] < began + 2 * LINK.delay_us, "all of it in the first window"
+    assert wire.departed[THERE] == [wire.departed[HERE][-1] + LINK.delay_us]
+
+
+def test_the_wait_of_an_acknowledgement_is_not_taken_for_a_queue() -> None:
+    """A lone message is answered 25 ms late: as long as LEDBAT's whole target."""
+    pair, wire = quiet_pair()
+    for _ in range(40):
+        pair.client.send_independent(bytes(300), wire.now + SECOND)
+        pair.run(0.1)
+    assert isinstance(pair.client, Quic)
+    assert pair.client._quic.ledbat.queuing_delay_us < 3 * MILLISECOND
