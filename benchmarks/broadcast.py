@@ -26,11 +26,22 @@ from benchmarks.router import RouterSettings
 from benchmarks.star import Sample, Star
 from livestream.machine import SECOND
 
-__all__ = ["GOP_S", "PUBLISHER", "Broadcast", "Watched", "counted", "gap_s", "moved_bps"]
+__all__ = [
+    "GOP_S",
+    "PUBLISHER",
+    "STILL_S_MAX",
+    "Broadcast",
+    "Watched",
+    "counted",
+    "gap_s",
+    "moved_bps",
+]
 
 PUBLISHER: Final = 0
 GOP_S: Final = 1.0
 FRAMES_PER_SECOND: Final = 30
+# One group of pictures that is not whole, the frames around it, and a target that rises by 0.1 s.
+STILL_S_MAX: Final = GOP_S + 0.2
 TIMEOUT: Final = "1h"  # Nobody gives up.
 URGENT: Final = ("chrt", "--rr", PRIORITY)
 READ_BYTES_MAX: Final = 1 << 16

@@ -11,10 +11,11 @@ of rest   beside / (alone - what the viewer receives): the part that the picture
           For an upload the picture takes nothing, and this is `share`.
 
 The viewer's figures follow, before, during and after: pieces late, lag (the median and the worst),
-the longest time that the picture stood still, what it received, and what it fed others. Rates are
-of IP bytes that came through. The exit code is 1 if what is claimed does not hold: `of rest` is at
-least 0.95, no more pieces are late than before, no gap is longer than a group of pictures. It takes
-4 minutes.
+the longest time that the picture stood still, what it received, what it fed others in how many
+substreams, and how many pieces were late for these others, all of them together. Rates are of IP
+bytes that came through. The exit code is 1 if what is claimed does not hold: `of rest` is at least
+0.95, at most 1 % of the pieces are late, the picture never stands still for longer than one group
+of pictures that is not whole makes it (1.2 s). It takes 4 minutes.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from statistics import median
 from typing import Final
 
 from benchmarks.broadcast import (
-    GOP_S,
     PUBLISHER,
+    STILL_S_MAX,
     Broadcast,
     Watched,
     counted,
@@ -52,10 +53,11 @@ __all__ = ["CLAIM_SHARE", "Home", "Phase", "Run", "claims", "hosts_of", "reckon"
 HOME: Final = 1
 PORT: Final = 5003
 DIRECTIONS: Final = ("download", "upload")
-PUBLISHER_X: Final = 4.0  # Uplinks, in multiples of the channel's rate: the publisher's...
-VIEWER_X: Final = 1.5  # ...and the other viewers', who together can do without the home.
+PUBLISHER_X: Final = 2.5  # Uplinks, in multiples of the channel's rate: the publisher's...
+VIEWER_X: Final = 1.2  # ...and the other viewers', who together can do without the home.
 SERVER_BPS: Final = 1_000_000_000
 CLAIM_SHARE: Final = 0.95
+CLAIM_LATE_SHARE: Final = 0.01  # A full queue drops packets of ours, too.
 JOIN_EACH_S: Final = 1.5  # A process takes most of a core for so long to begin.
 SETTLE_S: Final = 20.0
 REST_S: Final = 3.0  # Until the queue of what was before is gone.
@@ -81,6 +83,8 @@ class Phase:
 
     late: int
     "Pieces that were not there when they were due."
+    pieces: int
+    "All that came."
     lag_s: float
     "The median."
     lag_max_s: float
@@ -91,6 +95,8 @@ class Phase:
     "What others got from it, answers included."
     children: float
     "The median, over all substreams."
+    others_late: int
+    "Pieces that were late for all other viewers together."
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +157,7 @@ def measure(
             beside = _let_flow(cast, giver, seconds)
         time.sleep(REST_S + seconds)
         costs = cast.costs()
-        samples, watched = cast.star.samples(), cast.watched()[HOME]
+        samples, watched = cast.star.samples(), cast.watched()
     spans = {
         "alone": alone,
         "before": (beside[0] - seconds, beside[0]),
@@ -159,13 +165,13 @@ def measure(
         "after": (beside[1] + REST_S, beside[1] + REST_S + seconds),
     }
     run = reckon(home, samples, watched, spans, is_down=direction == "download")
-    return run, costs, watched.since(beside[0])
+    return run, costs, watched[HOME].since(beside[0])
 
 
 def reckon(
     home: Home,
     samples: Sequence[Sample],
-    watched: Watched,
+    watched: Mapping[int, Watched],
     spans: Mapping[str, tuple[float, float]],
     *,
     is_down: bool,
@@ -193,9 +199,9 @@ def claims(run: Run) -> list[str]:
     broken = []
     if run.share_of_rest < CLAIM_SHARE:
         broken.append(f"TCP has {run.share_of_rest:.3f} of what the picture leaves")
-    if run.during.late > run.before.late:
-        broken.append(f"{run.during.late} pieces are late, {run.before.late} were before")
-    if run.during.gap_s > GOP_S:
+    if run.during.late > CLAIM_LATE_SHARE * run.during.pieces:
+        broken.append(f"{run.during.late} of {run.during.pieces} pieces are late")
+    if run.during.gap_s > STILL_S_MAX:
         broken.append(f"the picture stands still for {run.during.gap_s:.1f} s")
     return broken
 
@@ -205,21 +211,27 @@ def claims(run: Run) -> list[str]:
 
 def _phase(
     samples: Sequence[Sample],
-    watched: Watched,
+    watched: Mapping[int, Watched],
     viewers: Sequence[int],
     begins_s: float,
     ends_s: float,
 ) -> Phase:
-    rows = [row for row in watched.rows if begins_s < row["at_s"] <= ends_s]
+    home = watched[HOME]
+    rows = [row for row in home.rows if begins_s < row["at_s"] <= ends_s]
     lags = [row["lag_s"] for row in rows] or [0.0]
     return Phase(
-        late=int(counted(watched.rows, "pieces_late", begins_s, ends_s)),
+        late=int(counted(home.rows, "pieces_late", begins_s, ends_s)),
         lag_s=median(lags),
         lag_max_s=max(lags),
-        gap_s=gap_s(watched.released_s, begins_s, ends_s),
+        pieces=int(counted(home.rows, "pieces_received", begins_s, ends_s)),
+        gap_s=gap_s(home.released_s, begins_s, ends_s),
         received_bps=moved_bps(samples, [PUBLISHER, *viewers], [HOME], begins_s, ends_s),
         fed_bps=moved_bps(samples, [HOME], [PUBLISHER, *viewers], begins_s, ends_s),
         children=median([row["children"] for row in rows] or [0.0]),
+        others_late=sum(
+            int(counted(watched[number].rows, "pieces_late", begins_s, ends_s))
+            for number in viewers
+        ),
     )
 
 
@@ -275,12 +287,14 @@ def report(direction: str, run: Run) -> str:
     lines = [
         f"{direction}: alone {run.alone_bps / 1e6:.2f}  beside {run.beside_bps / 1e6:.2f} Mbit/s  "
         f"share {run.share:.3f}  of rest {run.share_of_rest:.3f}",
-        f"{'':8}{'late':>6}{'lag':>7}{'worst':>7}{'still':>7}{'down':>7}{'fed':>7}{'children':>9}",
+        f"{'':8}{'late':>6}{'lag':>7}{'worst':>7}{'still':>7}{'down':>7}{'fed':>7}{'children':>9}"
+        f"{'others late':>13}",
     ]
     for name, phase in (("before", run.before), ("during", run.during), ("after", run.after)):
         lines.append(
             f"{name:8}{phase.late:6}{phase.lag_s:7.2f}{phase.lag_max_s:7.2f}{phase.gap_s:7.2f}"
             f"{phase.received_bps / 1e6:7.2f}{phase.fed_bps / 1e6:7.2f}{phase.children:9.0f}"
+            f"{phase.others_late:13}"
         )
     lines += [f"FAILS: {each}" for each in claims(run)]
     return "\n".join(lines)

@@ -76,12 +76,13 @@ def test_an_effect_is_of_the_ten_seconds_that_follow() -> None:
     assert effect.late_share == pytest.approx(0.02)
     assert effect.lag_s == 3.0
     assert effect.gap_s == pytest.approx(1.6)
+    assert effect.victims_share == pytest.approx(0.5)
 
 
 def test_what_does_not_hold_is_said() -> None:
     failure = Failure("killed", FAILS_S, VICTIM, (CHILD,))
-    good = Effect(1, 2, 2, 0.01, 0.9, 0.8, 1.5)
+    good = Effect(1, 2, 2, 0.01, 1.1, 0.8, 1.5, 0.5)
     assert claims(failure, good) == []
-    assert len(claims(failure, Effect(1, 2, 2, 0.01, 1.1, 0.8, 1.5))) == 1
-    assert len(claims(failure, Effect(1, 9, 9, 0.05, 1.1, 0.8, 1.5))) == 2
+    assert len(claims(failure, Effect(1, 2, 2, 0.01, 1.3, 0.8, 1.5, 0.5))) == 1
+    assert len(claims(failure, Effect(1, 9, 9, 0.05, 1.3, 0.8, 1.5, 0.5))) == 2
     assert len(claims(Failure("killed", FAILS_S, VICTIM, ()), good)) == 1, "nothing was shown"
