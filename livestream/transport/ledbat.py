@@ -47,9 +47,7 @@ LEVEL_DECREASE: Final = 0.02  # Of the window a round trip, at the band's end.
 RANDOM_LOSS_FACTOR: Final = 7 / 8
 LOSS_SHARE_MAX: Final = 0.06  # More is congestion, however short the queue: a policer has none.
 LOSSES_FEW: Final = 6  # Datagrams, of which nothing can be concluded.
-LONG_TARGETS: Final = (
-    4  # A queue of so many targets, in each round trip of all flows, is of others.
-)
+LONG_TARGETS: Final = 4  # Of so many targets, whatever flow is asked, a queue is that of others.
 FAR_QUEUE_US_MAX: Final = SECOND  # A longer queue, or who says so, gets no more for it.
 HEAVY_US: Final = 10 * SECOND  # So long after many losses, all losses are taken for congestion.
 

@@ -82,6 +82,7 @@ def test_an_upload_is_compared_with_what_it_has_alone() -> None:
     up = run(is_down=False)
     assert up.share == up.share_of_rest == pytest.approx(0.85)
     assert len(claims(up)) == 1
+    assert claims(replace(up, beside_bps=0.91 * up.alone_bps)) == []
 
 
 def test_the_viewer_and_those_whom_it_feeds_are_seen_in_each_phase() -> None:

@@ -228,7 +228,7 @@ def test_a_queue_before_all_flows_may_be_our_own_and_raises_no_floor() -> None:
 def test_a_viewers_promises_give_way_where_all_flows_meet_a_long_queue() -> None:
     least = 2 * DATAGRAM
     assert floor_over_a_queue(QUEUE_US, 2 * QUEUE_US, gives_way=True) == least
-    short_us = LIVE_US * 3 // 2
+    short_us = 3 * LIVE_US
     assert floor_over_a_queue(short_us, gives_way=True) > FLOOR, "it is the receiver's"
     assert floor_over_a_queue(gives_way=True) == FLOOR, "of a lone flow nobody knows"
 
