@@ -54,8 +54,6 @@ class TransportConfig:
 
     delay_target_us: int = LIVE_DELAY_TARGET_US
     "Queuing delay that LEDBAT allows itself to cause."
-    gives_way: bool = False
-    "Whether what was promised to children gives way, too, where others use this node's line."
     idle_timeout_us: int = 10 * SECOND
     "A connection that heard nothing for so long is gone."
     handshake_timeout_us: int = 5 * SECOND

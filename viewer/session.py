@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
 
-from livestream.config import LiveConfig, SwarmConfig, Transport, TransportConfig
+from livestream.config import LiveConfig, SwarmConfig, Transport
 from livestream.discovery.link import ChannelLink
 from livestream.errors import NotFoundError
 from livestream.live.channel import Channel, ChannelEnded, EpochStarted, PieceVerified
@@ -76,9 +76,7 @@ class Session:
             live=LiveConfig(latency_us=self._latency.target_us),
             swarm=swarm,
         )
-        # Who watches feeds others with what this home does not need. A publisher is here to send.
-        transport = TransportConfig(gives_way=True)
-        self.node = Node(identity, rng, transport=transport, swarm=swarm)
+        self.node = Node(identity, rng, swarm=swarm)
         check_transport(self.node, options.transport)
         self.driver = NodeDriver(self.node, self.clock, self._on_event)
         self._playout: Playout | None = None

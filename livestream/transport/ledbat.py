@@ -8,8 +8,7 @@ Where it departs from the draft, it was measured (`benchmarks.ledbat`) and simul
 - Losses are told apart by the queue that they come with (`transport/losses`).
 - Growth fades as the queue nears the target, and large windows shrink there before small ones do.
 - Where a queue is not on our own line, what was promised goes through it: its rate times the delay
-  of the queue stays in flight. It is the receiver's own line, and the receiver wants it. Where it
-  is on ours and long, a viewer's promises give way.
+  of the queue stays in flight. It is the receiver's own line, and the receiver wants it.
 - The periodic slowdown leaves a quarter of the link in use, and comes more seldom. Who learns by it
   that others were there before gives them half.
 """
@@ -47,7 +46,6 @@ LEVEL_DECREASE: Final = 0.02  # Of the window a round trip, at the band's end.
 RANDOM_LOSS_FACTOR: Final = 7 / 8
 LOSS_SHARE_MAX: Final = 0.06  # More is congestion, however short the queue: a policer has none.
 LOSSES_FEW: Final = 6  # Datagrams, of which nothing can be concluded.
-LONG_TARGETS: Final = 4  # Of so many targets, whatever flow is asked, a queue is that of others.
 FAR_QUEUE_US_MAX: Final = SECOND  # A longer queue, or who says so, gets no more for it.
 HEAVY_US: Final = 10 * SECOND  # So long after many losses, all losses are taken for congestion.
 
@@ -62,24 +60,15 @@ class Ledbat:
     """
 
     def __init__(
-        self,
-        datagram_bytes: int,
-        target_us: int,
-        precedence: Precedence | None = None,
-        *,
-        gives_way: bool = False,
+        self, datagram_bytes: int, target_us: int, precedence: Precedence | None = None
     ) -> None:
-        """Take the target, and what tells of the other flows of the node.
-
-        `gives_way`: nothing is promised any more while others use the node's own line.
-        """
+        """Take the target, and what tells whether other flows of the node go before this one."""
         self.target_us = target_us
         self.window_bytes = INITIAL_DATAGRAMS * datagram_bytes
         self.slow_start_threshold: int | None = None
         self._precedence = precedence or Precedence()
         self._datagram_bytes = datagram_bytes
-        self._gives_way = gives_way
-        self._least = self._near_floor = self._floor = WINDOW_MIN_DATAGRAMS * datagram_bytes
+        self._near_floor = self._floor = WINDOW_MIN_DATAGRAMS * datagram_bytes
         self._promised_bps = 0
         self._window = float(self.window_bytes)
         self._delays = DelayHistory()
@@ -117,7 +106,7 @@ class Ledbat:
 
         Over a queue that is not ours, the floor rises by what this rate sends meanwhile.
         """
-        self._near_floor = max(floor, self._least)
+        self._near_floor = max(floor, WINDOW_MIN_DATAGRAMS * self._datagram_bytes)
         self._promised_bps = rate_bps
         self._set_floor()
 
@@ -133,7 +122,7 @@ class Ledbat:
         self._delays.add(delay_us, now)
         self._round_trips.add(self._rtt_us, now)
         self._losses.on_queue(self.queuing_delay_us, now)
-        self._precedence.on_queue(self, self.queuing_delay_us, now)
+        self._precedence.on_queue(self.queuing_delay_us, now)
         if self._promised_bps:
             self._set_floor()
 
@@ -292,15 +281,10 @@ class Ledbat:
         self._set(self._window - min(0.5, DECREASE * excess) * acked_bytes)
 
     def _set_floor(self) -> None:
-        """What delays all flows of the node may be the queue of its own line."""
-        shared_us = self._precedence.shared_queue_us
-        if shared_us is None:
-            self._floor = self._near_floor
-        elif self._gives_way and shared_us > LONG_TARGETS * self.target_us:
-            self._floor = self._least
-        else:
-            far_us = min(max(self.queuing_delay_us - shared_us, 0), FAR_QUEUE_US_MAX)
-            self._floor = self._near_floor + self._promised_bps * far_us // (8 * SECOND)
+        """What delays other flows of the node, too, may be the queue of our own uplink."""
+        far_us = self.queuing_delay_us - self._precedence.shared_queue_us
+        far_us = min(max(far_us, 0), FAR_QUEUE_US_MAX)
+        self._floor = self._near_floor + self._promised_bps * far_us // (8 * SECOND)
         self._set(self._window)
 
     def _set(self, window: float) -> None:

@@ -26,9 +26,8 @@ class Precedence:
         self._busy_until: dict[int, int] = {}
         self._buckets: dict[int, tuple[int, int]] = {}
         self._queue_until = 0
-        self._queues_before: dict[object, int] = {}
-        self._queues: dict[object, int] = {}
-        "The shortest queue of each flow, in the last whole bucket and in this one; µs."
+        self._queues_us: tuple[int | None, int | None] = None, None
+        "The shortest of any flow, of the last whole bucket and of this one."
 
     def on_ack(self, target_us: int, acked_bytes: int, now: int) -> None:
         """A flow with this target delivered so much."""
@@ -40,24 +39,22 @@ class Precedence:
         if count >= BUSY_BYTES:
             self._busy_until[target_us] = now + BUSY_US
 
-    def on_queue(self, flow: object, queuing_us: int, now: int) -> None:
+    def on_queue(self, queuing_us: int, now: int) -> None:
         """A flow was delayed so much by queues."""
+        before, least = self._queues_us
         if now >= self._queue_until:
-            is_next = now < self._queue_until + QUEUE_BUCKET_US
-            self._queues_before = self._queues if is_next else {}
-            self._queues = {}
+            before = least if now < self._queue_until + QUEUE_BUCKET_US else None
+            least = None
             self._queue_until = now + QUEUE_BUCKET_US
-        self._queues[flow] = min(queuing_us, self._queues.get(flow, queuing_us))
+        self._queues_us = before, queuing_us if least is None else min(least, queuing_us)
 
     @property
-    def shared_queue_us(self) -> int | None:
-        """The most that a queue which all flows go through, as the own line's, can have.
+    def shared_queue_us(self) -> int:
+        """The most that a queue which all flows go through, as the own uplink's, can have.
 
-        It is the shortest queue of any flow lately. None: that of a lone flow may be anywhere.
+        It is the shortest queue of any flow lately; of a lone flow that is its own.
         """
-        if len(self._queues_before.keys() | self._queues.keys()) < 2:
-            return None
-        return min(*self._queues_before.values(), *self._queues.values())
+        return min((each for each in self._queues_us if each is not None), default=0)
 
     def target_us(self, own_us: int, now: int) -> int:
         """Return the target for a flow whose own is `own_us`."""

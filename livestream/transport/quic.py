@@ -205,12 +205,7 @@ class QuicTransport:
         return Quic(connection, address, self.config, on_change, now, is_outgoing=False)
 
     def _ledbat(self) -> Ledbat:
-        return Ledbat(
-            SMALLEST_MAX_DATAGRAM_SIZE,
-            self.config.delay_target_us,
-            self._precedence,
-            gives_way=self.config.gives_way,
-        )
+        return Ledbat(SMALLEST_MAX_DATAGRAM_SIZE, self.config.delay_target_us, self._precedence)
 
 
 class Quic(Connection):

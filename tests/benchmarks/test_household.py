@@ -78,11 +78,12 @@ def test_a_download_is_compared_with_what_the_picture_leaves() -> None:
     assert claims(down) == []
 
 
-def test_an_upload_is_compared_with_what_it_has_alone() -> None:
+def test_an_upload_is_compared_with_what_feeding_leaves() -> None:
     up = run(is_down=False)
-    assert up.share == up.share_of_rest == pytest.approx(0.85)
+    assert up.share == pytest.approx(0.85)
+    assert up.share_of_rest == pytest.approx(1_700 / 1_950)
     assert len(claims(up)) == 1
-    assert claims(replace(up, beside_bps=0.91 * up.alone_bps)) == []
+    assert claims(replace(up, beside_bps=15_000)) == []
 
 
 def test_the_viewer_and_those_whom_it_feeds_are_seen_in_each_phase() -> None:

@@ -196,12 +196,10 @@ QUEUE_US = 300 * MILLISECOND
 FLOOR = 16 * 1024
 
 
-def floor_over_a_queue(
-    *neighbours_queues_us: int, is_promised: bool = True, gives_way: bool = False
-) -> int:
+def floor_over_a_queue(*neighbours_queues_us: int, is_promised: bool = True) -> int:
     """Return the floor of a flow with a queue before it, beside flows of its node with others."""
     precedence = Precedence()
-    ours = Ledbat(DATAGRAM, LIVE_US, precedence, gives_way=gives_way)
+    ours = Ledbat(DATAGRAM, LIVE_US, precedence)
     others = [Ledbat(DATAGRAM, LIVE_US, precedence) for _ in neighbours_queues_us]
     ours.set_floor_bytes(FLOOR, PROMISED_BPS if is_promised else 0)
     for step in range(60):
@@ -223,14 +221,6 @@ def test_what_was_promised_goes_through_a_queue_that_only_its_receiver_has() -> 
 def test_a_queue_before_all_flows_may_be_our_own_and_raises_no_floor() -> None:
     assert floor_over_a_queue() == FLOOR
     assert floor_over_a_queue(QUEUE_US, 2 * QUEUE_US) == FLOOR
-
-
-def test_a_viewers_promises_give_way_where_all_flows_meet_a_long_queue() -> None:
-    least = 2 * DATAGRAM
-    assert floor_over_a_queue(QUEUE_US, 2 * QUEUE_US, gives_way=True) == least
-    short_us = 3 * LIVE_US
-    assert floor_over_a_queue(short_us, gives_way=True) > FLOOR, "it is the receiver's"
-    assert floor_over_a_queue(gives_way=True) == FLOOR, "of a lone flow nobody knows"
 
 
 def test_where_nothing_was_promised_a_queue_raises_no_floor() -> None:

@@ -44,27 +44,18 @@ def test_the_queue_that_flows_share_is_the_shortest_of_any() -> None:
     precedence = Precedence()
     for step in range(40):
         now = step * 100 * MILLISECOND
-        precedence.on_queue("one", 300 * MILLISECOND, now)
-        precedence.on_queue("other", 40 * MILLISECOND, now)
+        precedence.on_queue(300 * MILLISECOND, now)
+        precedence.on_queue(40 * MILLISECOND, now)
     assert precedence.shared_queue_us == 40 * MILLISECOND
-
-
-def test_of_a_lone_flow_nobody_knows_where_its_queue_is() -> None:
-    precedence = Precedence()
-    assert precedence.shared_queue_us is None
-    for second in range(5):
-        precedence.on_queue("one", 300 * MILLISECOND, second * SECOND)
-        assert precedence.shared_queue_us is None
 
 
 def test_an_empty_queue_of_some_seconds_ago_says_nothing() -> None:
     precedence = Precedence()
-    precedence.on_queue("one", 0, 0)
-    for second in range(1, 4):
-        precedence.on_queue("one", 300 * MILLISECOND, second * SECOND)
-        precedence.on_queue("other", 400 * MILLISECOND, second * SECOND)
-        assert precedence.shared_queue_us == (0 if second == 1 else 300 * MILLISECOND)
-    precedence.on_queue("other", 200 * MILLISECOND, 60 * SECOND)
-    assert precedence.shared_queue_us is None
-    precedence.on_queue("one", 300 * MILLISECOND, 61 * SECOND)
+    precedence.on_queue(0, 0)
+    precedence.on_queue(300 * MILLISECOND, SECOND)
+    assert precedence.shared_queue_us == 0, "it may have been asked for nothing since"
+    precedence.on_queue(300 * MILLISECOND, 2 * SECOND)
+    assert precedence.shared_queue_us == 300 * MILLISECOND
+    precedence.on_queue(200 * MILLISECOND, 60 * SECOND)
+    precedence.on_queue(300 * MILLISECOND, 61 * SECOND)
     assert precedence.shared_queue_us == 200 * MILLISECOND
