@@ -3,8 +3,9 @@
 Each host is a nameless network namespace with a TUN device. On its way a packet meets what a
 datagram meets in the simulator with `--links packets`, and the code is the same: the sender's
 uplink (`livestream.sim.lines`), the route between the two (`livestream.sim.routes`), with the base
-delay that the simulator takes for this pair, and the receiver's downlink. The router ends when its
-stdin does, and nothing of the namespaces remains then.
+delay that the simulator takes for this pair, and the receiver's downlink. Lines may change while it
+runs: it is told on its stdin. The router ends when that does, and nothing of the namespaces remains
+then.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ from livestream.sim.lines import Line
 from livestream.sim.packets import queue_bytes
 from livestream.sim.routes import Route, Weather
 
-__all__ = ["HostSettings", "RouterSettings", "from_json", "to_json"]
+__all__ = ["HostSettings", "RouterSettings", "from_json", "to_json", "uplink_command"]
 
 SAMPLE_US: Final = 200 * MILLISECOND
 NOWHERE: Final = Address("", 0)
 IP_HEADER_BYTES: Final = 20
 DESTINATION: Final = slice(16, 20)  # Of an IPv4 header (RFC 791).
+COMMAND_BYTES_MAX: Final = 4_096  # What a pipe takes as a whole (POSIX): no line comes in parts.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class Host:
     "Packets that found one of its queues full."
     lost: int = 0
     "Packets that it sent and chance took."
+    received_from: dict[int, int] = field(default_factory=dict)
+    "Of `received_bytes`, by the number of the sender."
     routes: dict[bytes, tuple[Route, Host]] = field(default_factory=dict)
     "By destination, of those to whom it has sent."
 
@@ -90,13 +94,14 @@ class Router:
         self._paths = links.Paths(path, settings.seed, self._rng)
         self._weather = Weather(path.jitter_us, path.loss, path.loss_burst, path.reordered)
         self._by_device: dict[int, Host] = {}
+        self._by_number: dict[int, Host] = {}
         self._by_address: dict[bytes, Host] = {}
         for each, device in zip(settings.hosts, devices, strict=True):
             host = Host(each.number, device, *_lines(each))
-            self._by_device[device] = host
+            self._by_device[device] = self._by_number[host.number] = host
             self._by_address[bytes(int(part) for part in each.address.split("."))] = host
-        self._flying: list[tuple[int, int, Host, bytes, bool]] = []
-        "When, in which order, to whom, what, and whether that is the end of the downlink."
+        self._flying: list[tuple[int, int, Host, Host, bytes, bool]] = []
+        "When, in which order, from whom, to whom, what, and whether the downlink is behind it."
         self._order = 0
         self._late_us = 0
 
@@ -116,9 +121,17 @@ class Router:
                 wait_us = min(next_sample, next_sample if due is None else due) - _now()
                 for descriptor, _ in poll.poll(max(0, wait_us) / SECOND):
                     host = self._by_device.get(descriptor)
-                    if host is None:
+                    if host is not None:
+                        self._take(host)
+                    elif not self._obey(os.read(descriptor, COMMAND_BYTES_MAX)):
                         return
-                    self._take(host)
+
+    def _obey(self, commands: bytes) -> bool:
+        """Change uplinks, line by line as `uplink_command` has it; whether there was anything."""
+        for line in commands.splitlines():
+            number, rate_bps = json.loads(line)
+            self._by_number[number].uplink.rate_bps = rate_bps
+        return bool(commands)
 
     def _take(self, host: Host) -> None:
         """Read what a host sends."""
@@ -146,7 +159,7 @@ class Router:
             return
         self._order += 1
         is_last = target.downlink is None
-        heapq.heappush(self._flying, (arrivals[0][0], self._order, target, packet, is_last))
+        heapq.heappush(self._flying, (arrivals[0][0], self._order, host, target, packet, is_last))
 
     def _find_way(self, host: Host, packet: bytes) -> tuple[Route, Host] | None:
         """Return the route that a first packet takes; None: it is for nobody here."""
@@ -161,13 +174,13 @@ class Router:
         """Hand over what has arrived. Returns when the next will."""
         flying = self._flying
         while flying and flying[0][0] <= now:
-            at, order, host, packet, is_last = heapq.heappop(flying)
+            at, order, source, host, packet, is_last = heapq.heappop(flying)
             if not is_last and host.downlink is not None:
                 came_at = host.downlink.offer(len(packet), at)
                 if came_at is None:
                     host.dropped += 1
                 else:
-                    heapq.heappush(flying, (came_at, order, host, packet, True))
+                    heapq.heappush(flying, (came_at, order, source, host, packet, True))
                 continue
             self._late_us = max(self._late_us, now - at)
             try:
@@ -176,13 +189,21 @@ class Router:
                 host.dropped += 1
                 continue
             host.received_bytes += len(packet)
+            so_far = host.received_from.get(source.number, 0)
+            host.received_from[source.number] = so_far + len(packet)
         return flying[0][0] if flying else None
 
     def _sample(self, elapsed_us: int) -> dict[str, object]:
         """Return all counters; `late_us` begins anew."""
         late_us, self._late_us = self._late_us, 0
         hosts = {
-            host.number: (host.sent_bytes, host.received_bytes, host.dropped, host.lost)
+            host.number: (
+                host.sent_bytes,
+                host.received_bytes,
+                host.dropped,
+                host.lost,
+                host.received_from,
+            )
             for host in self._by_device.values()
         }
         return {"at_us": elapsed_us, "late_us": late_us, "hosts": hosts}
@@ -208,6 +229,14 @@ def from_json(text: str) -> RouterSettings:
     given = json.loads(text)
     hosts = tuple(HostSettings(**each) for each in given["hosts"])
     return RouterSettings(hosts, links.Path(**given["path"]), given["seed"])
+
+
+def uplink_command(number: int, rate_bps: int) -> str:
+    """Return the line that gives a host's uplink another rate; its queue keeps its size in bytes.
+
+    What waits in the queue leaves as it would have: a rate holds for what comes after it.
+    """
+    return json.dumps([number, rate_bps]) + "\n"
 
 
 def main() -> None:

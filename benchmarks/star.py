@@ -15,13 +15,15 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from benchmarks.processes import close, whole_lines
-from benchmarks.router import RouterSettings, to_json
+from benchmarks.router import RouterSettings, to_json, uplink_command
+from livestream.machine import SECOND
 
 __all__ = ["HostCounters", "Sample", "Star"]
 
@@ -37,6 +39,8 @@ class HostCounters:
     "Packets that found its uplink's or its downlink's queue full."
     lost: int
     "Packets that it sent and chance took."
+    received_from: dict[int, int]
+    "Of `received_bytes`, by the number of the sender."
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Star:
         self._file = Path(self._folder.name) / "samples"
         self._router: subprocess.Popen[str] | None = None
         self._namespaces: dict[int, str] = {}
+        self._began = 0.0
 
     def __enter__(self) -> Self:
         """Start the router. Raises RuntimeError where that is not possible (no root, no TUN)."""
@@ -82,6 +87,7 @@ class Star:
             raise RuntimeError(
                 "The router did not start: it needs root, iproute2 and /dev/net/tun."
             )
+        self._began = time.monotonic()
         for host, descriptor in zip(self.settings.hosts, json.loads(line), strict=True):
             self._namespaces[host.number] = f"/proc/{router.pid}/fd/{descriptor}"
         return self
@@ -105,6 +111,17 @@ class Star:
         """Return what makes a command run at this host."""
         return ["nsenter", f"--net={self._namespaces[number]}", "--"]
 
+    def elapsed_us(self) -> int:
+        """Return the time by which `Sample.at_us` goes."""
+        return int((time.monotonic() - self._began) * SECOND)
+
+    def set_uplink(self, number: int, rate_bps: int) -> None:
+        """Give a host's uplink another rate from now on."""
+        if self._router is None or self._router.stdin is None:
+            raise RuntimeError("the router does not run")
+        self._router.stdin.write(uplink_command(number, rate_bps))
+        self._router.stdin.flush()
+
     def samples(self) -> list[Sample]:
         """Return the counters so far, a row each 0.2 s."""
         return [_parse(line) for line in whole_lines(self._file)]
@@ -118,5 +135,11 @@ class Star:
 
 def _parse(line: str) -> Sample:
     row = json.loads(line)
-    hosts = {int(number): HostCounters(*counters) for number, counters in row["hosts"].items()}
+    hosts = {int(number): _counters(each) for number, each in row["hosts"].items()}
     return Sample(row["at_us"], row["late_us"], hosts)
+
+
+def _counters(fields: tuple[int, int, int, int, dict[str, int]]) -> HostCounters:
+    sent_bytes, received_bytes, dropped, lost, received_from = fields
+    by_number = {int(number): count for number, count in received_from.items()}
+    return HostCounters(sent_bytes, received_bytes, dropped, lost, by_number)

@@ -7,6 +7,8 @@ Where it departs from the draft, it was measured (`benchmarks.ledbat`) and simul
 - A queue that stays empty means that the link is idle, and lets it grow like slow start.
 - Losses are told apart by the queue that they come with (`transport/losses`).
 - Growth fades as the queue nears the target, and large windows shrink there before small ones do.
+- Where a queue is not on our own line, what was promised goes through it: its rate times the delay
+  of the queue stays in flight. It is the receiver's own line, and the receiver wants it.
 - The periodic slowdown leaves a quarter of the link in use, and comes more seldom. Who learns by it
   that others were there before gives them half.
 """
@@ -44,6 +46,7 @@ LEVEL_DECREASE: Final = 0.02  # Of the window a round trip, at the band's end.
 RANDOM_LOSS_FACTOR: Final = 7 / 8
 LOSS_SHARE_MAX: Final = 0.06  # More is congestion, however short the queue: a policer has none.
 LOSSES_FEW: Final = 6  # Datagrams, of which nothing can be concluded.
+FAR_QUEUE_US_MAX: Final = SECOND  # A longer queue, or who says so, gets no more for it.
 HEAVY_US: Final = 10 * SECOND  # So long after many losses, all losses are taken for congestion.
 
 
@@ -65,7 +68,8 @@ class Ledbat:
         self.slow_start_threshold: int | None = None
         self._precedence = precedence or Precedence()
         self._datagram_bytes = datagram_bytes
-        self._floor = WINDOW_MIN_DATAGRAMS * datagram_bytes
+        self._near_floor = self._floor = WINDOW_MIN_DATAGRAMS * datagram_bytes
+        self._promised_bps = 0
         self._window = float(self.window_bytes)
         self._delays = DelayHistory()
         self._round_trips = DelayHistory()
@@ -97,10 +101,14 @@ class Ledbat:
         """
         return min(self._delays.queuing_us, self._round_trips.queuing_us)
 
-    def set_floor_bytes(self, floor: int) -> None:
-        """Never shrink below this: what the children that were admitted need."""
-        self._floor = max(floor, WINDOW_MIN_DATAGRAMS * self._datagram_bytes)
-        self._set(self._window)
+    def set_floor_bytes(self, floor: int, rate_bps: int = 0) -> None:
+        """Never shrink below this: what the children that were admitted need.
+
+        Over a queue that is not ours, the floor rises by what this rate sends meanwhile.
+        """
+        self._near_floor = max(floor, WINDOW_MIN_DATAGRAMS * self._datagram_bytes)
+        self._promised_bps = rate_bps
+        self._set_floor()
 
     def set_datagram_bytes(self, size: int) -> None:
         """Count in datagrams of this size: the path carries no larger ones, or does now."""
@@ -119,6 +127,9 @@ class Ledbat:
         self._delays.add(delay_us, now)
         self._round_trips.add(self._rtt_us, now)
         self._losses.on_queue(self.queuing_delay_us, now)
+        self._precedence.on_queue(self.queuing_delay_us, now)
+        if self._promised_bps:
+            self._set_floor()
 
     def on_ack(self, acked_bytes: int, *, is_window_used: bool, now: int) -> None:
         """Grow while the queue we cause is short, shrink as it passes the target.
@@ -273,6 +284,13 @@ class Ledbat:
         held = self._grown * base_us / max(1, base_us + queue_us)  # By the path without a queue.
         self.slow_start_threshold = int(max(self._window, held))
         self._set(self._window - min(0.5, DECREASE * excess) * acked_bytes)
+
+    def _set_floor(self) -> None:
+        """What delays other flows of the node, too, may be the queue of our own uplink."""
+        far_us = self.queuing_delay_us - self._precedence.shared_queue_us
+        far_us = min(max(far_us, 0), FAR_QUEUE_US_MAX)
+        self._floor = self._near_floor + self._promised_bps * far_us // (8 * SECOND)
+        self._set(self._window)
 
     def _set(self, window: float) -> None:
         self._window = max(window, float(self._floor))

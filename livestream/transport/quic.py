@@ -188,8 +188,9 @@ class Quic(Connection):
         """
         ledbat = self._quic.ledbat
         round_trip_us = ledbat.base_delay_us + ledbat.target_us + ACK_DELAY_US
-        needed = BURST_FACTOR * rate_bps // 8 * round_trip_us // SECOND
-        ledbat.set_floor_bytes(max(needed, BURST_BYTES) if rate_bps else 0)
+        burst_bps = BURST_FACTOR * rate_bps
+        needed = burst_bps // 8 * round_trip_us // SECOND
+        ledbat.set_floor_bytes(max(needed, BURST_BYTES) if rate_bps else 0, burst_bps)
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end."""

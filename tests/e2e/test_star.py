@@ -113,6 +113,7 @@ def test_as_much_is_lost_as_wanted_and_every_byte_is_counted() -> None:
     path = Path(delay_us_min=1_000, delay_us_max=1_000, jitter_us=500, loss=0.1)
     ages, sample = exchange(settings(path, uplink_bps=1_000_000_000), 1_000)
     sender, taker = sample.hosts[0], sample.hosts[1]
+    assert taker.received_from == {0: taker.received_bytes}
     ends_bytes = 28 + 8  # Of the datagrams that say that it was all.
     assert sender.sent_bytes == 1_000 * PACKET_BYTES + 50 * ends_bytes
     assert 850 <= len(ages) <= 950
@@ -121,6 +122,19 @@ def test_as_much_is_lost_as_wanted_and_every_byte_is_counted() -> None:
         lost_bytes
         == (1_000 - len(ages)) * PACKET_BYTES + (sender.lost - (1_000 - len(ages))) * ends_bytes
     )
+
+
+def test_an_uplink_that_was_told_another_rate_has_it_from_then_on() -> None:
+    path = Path(delay_us_min=0, delay_us_max=0, jitter_us=0)
+    with Star(settings(path, uplink_bps=1_000_000_000)) as star, receiver(star) as process:
+        star.set_uplink(0, 1_000_000)
+        time.sleep(0.2)
+        words = [ADDRESSES[1], str(PORT), "30", str(PAYLOAD_BYTES)]
+        subprocess.run([*star.inside(0), sys.executable, "-c", SEND, *words], check=True)
+        assert process.stdout is not None
+        ages = json.loads(process.stdout.readline())
+    assert len(ages) == 30
+    assert max(age for age, _ in ages) == pytest.approx(30 * PACKET_BYTES * 8e-6, rel=0.2)
 
 
 def test_settings_reach_the_router_as_they_were_given() -> None:

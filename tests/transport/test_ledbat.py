@@ -191,6 +191,53 @@ def test_a_clock_that_is_set_does_not_stop_it(jump_us: int) -> None:
     assert link.mean_queue_us() < FILES_US + 10 * MILLISECOND
 
 
+PROMISED_BPS = 1_000_000
+QUEUE_US = 300 * MILLISECOND
+FLOOR = 16 * 1024
+
+
+def floor_over_a_queue(*neighbours_queues_us: int, is_promised: bool = True) -> int:
+    """Return the floor of a flow with a queue before it, beside flows of its node with others."""
+    precedence = Precedence()
+    ours = Ledbat(DATAGRAM, LIVE_US, precedence)
+    others = [Ledbat(DATAGRAM, LIVE_US, precedence) for _ in neighbours_queues_us]
+    ours.set_floor_bytes(FLOOR, PROMISED_BPS if is_promised else 0)
+    for step in range(60):
+        now = step * 100 * MILLISECOND
+        is_full = step > 20
+        for other, queue_us in zip(others, neighbours_queues_us, strict=True):
+            other.on_delay(BASE_US + is_full * queue_us, now)
+        ours.on_delay(BASE_US + is_full * QUEUE_US, now)
+    ours.on_timeout()
+    return ours.window_bytes
+
+
+def test_what_was_promised_goes_through_a_queue_that_only_its_receiver_has() -> None:
+    meanwhile = PROMISED_BPS // 8 * QUEUE_US // SECOND
+    assert floor_over_a_queue(0, QUEUE_US) == FLOOR + meanwhile
+    assert floor_over_a_queue(QUEUE_US // 3) == FLOOR + meanwhile * 2 // 3
+
+
+def test_a_queue_before_all_flows_may_be_our_own_and_raises_no_floor() -> None:
+    assert floor_over_a_queue() == FLOOR
+    assert floor_over_a_queue(QUEUE_US, 2 * QUEUE_US) == FLOOR
+
+
+def test_where_nothing_was_promised_a_queue_raises_no_floor() -> None:
+    assert floor_over_a_queue(0, is_promised=False) == FLOOR
+
+
+def test_a_floor_rises_for_no_queue_longer_than_a_second() -> None:
+    precedence = Precedence()
+    ours, other = (Ledbat(DATAGRAM, LIVE_US, precedence) for _ in range(2))
+    ours.set_floor_bytes(FLOOR, PROMISED_BPS)
+    for step in range(300):
+        other.on_delay(BASE_US, step * 100 * MILLISECOND)
+        ours.on_delay(BASE_US + step * 100 * MILLISECOND, step * 100 * MILLISECOND)
+    ours.on_timeout()
+    assert ours.window_bytes <= FLOOR + PROMISED_BPS // 8
+
+
 def test_queues_on_the_way_back_do_not_slow_it_where_delays_are_one_way() -> None:
     ledbat = Ledbat(DATAGRAM, TARGET_US)
     for step in range(200):

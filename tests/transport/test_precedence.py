@@ -1,4 +1,4 @@
-"""Which of a node's flows go first."""
+"""Which of a node's flows go first, and what queue all of them have."""
 
 from __future__ import annotations
 
@@ -38,3 +38,24 @@ def test_a_slow_stream_is_busy_all_the_time() -> None:
         precedence.on_ack(LIVE_US, 6_000, now)  # Half a Mbit/s.
         if step > 10:
             assert precedence.target_us(FILES_US, now) < LIVE_US
+
+
+def test_the_queue_that_flows_share_is_the_shortest_of_any() -> None:
+    precedence = Precedence()
+    for step in range(40):
+        now = step * 100 * MILLISECOND
+        precedence.on_queue(300 * MILLISECOND, now)
+        precedence.on_queue(40 * MILLISECOND, now)
+    assert precedence.shared_queue_us == 40 * MILLISECOND
+
+
+def test_an_empty_queue_of_some_seconds_ago_says_nothing() -> None:
+    precedence = Precedence()
+    precedence.on_queue(0, 0)
+    precedence.on_queue(300 * MILLISECOND, SECOND)
+    assert precedence.shared_queue_us == 0, "it may have been asked for nothing since"
+    precedence.on_queue(300 * MILLISECOND, 2 * SECOND)
+    assert precedence.shared_queue_us == 300 * MILLISECOND
+    precedence.on_queue(200 * MILLISECOND, 60 * SECOND)
+    precedence.on_queue(300 * MILLISECOND, 61 * SECOND)
+    assert precedence.shared_queue_us == 200 * MILLISECOND
