@@ -86,6 +86,7 @@ class Latency:
         if second.late and late > LATE_SHARE * pieces:
             highest_us = max(LATENCY_MAX_US, self._lowest_us)
             self.target_us = min(self.target_us + RAISE_US, highest_us)
-        elif len(self._seconds) == MEMORY_S and not late:
-            if sum(each.close for each in self._seconds) <= CLOSE_SHARE * pieces:
-                self.target_us = max(self.target_us - LOWER_US, self._lowest_us)
+            return
+        close = sum(each.close for each in self._seconds)
+        if len(self._seconds) == MEMORY_S and not late and close <= CLOSE_SHARE * pieces:
+            self.target_us = max(self.target_us - LOWER_US, self._lowest_us)

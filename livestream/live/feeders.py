@@ -316,15 +316,11 @@ class Feeders:
             substream.rival = None
         if substream.state is not FeedState.FED or substream.rival is not None:
             return
-        rival = self.selection.better(substream, peers, now)
-        if rival is None and self.selection.may_climb(substream, now):
-            rival = self._climb(substream, peers, now)
-            if rival is not None:
-                substream.looks = BETTER_LOOKS
+        above = self._climb(substream, peers, now)
+        rival = above or self.selection.better(substream, peers, now)
         substream.looks = substream.looks + 1 if rival is not None else 0
-        is_urgent = substream.lag_us > LATE_US or (
-            rival is not None and self._neighbours.is_source(rival)
-        )
+        is_source = rival is not None and self._neighbours.is_source(rival)
+        is_urgent = above is not None or is_source or substream.lag_us > LATE_US
         if rival is None or (substream.looks < BETTER_LOOKS and not is_urgent):
             return
         substream.looks = 0
@@ -333,7 +329,10 @@ class Feeders:
 
     def _climb(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
         """Return who feeds our feeder, if it is of use to ask; call it first."""
-        if substream.above is None or now - substream.since < CLIMB_AFTER_US:
+        is_settled = now - substream.since >= CLIMB_AFTER_US
+        if substream.above is None or not is_settled:
+            return None
+        if not self.selection.may_climb(substream, now):
             return None
         for peer in peers:
             if peer.address == substream.above:

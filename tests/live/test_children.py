@@ -138,7 +138,8 @@ def test_who_is_not_fed_feeds_nobody() -> None:
     here.tell(peer, Subscribe(HOME, 0))
     told = here.heard(peer)
     assert isinstance(told[0], Refuse)
-    assert told[1] == Feed(HOME, 50, (SOURCE, feeder.node_id, here.swarm.node_id))
+    path = (SOURCE, feeder.node_id, here.swarm.node_id)
+    assert told[1] == Feed(HOME, 50, path, feeder.address)
 
 
 def test_who_feeds_us_is_not_fed_by_us() -> None:

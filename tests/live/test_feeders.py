@@ -10,6 +10,7 @@ from livestream.live.feeders import (
     AVOID_REFUSED_US,
     BETTER_EVERY,
     BETTER_LOOKS,
+    CLIMB_AFTER_US,
     FEED_PATIENCE_US,
     HOP_PATIENCE_US,
     LOOK_US,
@@ -18,9 +19,9 @@ from livestream.live.feeders import (
     Feeders,
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
-from livestream.live.selection import CROWD, FOREIGN_AFTER_US
+from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
 from livestream.live.substream import STARVED_US
-from livestream.machine import MILLISECOND, SECOND
+from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.wire.live import (
     LAG_UNKNOWN_MS,
@@ -96,10 +97,18 @@ class Search:
         wanted = [0] * self.substreams
         return self.knows(number, *wanted, home=ANY_HOME, spare=9, is_source=True)
 
-    def feed(self, peer: Peer, number: int = 0, *, lag_ms: int = 100, hops: int = 1) -> bool:
+    def feed(
+        self,
+        peer: Peer,
+        number: int = 0,
+        *,
+        lag_ms: int = 100,
+        hops: int = 1,
+        above: Address | None = None,
+    ) -> bool:
         """Have a neighbour say that it feeds us, and push from now on."""
         path = (SOURCE, *(b"hop%d" % hop for hop in range(hops - 1)))
-        changed = self.feeders.on_feed(peer, Feed(number, lag_ms, path), self.now)
+        changed = self.feeders.on_feed(peer, Feed(number, lag_ms, path, above), self.now)
         self.pushes[number] = peer, lag_ms * MILLISECOND
         return changed
 
@@ -692,6 +701,54 @@ def test_starved_is_what_found_no_feeder_in_good_time() -> None:
     assert search.feeders.starved(search.now) == []
     search.go_on(0.1)
     assert search.feeders.starved(search.now) == [1]
+
+
+# Further up
+
+
+def fed_below(above: Peer, *, slots: int) -> Search:
+    """Return who can feed so many, and is fed by somebody whom this one feeds."""
+    search = Search(home=0)
+    search.feeders.selection.weight = slots
+    feeder = search.knows(1, 200)
+    search.look()
+    assert search.asked() == [feeder]
+    search.feed(feeder, lag_ms=200, hops=2, above=above.address)
+    return search
+
+
+def test_who_feeds_many_calls_whoever_feeds_its_feeder_and_asks_for_a_place_there() -> None:
+    above = make_peer(9)
+    search = fed_below(above, slots=CLIMB_WEIGHT)
+    search.go_on(CLIMB_AFTER_US / SECOND + 1)
+    assert search.sought
+    assert search.neighbours.take_room(0, search.now) == above.address
+    search.peers.append(above)
+    search.says(above, 100, spare=0)
+    search.go_on(1)
+    assert search.asked() == [above], "room or not: it may take somebody's place"
+    search.feed(above, lag_ms=100)
+    assert search.feeders.feeder(0) is above
+
+
+def test_who_feeds_few_stays_where_it_is() -> None:
+    above = make_peer(9)
+    search = fed_below(above, slots=CLIMB_WEIGHT - 1)
+    search.go_on(CLIMB_AFTER_US / SECOND + 1)
+    assert not search.sought
+    search.peers.append(above)
+    search.says(above, 100, spare=0)
+    search.go_on(5)
+    assert search.asked() == []
+
+
+def test_whoever_feeds_our_feeder_is_not_asked_if_it_would_bring_nothing_sooner() -> None:
+    above = make_peer(9)
+    search = fed_below(above, slots=CLIMB_WEIGHT)
+    search.peers.append(above)
+    search.says(above, 190, spare=0)
+    search.go_on(5)
+    assert search.asked() == []
 
 
 # What is told of it

@@ -7,7 +7,6 @@ from livestream.live.clock import ChannelClock
 from livestream.live.picker import (
     BUSY_US,
     GRACE_MIN_US,
-    LAST_CHANCE_US,
     REPAIR_PER_PEER_MAX,
     RETRY_MIN_US,
     SOURCE_DELAY_US,
@@ -35,11 +34,16 @@ class Viewing:
         self.now = max(tune_in - 1, 0) * INTERVAL_US
         self.window = LiveWindow(CONFIG.window_us)
         self.fed = dict.fromkeys(range(SUBSTREAMS), True)
+        self.fed_from = dict.fromkeys(range(SUBSTREAMS), 0)
         self.sources: list[Peer] = []
         self.holders: list[Peer] = []
         clock = ChannelClock(UNIX_OFFSET_US)
         self.picker = DeadlinePicker(
-            self.window, clock, CONFIG, lambda number: self.fed[number], self.sources.__contains__
+            self.window,
+            clock,
+            CONFIG,
+            lambda number: self.fed_from[number] if self.fed[number] else None,
+            self.sources.__contains__,
         )
         self.window.start(1, 0, newest=tune_in - 1)
         self.picker.start(0, tune_in - 1, SUBSTREAMS, RATE_BPS, self.now)
@@ -119,41 +123,14 @@ def test_what_comes_in_time_is_never_asked_for() -> None:
     assert viewing.asked == []
 
 
-def asked_before_deadlines_us(age_ms: int, *, jitter_ms: int = 0) -> list[int]:
-    """Return how long before its deadline each piece was asked for, at last, that was asked for.
-
-    All are heard of 200 ms after their capture. In half of the substreams pushes take as long as
-    given, but for piece 512, which is lost; in the others they come when they are heard of. Others
-    hold nothing before piece 480, so that it shows how late pushes are.
-    """
+def test_what_a_feeder_was_not_asked_for_does_not_wait_for_it() -> None:
+    """Who finds a new feeder has a gap that it does not fill."""
     viewing = Viewing()
-    viewing.neighbour(1, *range(480, 900))
-    ages_ms = {number: 200 if number % 2 else age_ms for number in range(SUBSTREAMS)}
-    comes: dict[int, list[int]] = {}
-    for index in range(700):
-        age = ages_ms[index % SUBSTREAMS]
-        age += jitter_ms if index % 16 == 0 else 0
-        comes.setdefault(index + age // 20, []).append(index)
-    for step in range(750):
-        viewing.go_on_until(step * INTERVAL_US)
-        viewing.picker.note_edge(step - 10, viewing.now)
-        viewing.comes(*[index for index in comes.get(step, ()) if index != 512])
-    first = {index: at for at, index, _ in reversed(viewing.asked)}
-    return [deadline_us(index) - at for index, at in first.items() if index <= 512]
-
-
-def test_where_pushes_are_late_as_a_rule_what_is_lost_is_asked_for_once_it_is_later() -> None:
-    """Far down in a tree, 400 ms before the deadline, most pieces are yet to come."""
-    (early_us,) = asked_before_deadlines_us(300)
-    assert 0 <= URGENT_US - early_us <= STEP_US, "never sooner"
-    (late_us,) = asked_before_deadlines_us(700)
-    assert LAST_CHANCE_US <= late_us < 300 * MILLISECOND
-
-
-def test_however_late_and_uneven_pushes_are_there_is_time_left_for_an_answer() -> None:
-    asked_us = asked_before_deadlines_us(500, jitter_ms=300)
-    assert asked_us
-    assert all(LAST_CHANCE_US - STEP_US <= each <= URGENT_US for each in asked_us)
+    viewing.neighbour(1, *range(300))
+    viewing.fed_from[4] = 101
+    viewing.watch(110, but=(100, 108))
+    assert viewing.asked_for(100)
+    assert not viewing.asked_for(108)
 
 
 def test_a_push_has_some_time_even_when_the_deadline_is_near() -> None:

@@ -44,6 +44,7 @@ anything: st.SearchStrategy[LiveMessage] = st.one_of(
         u8,
         u16,
         st.lists(st.binary(min_size=4, max_size=4), min_size=1, max_size=16).map(tuple),
+        st.one_of(st.none(), address),
     ),
     st.builds(Unsubscribe, u8),
     st.builds(Status, st.booleans(), u8, u8, u16, st.lists(u16, max_size=32).map(tuple)),
