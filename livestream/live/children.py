@@ -158,11 +158,11 @@ class Children:
         return sum(not self._worth(child, number, now) for child in heads)
 
     def _feed(self, number: int, path: tuple[bytes, ...]) -> Feed:
+        """Return what a child is told; where the publisher is, heads keep to themselves."""
         feeder = self._feeders.feeder(number)
-        is_told = (
-            feeder is not None and feeder.is_reachable and not self._neighbours.is_source(feeder)
-        )
-        above = feeder.address if feeder is not None and is_told else None
+        above: Address | None = None
+        if feeder is not None and feeder.is_reachable and not self._neighbours.is_source(feeder):
+            above = feeder.address
         return Feed(number, self._lag_ms(number), path, above)
 
     def _lag_ms(self, number: int) -> int:

@@ -60,7 +60,8 @@ class Reports:
 
     def note_stored(self, index: int, now: int) -> None:
         """We hold one more piece: those who asked are told soon."""
-        self._changed_from = min(index, self._changed_from or index)
+        known = self._changed_from
+        self._changed_from = index if known is None else min(index, known)
         if self.window_at is None:
             self.window_at = now + WINDOW_INTERVAL_US
 

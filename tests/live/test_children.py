@@ -97,6 +97,19 @@ def test_whoever_is_fed_is_told_the_path_and_gets_what_it_missed() -> None:
     assert here.pushed() == [(peer, 35)]
 
 
+def test_a_head_does_not_say_where_the_publisher_is() -> None:
+    here, feeder = feeding()
+    child = here.join(1)
+    here.heard(child)
+    here.tell(child, Subscribe(HOME, 0))
+    assert [each.above for each in here.heard(child) if isinstance(each, Feed)] == [feeder.address]
+    here.tell(feeder, Status(True, 0xFF, 5, 0, fed(0)))
+    other = here.join(2)
+    here.heard(other)
+    here.tell(other, Subscribe(HOME, 0))
+    assert [each.above for each in here.heard(other) if isinstance(each, Feed)] == [None]
+
+
 def test_a_new_child_is_sent_the_newest_of_what_it_missed_and_asks_for_the_rest() -> None:
     """Many who come together would fill the line with what others can give them."""
     here = on_air()
