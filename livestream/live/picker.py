@@ -100,6 +100,7 @@ class DeadlinePicker(Picker[Peer]):
         self._is_source = is_source
         self._missing: dict[int, Missing] = {}
         self._lateness: list[_Lateness] = []
+        self._given_up: list[int] = []
         self._edge = -1
         self._tune_in_end = 0
         self._wake_at: int | None = None
@@ -213,6 +214,8 @@ class DeadlinePicker(Picker[Peer]):
         deadline = self._deadline(index, missing)
         if self._is_too_late(index, deadline, now):
             del self._missing[index]
+            if missing.tried:
+                self._given_up.append(index)
             return NEVER
         missing.due_at = self._due_at(index, missing, deadline)
         if missing.due_at > now:
@@ -225,6 +228,11 @@ class DeadlinePicker(Picker[Peer]):
             return missing.blocked_until
         picks.append(self._ask(choice, index, missing, now))
         return missing.open_at
+
+    def take_given_up(self) -> list[int]:
+        """Return the pieces that were asked for and did not come in time."""
+        given_up, self._given_up = self._given_up, []
+        return given_up
 
     def on_stored(self, index: int, now: int) -> None:
         """A piece is here: learn how late pushes of its substream are."""

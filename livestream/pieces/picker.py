@@ -55,6 +55,10 @@ class Picker(ABC, Generic[H]):
     def get_timer(self) -> int | None:
         """Return when `picks` wants to be asked again, if nothing else happens."""
 
+    def take_given_up(self) -> list[int]:
+        """Return the pieces that were asked for and are of no use any more, each once."""
+        return []
+
     @abstractmethod
     def on_stored(self, index: int, now: int) -> None:
         """A wanted piece is verified and kept."""

@@ -30,8 +30,9 @@ from livestream.wire.messages import (
 __all__ = ["Seams", "WholePieceSwarm"]
 
 _PUSHED: Final = Urgency.PUSHED  # To look up an enum's member takes long.
-REQUEST_FORGOTTEN_US: Final = 10 * SECOND
+REQUEST_BYTES: Final = messages.MESSAGE_BYTES_MAX >> 4
 ASKED_LIFETIME_US: Final = 2 * SECOND  # Whoever asked has asked elsewhere by then.
+REQUEST_FORGOTTEN_US: Final = ASKED_LIFETIME_US + SECOND  # No answer comes any more.
 STRANGE_MAX: Final = 500  # Pieces of another epoch that one peer may send before it is dropped.
 
 
@@ -187,7 +188,12 @@ class WholePieceSwarm(Swarm):
         for pick in self._seams.picker.picks(list(self.ready), now):
             pick.holder.requested[pick.index] = now
             self._asked.setdefault(pick.index, []).append(pick.holder)
-            pick.holder.send(Request(pick.index, 0, messages.MESSAGE_BYTES_MAX >> 4))
+            pick.holder.send(Request(pick.index, 0, REQUEST_BYTES))
+        for index in self._seams.picker.take_given_up():
+            # Else it counts as owed, and those that owe us much are asked for nothing more.
+            for peer in self._asked.pop(index, ()):
+                peer.requested.pop(index, None)
+                peer.send(Cancel(index, 0, REQUEST_BYTES))
 
     def _forget_request(self, peer: Peer, index: int) -> None:
         peer.requested.pop(index, None)
