@@ -13,12 +13,12 @@ __all__ = ["LATENCY_START_US", "Latency"]
 LATENCY_START_US: Final = SECOND
 LATENCY_MIN_US: Final = 600 * MILLISECOND  # Nearer, repairs would have no time (live.md §4).
 LATENCY_MAX_US: Final = 3 * SECOND
-MEMORY_S: Final = 6  # What came longer ago does not count.
+MEMORY_S: Final = 8  # What came longer ago does not count.
 SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, in any order.
 LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
-SPARE_US: Final = 200 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
-CLOSE_SHARE: Final = 0.005  # So many may have less: those are the repaired, which come in time.
-RAISE_US: Final = 50 * MILLISECOND
+SPARE_US: Final = 220 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
+CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, which come in time.
+RAISE_US: Final = 100 * MILLISECOND
 LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
 
 

@@ -237,9 +237,10 @@ class Channel(Extension):
             if self._place.first_at is None:
                 self._place.first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
+        had = self.choker.used_slots if self.is_source else 0
         self.children.push(index, peer, now)
-        if self.is_source and self.children.wants_heads(now):
-            self._status_at = now  # Without them nobody gets anything.
+        if self.is_source and self.choker.used_slots < had:
+            self._status_at = now  # Heads are wanted: without them nobody gets anything.
         self._reports.note_stored(index, now)
         self.swarm.emit(PieceVerified(piece, captured_at, now))
 
@@ -273,8 +274,6 @@ class Channel(Extension):
         feeders_at = self.feeders.get_timer()
         if feeders_at is not None and feeders_at <= now:
             self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)
-            if not self.swarm.source_peers and self.feeders.take_call(now):
-                self.swarm.candidates.seek_roots(now)
 
     def _look_around(self, now: int) -> None:
         self.swarm.candidates.add(self._pex.take_learned())

@@ -57,8 +57,6 @@ class Children:
         self._substreams = 0
         self._rate_bps = 0
         self._overload_at = 0
-        self._crowded: list[bool] = []
-        "Where the publisher had the heads that it wants, when it was looked at last."
         self._useless: dict[Peer, int] = {}
         "Heads that fed nobody, until when they take nobody's place."
 
@@ -152,13 +150,6 @@ class Children:
             not (self._choker.wants_child(number) or self._replaceable(number, now))
             for number in range(self._substreams)
         ]
-
-    def wants_heads(self, now: int) -> bool:
-        """Whether the publisher has just come to want heads in a substream that had enough."""
-        before, self._crowded = self._crowded, self.crowded(now)
-        return any(
-            was and not is_crowded for was, is_crowded in zip(before, self._crowded, strict=False)
-        )
 
     # Helpers
 

@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from livestream.live.neighbours import Neighbours
-from livestream.live.selection import CLIMB_WEIGHT, LATE_US, FeederSelection
+from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
@@ -34,9 +34,6 @@ HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a
 SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
-GENERAL_PATIENCE_US: Final = 2 * SECOND  # Where several bring nothing, it is not their fault.
-ALIVE_US: Final = 1_300 * MILLISECOND  # Everybody says something each second.
-HEADS_PATH: Final = 2  # Of those whom a head feeds: the publisher, and it.
 BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 CLIMB_AFTER_US: Final = 2 * SECOND  # Who was just taken has no children yet.
@@ -73,7 +70,6 @@ class Feeders:
         self._timer: int | None = None
         self._looks_at = 0
         self._looks = 0
-        self._calls_at = 0
 
     # Commands
 
@@ -159,28 +155,15 @@ class Feeders:
 
     def on_overdue(self, counts: dict[int, int], now: int) -> None:
         """Leave feeders whose pieces had to be fetched elsewhere."""
-        silent = {each.feeder for each in self._substreams if each.is_silent(now)}
         for number, count in counts.items():
             substream = self._substreams[number]
             patience_us = FEED_PATIENCE_US + HOP_PATIENCE_US * len(substream.path)
-            if len(silent) >= SILENT_MIN and substream.feeder and _is_alive(substream.feeder, now):
-                patience_us = GENERAL_PATIENCE_US
             is_failing = count >= OVERDUE_MAX and now - substream.pushed_at > patience_us
             if is_failing and substream.state is FeedState.FED and substream.feeder is not None:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self.selection.note_liar(substream.feeder, now)
                 self._leave(substream, now, avoid_us=AVOID_FAILED_US)
-
-    def take_call(self, now: int) -> bool:
-        """Whether to call the publisher: who feeds many below a head that is silent is the next."""
-        home = self._get(self.selection.home)
-        if home is None or now < self._calls_at or len(home.path) != HEADS_PATH:
-            return False
-        if not home.is_silent(now) or self.selection.weight < CLIMB_WEIGHT:
-            return False
-        self._calls_at = now + SECOND
-        return True
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
@@ -388,7 +371,3 @@ class Feeders:
 
     def _wake(self, at: int) -> None:
         self._timer = at if self._timer is None else min(self._timer, at)
-
-
-def _is_alive(peer: Peer, now: int) -> bool:
-    return now - peer.heard_at <= ALIVE_US

@@ -21,7 +21,7 @@ __all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
-URGENT_US: Final = 180 * MILLISECOND  # Less time than this before the deadline: ask now.
+URGENT_US: Final = 200 * MILLISECOND  # Less time than this before the deadline: ask now.
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND

@@ -187,7 +187,9 @@ class WholePieceSwarm(Swarm):
     def _send_requests(self, now: int) -> None:
         for pick in self._seams.picker.picks(list(self.ready), now):
             pick.holder.requested[pick.index] = now
-            self._asked.setdefault(pick.index, []).append(pick.holder)
+            asked = self._asked.setdefault(pick.index, [])
+            if pick.holder not in asked:
+                asked.append(pick.holder)
             pick.holder.send(Request(pick.index, 0, REQUEST_BYTES))
         for index in self._seams.picker.take_given_up():
             # Else it counts as owed, and those that owe us much are asked for nothing more.
