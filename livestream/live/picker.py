@@ -28,6 +28,8 @@ TUNE_IN_LATE_US: Final = 5 * SECOND
 NO_HOLDER_US: Final = 50 * MILLISECOND  # How soon to look again when nobody has the piece.
 SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much later than viewers.
 REPAIR_PER_PEER_MAX: Final = 8
+# Whatever the rate: a feeder that fails takes up to some pieces of several substreams with it.
+REPAIR_BURST_BYTES: Final = 32 * 1024
 TUNE_IN_PER_PEER_MAX: Final = 24
 MISSING_MAX: Final = 4_096
 RECKONED_MAX: Final = 16  # Pieces ahead of the newest for which its capture time is a measure.
@@ -122,7 +124,7 @@ class DeadlinePicker(Picker[Peer]):
         self._edge = first - 1
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
-        self._repair = TokenBucket(rate, rate)
+        self._repair = TokenBucket(rate, max(rate, REPAIR_BURST_BYTES))
         self._unfed = TokenBucket(rate_bps / 8, rate_bps / 8)
         self.note_edge(newest, now)
 
