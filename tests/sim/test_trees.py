@@ -63,7 +63,7 @@ def below(simulation: Simulation, victim: Viewer, number: int) -> tuple[list[Vie
 def test_when_an_inner_node_crashes_its_children_look_for_feeders_and_those_below_do_not() -> None:
     """Some of those below find a better feeder meanwhile, as they do at any time: no failure."""
     below_it = failed = 0
-    for seed in (1, 2):
+    for seed in (1, 2, 3):  # Trees are low: there are few below anybody.
         simulation = settled(CROWD, 8, seed)
         trees = [
             (*below(simulation, viewer, number), viewer, number)
