@@ -69,7 +69,7 @@ class WholePieceSwarm(Swarm):
         self.uploads = uploads or UploadQueue()
         self._seams = seams
         self._timers.append(seams.picker.get_timer)
-        self._asked: dict[int, list[Peer]] = {}
+        self._asked: dict[int, dict[Peer, None]] = {}
 
     # Commands
 
@@ -187,9 +187,7 @@ class WholePieceSwarm(Swarm):
     def _send_requests(self, now: int) -> None:
         for pick in self._seams.picker.picks(list(self.ready), now):
             pick.holder.requested[pick.index] = now
-            asked = self._asked.setdefault(pick.index, [])
-            if pick.holder not in asked:
-                asked.append(pick.holder)
+            self._asked.setdefault(pick.index, {})[pick.holder] = None
             pick.holder.send(Request(pick.index, 0, REQUEST_BYTES))
         for index in self._seams.picker.take_given_up():
             # Else it counts as owed, and those that owe us much are asked for nothing more.
@@ -200,8 +198,8 @@ class WholePieceSwarm(Swarm):
     def _forget_request(self, peer: Peer, index: int) -> None:
         peer.requested.pop(index, None)
         asked = self._asked.get(index)
-        if asked is not None and peer in asked:
-            asked.remove(peer)
+        if asked is not None:
+            asked.pop(peer, None)
             if not asked:
                 del self._asked[index]
 

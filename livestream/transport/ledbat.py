@@ -113,7 +113,7 @@ class Ledbat:
     def set_datagram_bytes(self, size: int) -> None:
         """Count in datagrams of this size: the path carries no larger ones, or does now."""
         self._datagram_bytes = size
-        self.set_floor_bytes(self._floor)
+        self.set_floor_bytes(self._near_floor, self._promised_bps)
 
     def on_delay(self, delay_us: int, now: int, rtt_us: int | None = None) -> None:
         """Take a delay sample; a constant offset in it cancels.

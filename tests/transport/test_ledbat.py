@@ -218,6 +218,18 @@ def test_what_was_promised_goes_through_a_queue_that_only_its_receiver_has() -> 
     assert floor_over_a_queue(QUEUE_US // 3) == FLOOR + meanwhile * 2 // 3
 
 
+def test_what_was_promised_is_not_forgotten_when_datagrams_become_smaller() -> None:
+    precedence = Precedence()
+    ours, other = (Ledbat(DATAGRAM, LIVE_US, precedence) for _ in range(2))
+    ours.set_floor_bytes(FLOOR, PROMISED_BPS)
+    ours.set_datagram_bytes(DATAGRAM // 2)
+    for step in range(60):
+        other.on_delay(BASE_US, step * 100 * MILLISECOND)
+        ours.on_delay(BASE_US + (step > 20) * QUEUE_US, step * 100 * MILLISECOND)
+    ours.on_timeout()
+    assert ours.window_bytes == FLOOR + PROMISED_BPS // 8 * QUEUE_US // SECOND
+
+
 def test_a_queue_before_all_flows_may_be_our_own_and_raises_no_floor() -> None:
     assert floor_over_a_queue() == FLOOR
     assert floor_over_a_queue(QUEUE_US, 2 * QUEUE_US) == FLOOR
