@@ -209,7 +209,7 @@ class Channel(Extension):
         elif isinstance(message, Refuse):
             self._on_refuse(peer, message, now)
         elif isinstance(message, Rooms):
-            self._on_rooms(message, now)
+            self._on_rooms(peer, message, now)
         elif isinstance(message, Goodbye) and message.sponsor is not None:
             self.swarm.candidates.seek([message.sponsor], now)
 
@@ -280,6 +280,8 @@ class Channel(Extension):
         if self.head is None:
             return
         self._place.look(self.head.substreams, now)
+        for number in range(self.head.substreams) if self.is_source else ():
+            self._seek_room(number, now)
         self._reports.tell_status(now)
         self.children.reserve_all()
 
@@ -386,8 +388,10 @@ class Channel(Extension):
             if not self.swarm.knows(address):
                 self.neighbours.note_room(message.substream, address, now)
 
-    def _on_rooms(self, message: Rooms, now: int) -> None:
+    def _on_rooms(self, peer: Peer, message: Rooms, now: int) -> None:
         substreams = self.head.substreams if self.head is not None else 0
+        if self.is_source and not self.choker.substreams_of(peer):
+            return  # Heads tell of their heirs; nobody else says whom the publisher calls.
         for number, address in message.rooms:
             if number < substreams and not self.swarm.knows(address):
                 self.neighbours.note_room(number, address, now)

@@ -140,6 +140,19 @@ class Children:
             return ()
         return (self._swarm.node_id,) if self._is_source else self._feeders.path(number)
 
+    def heir(self) -> Peer | None:
+        """Return the child at home that is of so much more use than we that it should be fed first.
+
+        The publisher, which has never met it, may make it a head in our place.
+        """
+        home = self._choker.home
+        children = [child for child in self._choker.children(home) if child.is_reachable]
+        heir = max(children, key=lambda child: self._neighbours.weight(child, home), default=None)
+        if heir is None:
+            return None
+        outweighs = self._neighbours.weight(heir, home) > OUTWEIGHS * self._choker.slots
+        return heir if outweighs else None
+
     def count_replaceable(self, now: int) -> int:
         """Return how many of the publisher's heads give way to anybody who feeds others."""
         return sum(self._replaceable(number, now) for number in range(self._substreams))

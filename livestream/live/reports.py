@@ -81,6 +81,8 @@ class Reports:
             self._send(peer, status)
             # Who heard of itself would call itself.
             told = rooms if peer not in roomy else _rooms(known, besides=peer)
+            if peer in self._swarm.source_peers:
+                told = self._heir(peer)
             if told:
                 self._send(peer, told)
 
@@ -96,6 +98,14 @@ class Reports:
                 self._send(peer, payload)
 
     # Helpers
+
+    def _heir(self, publisher: Peer) -> bytes:
+        """Tell the publisher, whose head we are, of a child that it had better feed."""
+        home = self._choker.home
+        if self._feeders.feeder(home) is not publisher:
+            return b""
+        heir = self._children.heir()
+        return _rooms([(home, heir)] if heir is not None else [])
 
     def _window_update(self, start: int) -> bytes:
         start = max(start, self._window.first)
