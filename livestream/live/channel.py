@@ -37,6 +37,7 @@ from livestream.wire.live import (
     Unsubscribe,
     WindowUpdate,
 )
+from livestream.wire.messages import Have
 
 __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_hash_of"]
 
@@ -228,12 +229,15 @@ class Channel(Extension):
         if piece is None or self.head is None:
             return
         captured_ms = piece.payload.captured_ms
+        number = index % self.head.substreams
         if peer is not None and index == self.window.newest:
-            number = index % self.head.substreams
             self.clock.observe(captured_ms, self._path_us(peer, number), now)
         captured_at = self.clock.machine_time(captured_ms)
         if peer is not None:
             self.feeders.note_pushed(index, peer, now - captured_at, now)
+            feeder = self.feeders.feeder(number)
+            if feeder is not None and feeder is not peer:
+                feeder.send(Have(index))  # It need not push it any more.
             if self._place.first_at is None:
                 self._place.first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
@@ -378,7 +382,7 @@ class Channel(Extension):
         if isinstance(message, Subscribe):
             self.children.on_subscribe(peer, message, now)
         else:
-            self.choker.unsubscribe(peer, message.substream)
+            self.children.on_unsubscribe(peer, message, now)
 
     def _on_refuse(self, peer: Peer, message: Refuse, now: int) -> None:
         if not self.feeders.asked(peer, message.substream):

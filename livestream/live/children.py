@@ -12,7 +12,7 @@ from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.swarm.whole import WholePieceSwarm
-from livestream.wire.live import Feed, Goodbye, LiveMessage, Refuse, Subscribe
+from livestream.wire.live import Feed, Goodbye, LiveMessage, Refuse, Subscribe, Unsubscribe
 
 __all__ = ["Children"]
 
@@ -20,6 +20,7 @@ PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has misse
 OVERLOAD_INTERVAL_US: Final = 500 * MILLISECOND
 TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
 CATCH_UP_MAX: Final = 16  # A new child is sent what it needs of the newest; it asks for the rest.
+NEXT_REACH: Final = 256  # Pieces: whoever lacks a substream for so long knows nothing of it.
 HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
 USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
@@ -74,12 +75,26 @@ class Children:
         is_able = bool(path) and peer.node_id not in path
         if is_able:
             self._make_room(peer, number, now)
-        if is_able and self._choker.subscribe(peer, number, message.from_index, now):
-            self._send(peer, self._feed(number, path))
+        first = message.from_index
+        if message.is_fed and is_able:
+            first = max(first, self._next_index(number))
+        if is_able and self._choker.subscribe(peer, number, first, now):
+            self._send(peer, self._feed(peer, number, path))
             self.reserve(peer)
-            self._push_since(peer, number, message.from_index, now)
+            self._push_since(peer, number, first, now)
         else:
             self._send(peer, Refuse(number, self._guides(peer, number)))
+
+    def on_unsubscribe(self, peer: Peer, message: Unsubscribe, now: int) -> None:
+        """Stop feeding a peer, once it has got what whoever feeds it now does not bring."""
+        number = message.substream
+        if number < self._substreams and message.end > self._next_index(number):
+            self._choker.finish(peer, number, message.end, now + NOTICE_US)
+        else:
+            self._choker.unsubscribe(peer, number)
+        self._swarm.uploads.withdraw(
+            peer, lambda index: index >= message.end and index % self._substreams == number
+        )
 
     def on_gone(self, peer: Peer) -> None:
         """A peer left."""
@@ -109,7 +124,7 @@ class Children:
             if child.node_id in path:
                 self._let_go(child, number)
             else:
-                self._send(child, self._feed(number, path))
+                self._send(child, self._feed(child, number, path))
 
     def say_goodbye(self) -> None:
         """Tell those whom we feed that we leave, and who may feed them."""
@@ -170,13 +185,22 @@ class Children:
         heads = self._choker.children(number) if self._is_source else ()
         return sum(not self._worth(child, number, now) for child in heads)
 
-    def _feed(self, number: int, path: tuple[bytes, ...]) -> Feed:
+    def _next_index(self, number: int) -> int:
+        """Return the first piece of a substream that we have not had yet, nor any after it."""
+        window = self._window
+        for index in range(window.newest, max(window.first, window.newest - NEXT_REACH) - 1, -1):
+            if index % self._substreams == number and window.holds(index):
+                return index + 1
+        return window.first
+
+    def _feed(self, child: Peer, number: int, path: tuple[bytes, ...]) -> Feed:
         """Return what a child is told; where the publisher is, heads keep to themselves."""
         feeder = self._feeders.feeder(number)
         above: Address | None = None
         if feeder is not None and feeder.is_reachable and not self._neighbours.is_source(feeder):
             above = feeder.address
-        return Feed(number, self._lag_ms(number), path, above)
+        first = self._choker.fed_from(child, number)
+        return Feed(number, self._lag_ms(number), path, above, first)
 
     def _lag_ms(self, number: int) -> int:
         return 0 if self._is_source else self._feeders.lags_ms()[number]

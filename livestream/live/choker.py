@@ -17,6 +17,7 @@ __all__ = ["LiveChoker"]
 TRIED_SHARE: Final = 0.97  # Of the upload, where children are wanted and nothing is late.
 GROWTH_US: Final = 2 * SECOND
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
+NEVER: Final = 1 << 32  # No index is that large.
 SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
 
@@ -44,8 +45,8 @@ class LiveChoker(Choker):
         self._is_source = is_source
         self._children: list[dict[Peer, int]] = []
         self._since: dict[tuple[Peer, int], int] = {}
-        self._leaving: dict[tuple[Peer, int], int] = {}
-        "Who has notice, and until when it is fed all the same; no child any more."
+        self._leaving: dict[tuple[Peer, int], tuple[int, int]] = {}
+        "Who is no child any more: until when it is fed all the same, and up to which piece."
         self._slots_max = 0
         self._slots_limit = 0
         "So many may be tried while orphans ask for them."
@@ -171,14 +172,26 @@ class LiveChoker(Choker):
         number = index % len(self._children)
         fed = [child for child, from_index in self._children[number].items() if index >= from_index]
         if self._leaving:
-            fed += [child for child, substream in self._leaving if substream == number]
+            fed += [
+                child
+                for (child, substream), (_, end) in self._leaving.items()
+                if substream == number and index < end
+            ]
         return fed
+
+    def is_child(self, peer: Peer, substream: int) -> bool:
+        """Whether we feed a peer in a substream."""
+        return substream < len(self._children) and peer in self._children[substream]
+
+    def fed_from(self, peer: Peer, substream: int) -> int:
+        """Return the first piece that is pushed to a child."""
+        return self._children[substream].get(peer, 0)
 
     def has_room(self, peer: Peer, substream: int) -> bool:
         """Whether `subscribe` would take this child."""
         if substream >= len(self._children):
             return False
-        return peer in self._children[substream] or self._has_room(substream)
+        return self.is_child(peer, substream) or self._has_room(substream)
 
     def wants_child(self, substream: int) -> bool:
         """Whether one more would be taken."""
@@ -201,12 +214,18 @@ class LiveChoker(Choker):
     def give_notice(self, peer: Peer, substream: int, until: int) -> None:
         """Let a child go, but feed it until then, unless it says that it needs us no more."""
         self.unsubscribe(peer, substream)
-        self._leaving[peer, substream] = until
+        self._leaving[peer, substream] = until, NEVER
+
+    def finish(self, peer: Peer, substream: int, end: int, until: int) -> None:
+        """Somebody else feeds it from piece `end` on: feed it those before, but not for ever."""
+        if (peer, substream) in self._leaving or self.is_child(peer, substream):
+            self.unsubscribe(peer, substream)
+            self._leaving[peer, substream] = until, end
 
     def expire(self, now: int) -> None:
         """Feed those no more whose notice is over."""
         if self._leaving:
-            self._leaving = {each: until for each, until in self._leaving.items() if until > now}
+            self._leaving = {each: what for each, what in self._leaving.items() if what[0] > now}
 
     def unsubscribe(self, peer: Peer, substream: int) -> None:
         """Let a child go; no harm if it is none."""

@@ -108,7 +108,7 @@ class Feeders:
                 substream.avoided[peer] = now + AVOID_FAILED_US
                 return False
             if substream.state is not FeedState.ORPHAN:
-                self._leave(substream, now, avoid_us=0)
+                self._leave(substream, now, avoid_us=0, end=feed.first)
             substream.feeder = peer
             substream.move(FeedState.ASKED, now)
         if is_loop:
@@ -344,13 +344,13 @@ class Feeders:
     def _ask_rival(self, substream: Substream, rival: Peer, from_index: int, now: int) -> None:
         """Ask somebody to take over from the feeder, which goes on until then."""
         substream.rival, substream.rival_since = rival, now
-        self._send(rival, Subscribe(substream.number, from_index))
+        self._send(rival, Subscribe(substream.number, from_index, is_fed=True))
 
     # Helpers
 
-    def _leave(self, substream: Substream, now: int, *, avoid_us: int) -> None:
+    def _leave(self, substream: Substream, now: int, *, avoid_us: int, end: int = 0) -> None:
         if substream.feeder is not None:
-            self._send(substream.feeder, Unsubscribe(substream.number))
+            self._send(substream.feeder, Unsubscribe(substream.number, end))
         self._orphan(substream, now, avoid_us=avoid_us)
 
     def _orphan(self, substream: Substream, now: int, *, avoid_us: int) -> None:

@@ -111,9 +111,18 @@ class Place:
     def _follow(self) -> None:
         """Ask some neighbours what they hold, as it changes: those whom repairs can come from."""
         self._followed = {peer: None for peer in self._followed if peer in self._swarm.ready}
-        others = [peer for peer in self._swarm.ready if peer not in self._followed]
-        missing = max(0, FOLLOWED_MAX - len(self._followed))
-        for peer in self._rng.sample(others, min(missing, len(others))):
+        others = [
+            peer
+            for peer in self._swarm.ready
+            if peer not in self._followed
+            and peer not in self._swarm.source_peers
+            and self._neighbours.capacity(peer)  # Who can feed nobody tells none.
+        ]
+        self._rng.shuffle(others)
+        while others and len(self._followed) < FOLLOWED_MAX:
+            # Of two the one that would answer sooner: not of all, or all would ask the same few.
+            peer = min(others[-2:], key=lambda each: each.connection.rtt_us)
+            others.remove(peer)
             self._followed[peer] = None
             peer.send(Interested())
 

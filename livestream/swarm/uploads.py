@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -85,6 +86,13 @@ class UploadQueue:
     def cancel(self, peer: Peer, index: int) -> None:
         """Forget a queued piece, if it is still queued."""
         self._forget(self._wanted.get(peer, {}), index)
+
+    def withdraw(self, peer: Peer, is_meant: Callable[[int], bool]) -> None:
+        """Forget those pushes queued for a peer whose index is meant."""
+        wanted = self._wanted.get(peer, {})
+        for index, upload in list(wanted.items()):
+            if upload.urgency is Urgency.PUSHED and is_meant(index):
+                self._forget(wanted, index)
 
     def drop_peer(self, peer: Peer) -> None:
         """Forget all that is queued for a peer."""

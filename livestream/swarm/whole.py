@@ -19,6 +19,7 @@ from livestream.swarm.uploads import UploadQueue, Urgency
 from livestream.wire import messages
 from livestream.wire.messages import (
     Cancel,
+    Have,
     Interested,
     Message,
     NotInterested,
@@ -135,6 +136,8 @@ class WholePieceSwarm(Swarm):
             if message.index in peer.requested:
                 self._forget_request(peer, message.index)
                 self._seams.picker.on_failed(message.index, peer, now)
+        elif isinstance(message, Have):
+            peer.held.add(message.index)  # Queued or not, it is not pushed any more.
         elif isinstance(message, Cancel):
             self.uploads.cancel(peer, message.index)
         elif isinstance(message, (Interested, NotInterested)):

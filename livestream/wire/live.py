@@ -42,9 +42,10 @@ WINDOW_BITS_MAX: Final = 1 << 14  # 60 s of the fastest channel; bounds what one
 ALTERNATIVES_MAX: Final = 3
 STATUSES_REMEMBERED: Final = 2_048  # In a simulation, half a hundred nodes read the same bytes.
 _WINDOW: Final = Struct("!BII")
-_SUBSCRIBE: Final = Struct("!BBI")
+_SUBSCRIBE: Final = Struct("!BBIB")
+_UNSUBSCRIBE: Final = Struct("!BBI")
 _REFUSE: Final = Struct("!BBHB")
-_FEED: Final = Struct("!BBHB")
+_FEED: Final = Struct("!BBIHB")
 _STATUS: Final = Struct("!BBBBH")
 _HAS_SOURCE: Final = 1
 ROOMS_MAX: Final = 8
@@ -114,18 +115,20 @@ class Subscribe(LiveMessage):
     KIND: ClassVar[int] = 2
     substream: int
     from_index: int
+    is_fed: bool = False
+    "Somebody else feeds me as yet: begin with the next piece, I do not lack those before it."
 
     def to_bytes(self) -> bytes:
         """Serialise."""
-        return _SUBSCRIBE.pack(self.KIND, self.substream, self.from_index)
+        return _SUBSCRIBE.pack(self.KIND, self.substream, self.from_index, self.is_fed)
 
     @classmethod
     def parse(cls, data: bytes) -> Subscribe:
         """Parse. Raises MessageDecodeError."""
         if len(data) != _SUBSCRIBE.size:
             raise MessageDecodeError(f"subscribe: {len(data)} bytes")
-        _, substream, from_index = _SUBSCRIBE.unpack(data)
-        return cls(substream, from_index)
+        _, substream, from_index, is_fed = _SUBSCRIBE.unpack(data)
+        return cls(substream, from_index, bool(is_fed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +142,13 @@ class Feed(LiveMessage):
     "Ids of the nodes that a piece passes, the publisher first and the sender last."
     above: Address | None = None
     "Who feeds the sender: somebody who feeds many may take your place there, or above it."
+    first: int = 0
+    "The first piece that I push."
 
     def to_bytes(self) -> bytes:
         """Serialise."""
         v4, v6 = encode_peers([self.above] if self.above else [])
-        start = _FEED.pack(self.KIND, self.substream, self.lag_ms, len(self.path))
+        start = _FEED.pack(self.KIND, self.substream, self.first, self.lag_ms, len(self.path))
         return start + b"".join(self.path) + v4 + v6
 
     @classmethod
@@ -151,12 +156,12 @@ class Feed(LiveMessage):
         """Parse. Raises MessageDecodeError."""
         if len(data) < _FEED.size:
             raise MessageDecodeError(f"feed: {len(data)} bytes")
-        _, substream, lag_ms, hops = _FEED.unpack_from(data)
+        _, substream, first, lag_ms, hops = _FEED.unpack_from(data)
         end = _FEED.size + hops * NODE_ID_SIZE
         if not 1 <= hops <= PATH_MAX or len(data) < end:
             raise MessageDecodeError(f"feed: {len(data)} bytes, {hops} ids")
         path = tuple(data[at : at + NODE_ID_SIZE] for at in range(_FEED.size, end, NODE_ID_SIZE))
-        return cls(substream, lag_ms, path, _parse_address(data[end:]))
+        return cls(substream, lag_ms, path, _parse_address(data[end:]), first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,17 +201,20 @@ class Unsubscribe(LiveMessage):
 
     KIND: ClassVar[int] = 5
     substream: int
+    end: int = 0
+    "Somebody else pushes this piece and those after it; I still need those before."
 
     def to_bytes(self) -> bytes:
         """Serialise."""
-        return bytes((self.KIND, self.substream))
+        return _UNSUBSCRIBE.pack(self.KIND, self.substream, self.end)
 
     @classmethod
     def parse(cls, data: bytes) -> Unsubscribe:
         """Parse. Raises MessageDecodeError."""
-        if len(data) != 2:
+        if len(data) != _UNSUBSCRIBE.size:
             raise MessageDecodeError(f"unsubscribe: {len(data)} bytes")
-        return cls(data[1])
+        _, substream, end = _UNSUBSCRIBE.unpack(data)
+        return cls(substream, end)
 
 
 @dataclass(frozen=True, slots=True)

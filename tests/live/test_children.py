@@ -88,7 +88,7 @@ def test_whoever_is_fed_is_told_the_path_and_gets_what_it_missed() -> None:
     peer = here.join(1)
     here.heard(peer)
     here.tell(peer, Subscribe(HOME, 12))
-    assert here.heard(peer) == [Feed(HOME, 0, (here.swarm.node_id,))]
+    assert here.heard(peer) == [Feed(HOME, 0, (here.swarm.node_id,), first=12)]
     here.send()
     assert here.pushed() == [(peer, 19), (peer, 27)]
     for _ in range(10):
