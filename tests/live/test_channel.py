@@ -20,6 +20,7 @@ from livestream.swarm.node import Node
 from livestream.swarm.swarm import PeerBanned
 from livestream.swarm.uploads import UploadQueue
 from livestream.wire.live import Refuse, Rooms, Status, Subscribe
+from livestream.wire.messages import Have
 from tests.live.neighbourhood import SUBSTREAMS, Neighbourhood, fed
 from tests.transport.identity import identity
 from tests.world import Link, World
@@ -218,6 +219,29 @@ def test_a_stranger_in_a_substream_that_does_not_exist_is_nobody() -> None:
     here = Neighbourhood()
     here.tell(here.join(1), Rooms(((SUBSTREAMS, STRANGER),)))
     assert not is_called(here)
+
+
+def test_the_publisher_calls_whom_a_head_names_and_nobody_else() -> None:
+    here = Neighbourhood(is_source=True)
+    head = here.join(1)
+    here.tell(head, Rooms(((3, STRANGER),)))
+    assert not is_called(here)
+    here.tell(head, Subscribe(3, 0))
+    here.tell(head, Rooms(((3, STRANGER),)))
+    assert is_called(here)
+
+
+def test_a_feeder_is_told_what_came_from_elsewhere_and_need_not_push_it() -> None:
+    here = Neighbourhood()
+    feeder, other = here.join(1), here.join(2)
+    here.serve(feeder)
+    here.go_on(2)
+    index = here.next_index + SUBSTREAMS
+    here.heard_plainly(feeder)
+    here.give(other, index)
+    assert Have(index) in here.heard_plainly(feeder)
+    here.give(feeder, index + SUBSTREAMS)
+    assert Have(index + SUBSTREAMS) not in here.heard_plainly(feeder)
 
 
 def test_only_whom_we_asked_can_name_others_by_a_refusal() -> None:

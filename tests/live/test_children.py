@@ -416,6 +416,100 @@ def test_a_node_that_lost_its_feeder_keeps_its_children_and_gives_them_what_it_f
     assert here.pushed() == [(child, index)]
 
 
+# Who takes over from another
+
+
+def test_who_is_fed_by_somebody_else_begins_with_our_next_piece() -> None:
+    here, _ = feeding()
+    child = here.join(1)
+    here.heard(child)
+    here.tell(child, Subscribe(HOME, 0, is_fed=True))
+    (told,) = [message for message in here.heard(child) if isinstance(message, Feed)]
+    assert told.first == 39 * SUBSTREAMS + HOME + 1
+    here.send()
+    assert here.pushed() == [], "it gets those from whoever feeds it"
+
+
+def test_who_is_ahead_of_us_begins_where_it_is() -> None:
+    here, _ = feeding()
+    child = here.join(1)
+    here.heard(child)
+    here.tell(child, Subscribe(HOME, 60 * SUBSTREAMS, is_fed=True))
+    (told,) = [message for message in here.heard(child) if isinstance(message, Feed)]
+    assert told.first == 60 * SUBSTREAMS
+
+
+def one_more(here: Neighbourhood, feeder: Peer, number: int) -> int:
+    """Get the piece of our home that comes so many after those that we hold."""
+    index = (40 + number) * SUBSTREAMS + HOME
+    here.give(feeder, index)
+    here.send()
+    return index
+
+
+def test_who_was_taken_over_is_fed_up_to_where_the_other_begins() -> None:
+    here, feeder = feeding()
+    child = here.join(1)
+    here.tell(child, Subscribe(HOME, 40 * SUBSTREAMS))
+    here.tell(child, Unsubscribe(HOME, 42 * SUBSTREAMS))
+    assert here.channel.choker.children(HOME) == [], "its slot is free"
+    brought = [one_more(here, feeder, number) for number in range(3)]
+    assert here.pushed() == [(child, brought[0]), (child, brought[1])]
+
+
+def test_who_was_taken_over_is_not_fed_for_ever() -> None:
+    here, feeder = feeding()
+    child = here.join(1)
+    here.tell(child, Subscribe(HOME, 40 * SUBSTREAMS))
+    here.tell(child, Unsubscribe(HOME, 99 * SUBSTREAMS))
+    here.go_on(NOTICE_US / SECOND)
+    one_more(here, feeder, 0)
+    assert here.pushed() == []
+
+
+def test_who_was_no_child_is_not_fed_by_leaving() -> None:
+    here, feeder = feeding()
+    stranger = here.join(1)
+    here.tell(stranger, Unsubscribe(HOME, 99 * SUBSTREAMS))
+    here.tell(stranger, Unsubscribe(200, 99 * SUBSTREAMS))
+    one_more(here, feeder, 0)
+    assert here.pushed() == []
+
+
+def test_what_is_queued_for_a_child_that_leaves_is_not_sent() -> None:
+    here, feeder = feeding()
+    child = here.join(1)
+    here.tell(child, Subscribe(HOME, 40 * SUBSTREAMS))
+    stuck(here, child)
+    index = one_more(here, feeder, 0)
+    assert here.swarm.uploads.length(child) == 1
+    here.tell(child, Unsubscribe(HOME, index))
+    assert here.swarm.uploads.length(child) == 0
+
+
+# Who had better be a head
+
+
+def heir_of(weight: int) -> tuple[Neighbourhood, Peer]:
+    """Return a viewer with a child of this weight, and that child."""
+    here, _ = feeding(upload_x=1.0)
+    child = here.join(1)
+    here.tell(child, weighing(weight))
+    here.tell(child, Subscribe(HOME, 40 * SUBSTREAMS))
+    return here, child
+
+
+def test_a_child_of_much_more_use_than_we_is_our_heir() -> None:
+    here, child = heir_of(40)
+    assert here.channel.children.heir() is child
+
+
+def test_a_child_of_about_as_much_use_as_we_is_not() -> None:
+    """Two of a kind would take turns for ever."""
+    here, _ = heir_of(8)
+    assert here.channel.children.heir() is None
+
+
 def test_who_leaves_tells_its_children_who_fed_it() -> None:
     here, feeder = feeding()
     child, stranger = here.join(1), here.join(2)

@@ -425,11 +425,18 @@ def test_a_feeder_that_is_much_better_for_some_time_takes_over() -> None:
     search.go_on((BETTER_US - SECOND) / SECOND)
     assert search.asked() == [], "it may be better by chance"
     search.go_on(1.1)
-    assert search.asked() == [better]
+    assert search.sent == [(better, Subscribe(0, 0, is_fed=True))]
+    search.sent.clear()
     assert search.feeders.feeder(0) is old, "until the other feeds us"
     search.feed(better)
     assert search.sent == [(old, Unsubscribe(0))]
     assert search.feeders.feeder(0) is better
+
+
+def test_the_old_feeder_goes_on_up_to_where_the_new_one_begins() -> None:
+    search, old, rival = rivals()
+    search.feeders.on_feed(rival, Feed(0, 100, (SOURCE,), first=80), search.now)
+    assert search.sent == [(old, Unsubscribe(0, 80))]
 
 
 def test_a_little_better_is_not_worth_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from livestream.live.neighbours import ANY_HOME
 from livestream.swarm.peer import Peer
 from livestream.wire import live, messages
-from livestream.wire.live import LiveMessage, Rooms, Status, WindowUpdate
+from livestream.wire.live import Feed, LiveMessage, Rooms, Status, Subscribe, WindowUpdate
 from livestream.wire.messages import Extended, Interested
 from tests.live.neighbourhood import RATE_BPS, UNFED, Line, Neighbourhood, fed
 
@@ -75,6 +75,27 @@ def test_where_nobody_has_room_nothing_is_told_of_it() -> None:
     full = here.join(3)
     here.tell(full, Status(False, 5, 0, 9, fed(100)))
     assert rooms_told(here, full) == []
+
+
+def test_a_head_tells_the_publisher_of_its_heir_and_nobody_else_does() -> None:
+    here = Neighbourhood(upload_bps=RATE_BPS)
+    source, heir = here.join(90), here.join(1)
+    home = 4
+    here.channel.choker.home = home
+    here.tell(heir, Status(False, home, 40, 0, fed(100)))
+    here.tell(source, Status(True, ANY_HOME, 9, 0, (0,) * 8))
+    assert rooms_told(here, source) == [], "it does not feed us"
+    while not any(
+        isinstance(each, Subscribe) and each.substream == home for each in here.heard(source)
+    ):
+        here.go_on(0.1)
+    here.tell(source, Feed(home, 0, (b"srce",)))
+    for index in range(home, 400, 8):
+        here.give(source, index)
+        here.go_on(0.02)
+    here.channel.choker.home = home
+    here.tell(heir, Subscribe(home, 0))
+    assert rooms_told(here, source) == [Rooms(((home, heir.address),))]
 
 
 def test_nobody_is_told_that_it_has_room_itself() -> None:

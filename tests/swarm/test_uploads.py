@@ -93,6 +93,16 @@ def test_what_was_cancelled_does_not_go_and_may_be_queued_again() -> None:
     assert drained(queue) == [(peer, 1)]
 
 
+def test_pushes_that_are_withdrawn_do_not_go_but_answers_do() -> None:
+    queue, one, other = UploadQueue(), make_peer(1), make_peer(2)
+    for index in (3, 4, 11):
+        push(queue, one, index)
+    answer(queue, one, 19)
+    push(queue, other, 11)
+    queue.withdraw(one, lambda index: index % 8 == 3)
+    assert sorted(drained(queue), key=lambda each: each[1]) == [(one, 4), (other, 11), (one, 19)]
+
+
 def test_a_piece_is_queued_once() -> None:
     queue, peer = UploadQueue(), make_peer(1)
     assert push(queue, peer, 1)
