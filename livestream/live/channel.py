@@ -274,7 +274,7 @@ class Channel(Extension):
             return
         if self._overdue_at is not None and self._overdue_at <= now:
             self._overdue_at = now + OVERDUE_INTERVAL_US
-            self.feeders.on_overdue(self._picker.overdue(now), now)
+            self.feeders.look_for_failures(self._picker.due(now), now)
         feeders_at = self.feeders.get_timer()
         if feeders_at is not None and feeders_at <= now:
             self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)
@@ -346,7 +346,7 @@ class Channel(Extension):
             self.swarm.uploads.asked_max = max(ASKED_MIN, asked)
         self._reports.start()
         if not self.is_source:
-            self.feeders.start(head.substreams, now)
+            self.feeders.start(head.substreams, head.newest_index, now)
             self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)
             self._overdue_at = now + OVERDUE_INTERVAL_US
         self._status_at = now

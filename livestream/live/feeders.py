@@ -73,10 +73,15 @@ class Feeders:
 
     # Commands
 
-    def start(self, substreams: int, now: int) -> None:
-        """Begin an epoch. Feeders are kept: they follow the publisher's restart with us."""
+    def start(self, substreams: int, newest: int, now: int) -> None:
+        """Begin an epoch: what comes after `newest` is to be pushed.
+
+        Feeders are kept: they follow the publisher's restart with us.
+        """
         if len(self._substreams) != substreams:
             self._substreams = [Substream(number, orphan_at=now) for number in range(substreams)]
+        for substream in self._substreams:
+            substream.pushed_index = newest
         self._timer = now
         self._looks_at = now + LOOK_US
 
@@ -92,6 +97,7 @@ class Feeders:
         substream = self._substreams[index % len(self._substreams)]
         if substream.feeder is peer:
             substream.pushed_at = now
+            substream.pushed_index = max(substream.pushed_index, index)
             substream.lag_us += (lag_us - substream.lag_us) / 8
 
     def on_feed(self, peer: Peer, feed: Feed, now: int) -> bool:
@@ -117,6 +123,7 @@ class Feeders:
         if substream.state is FeedState.ASKED:
             substream.move(FeedState.FED, now)
             substream.pushed_at = now
+            substream.pushed_index = feed.first - 1
             substream.lag_us = feed.lag_ms * MILLISECOND + peer.connection.rtt_us / 2
             substream.looks = 0
         changed = substream.path != feed.path
@@ -153,13 +160,18 @@ class Feeders:
             if substream.feeder is peer:
                 self._orphan(substream, now, avoid_us=0)
 
-    def on_overdue(self, counts: dict[int, int], now: int) -> None:
-        """Leave feeders whose pieces had to be fetched elsewhere."""
-        for number, count in counts.items():
-            substream = self._substreams[number]
+    def look_for_failures(self, due: Sequence[int], now: int) -> None:
+        """Leave feeders that push nothing of what there is, though it was fetched elsewhere.
+
+        `due` has, by substream, the newest piece that a push should have brought.
+        """
+        for substream, newest in zip(self._substreams, due, strict=False):
+            if substream.state is not _FED or substream.feeder is None:
+                continue
             patience_us = FEED_PATIENCE_US + HOP_PATIENCE_US * len(substream.path)
-            is_failing = count >= OVERDUE_MAX and now - substream.pushed_at > patience_us
-            if is_failing and substream.state is FeedState.FED and substream.feeder is not None:
+            if now - substream.pushed_at <= patience_us:
+                continue
+            if substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self.selection.note_liar(substream.feeder, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,7 @@ __all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
+EDGES_MAX: Final = 10  # Questions within the longest grace, and some more.
 URGENT_US: Final = 200 * MILLISECOND  # Less time than this before the deadline: ask now.
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
@@ -104,6 +106,8 @@ class DeadlinePicker(Picker[Peer]):
         self._lateness: list[_Lateness] = []
         self._given_up: list[int] = []
         self._edge = -1
+        self._edges: deque[tuple[int, int]] = deque(maxlen=EDGES_MAX)
+        "When `due` was asked, and the newest piece known of then."
         self._tune_in_end = 0
         self._wake_at: int | None = None
         self._is_blocked = False
@@ -122,6 +126,7 @@ class DeadlinePicker(Picker[Peer]):
         self._missing.clear()
         self._lateness = [_Lateness() for _ in range(substreams)]
         self._edge = first - 1
+        self._edges.clear()
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
         self._repair = TokenBucket(rate, max(rate, REPAIR_BURST_BYTES))
@@ -161,16 +166,17 @@ class DeadlinePicker(Picker[Peer]):
             at = now + COALESCE_US
             self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
 
-    def overdue(self, now: int) -> dict[int, int]:
-        """Return how many pieces of each fed substream are overdue: a feeder that fails shows."""
-        counts: dict[int, int] = {}
-        for index, missing in self._missing.items():
-            if now - missing.known_at < GRACE_MIN_US:
-                break  # All behind it were heard of later.
-            substream = index % len(self._lateness)
-            if index >= self._tune_in_end and now >= missing.known_at + self._grace(substream):
-                counts[substream] = counts.get(substream, 0) + 1
-        return counts
+    def due(self, now: int) -> list[int]:
+        """Return, by substream, the newest piece that a push should have brought by now; -1: none.
+
+        Asked each 100 ms or so: due is what was known of when this was asked long enough ago.
+        """
+        self._edges.append((now, self._edge))
+        due = []
+        for lateness in self._lateness:
+            known_by = now - lateness.grace_us
+            due.append(next((edge for at, edge in reversed(self._edges) if at <= known_by), -1))
+        return due
 
     # Picker
 

@@ -44,6 +44,8 @@ class Substream:
     orphan_at: int = 0
     "When it was fed last."
     pushed_at: int = 0
+    pushed_index: int = -1
+    "The newest piece that its feeder pushed, or that somebody else brought before it began."
     leaves_at: int | None = None
     "Its feeder has given notice: until then it goes on."
     retry_at: int = 0
@@ -70,6 +72,11 @@ class Substream:
             raise StateError(f"feed: {self.state.value} -> {to.value}")
         self.state = to
         self.since = now
+
+    def missed(self, newest: int, substreams: int) -> int:
+        """Return how many of its pieces up to `newest` are newer than what the feeder pushed."""
+        last = newest - (newest - self.number) % substreams
+        return max(0, (last - self.pushed_index + substreams - 1) // substreams)
 
     def is_silent(self, now: int) -> bool:
         """Whether it is fed, and nothing comes."""

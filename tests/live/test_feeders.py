@@ -50,11 +50,13 @@ class Search:
         self.neighbours = Neighbours()
         self.feeders = Feeders(ME, Random(1), self.neighbours, self._send, self._seek)
         self.feeders.selection.home = home
-        self.feeders.start(substreams, 0)
+        self.feeders.start(substreams, -1, 0)
         self.peers: list[Peer] = []
         self.sent: list[tuple[Peer, LiveMessage]] = []
         self.pushes: dict[int, tuple[Peer, int]] = {}
         "By substream: who pushes, and how old pieces are then."
+        self.pushed = [0] * substreams
+        "So many pieces of each substream."
         self.sought: list[tuple[int, int]] = []
         "(When, substream): whenever a stranger was to be called."
 
@@ -119,7 +121,9 @@ class Search:
             self.now += STEP_US
             for number, (peer, lag_us) in self.pushes.items():
                 if self.now % (100 * MILLISECOND) == 0:
-                    self.feeders.note_pushed(number, peer, lag_us, self.now)
+                    index = self.pushed[number] * self.substreams + number
+                    self.pushed[number] += 1
+                    self.feeders.note_pushed(index, peer, lag_us, self.now)
             self.look()
 
     def look(self) -> None:
@@ -127,6 +131,12 @@ class Search:
         timer = self.feeders.get_timer()
         if timer is not None and timer <= self.now:
             self.feeders.handle_timer(self.peers, 0, self.now)
+
+    def miss(self, pieces: int, number: int = 0) -> None:
+        """So many pieces of a substream are due that were not pushed."""
+        due = [-1] * self.substreams
+        due[number] = (self.pushed[number] + pieces - 1) * self.substreams + number
+        self.feeders.look_for_failures(due, self.now)
 
     def asked(self, number: int = 0) -> list[Peer]:
         """Return who was asked for a substream since the last question; forgets all that was."""
@@ -340,7 +350,7 @@ def patience_us(hops: int) -> int:
     silent_since = search.now
     while search.feeders.feeder(0):
         search.go_on(STEP_US / SECOND)
-        search.feeders.on_overdue({0: 2}, search.now)
+        search.miss(2)
     assert search.feeders.failovers == 1
     return search.now - silent_since
 
@@ -358,11 +368,11 @@ def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:
     search = Search()
     search.fed_by(search.knows(1, 100))
     search.go_on(1)
-    search.feeders.on_overdue({0: 50}, search.now)
+    search.miss(50)
     assert search.feeders.feeder(0)
     search.pushes.clear()
     search.go_on(1)
-    search.feeders.on_overdue({0: 1}, search.now)
+    search.miss(1)
     assert search.feeders.feeder(0)
 
 
@@ -371,7 +381,7 @@ def distrusted_us(search: Search, peer: Peer) -> int:
     search.feed(peer)
     search.pushes.clear()
     search.go_on(0.5)
-    search.feeders.on_overdue({0: 2}, search.now)
+    search.miss(2)
     assert not search.feeders.feeder(0)
     search.asked()
     left_at = search.now
@@ -396,7 +406,7 @@ def test_who_pushed_and_then_failed_is_no_liar() -> None:
     search.go_on(1)
     search.pushes.clear()
     search.go_on(0.5)
-    search.feeders.on_overdue({0: 2}, search.now)
+    search.miss(2)
     search.go_on(11)
     assert search.asked() == [peer]
 
@@ -408,7 +418,7 @@ def test_the_publisher_is_never_distrusted() -> None:
     search.feed(source)
     search.pushes.clear()
     search.go_on(0.5)
-    search.feeders.on_overdue({0: 2}, search.now)
+    search.miss(2)
     search.asked()
     search.go_on(1)
     assert source in search.asked()
@@ -789,7 +799,7 @@ def test_a_new_epoch_keeps_those_who_feed_us() -> None:
     search = Search()
     peer = search.knows(1, 100)
     search.fed_by(peer)
-    search.feeders.start(1, search.now)
+    search.feeders.start(1, -1, search.now)
     assert search.feeders.feeder(0) is peer
-    search.feeders.start(2, search.now)
+    search.feeders.start(2, -1, search.now)
     assert not search.feeders.feeder(0), "other substreams are other trees"

@@ -355,11 +355,24 @@ def test_what_nobody_feeds_leaves_repair_its_share() -> None:
     assert 0.8 * share <= len(repaired) * 4_000 <= 1.15 * share
 
 
-def test_overdue_is_counted_by_substream_and_only_what_should_have_come() -> None:
+def test_due_is_what_was_known_of_before_pushes_of_it_mostly_come() -> None:
     viewing = Viewing()
-    viewing.watch(100, but=(84, 92, 100))
-    assert viewing.picker.overdue(viewing.now) in ({4: 2}, {4: 1})
-    viewing.go_on_until(viewing.now + SECOND // 10)
-    assert viewing.picker.overdue(viewing.now) == {4: 2}, "nobody has heard of piece 100 yet"
-    viewing.comes(84, 92)
-    assert viewing.picker.overdue(viewing.now) == {}
+    viewing.watch(100)
+    known_at, due = viewing.now, viewing.picker.due(viewing.now)
+    newest = max(due)
+    assert newest < 100, "what is known only now may be on its way"
+    while max(due) <= newest:
+        viewing.now += SECOND // 100
+        due = viewing.picker.due(viewing.now)
+    assert due == [100] * SUBSTREAMS
+    assert GRACE_MIN_US <= viewing.now - known_at <= GRACE_MIN_US + SECOND // 10
+
+
+def test_what_came_from_elsewhere_was_due_all_the_same() -> None:
+    viewing = Viewing()
+    viewing.watch(100, but=(92,))
+    for _ in range(8):
+        viewing.go_on_until(viewing.now + SECOND // 10)
+        viewing.comes(92)
+        due = viewing.picker.due(viewing.now)
+    assert due[4] >= 92
