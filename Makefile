@@ -19,8 +19,9 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# On all cores. One alone: `.venv/bin/pytest tests/sim/test_world.py`, or `make tests TESTS=...`.
 tests:
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal $(TESTS)
 
 bench: install $(CLIP)
 	$(BIN)/python -m benchmarks.live
