@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 CLIP := .cache/bigbuckbunny.mp4
+# What `make tests` runs: all, or `make tests TESTS="tests/sim tests/live"`.
+TESTS :=
 
 .PHONY: demo test check install tests bench compiled clean-compiled clean
 
@@ -19,8 +21,9 @@ check:
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# On all cores. For one file, or a debugger: `.venv/bin/pytest tests/sim/test_world.py`.
 tests:
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist worksteal $(TESTS)
 
 bench: install $(CLIP)
 	$(BIN)/python -m benchmarks.live

@@ -56,11 +56,13 @@ class TrackerClient:
                 while True:
                     wait_us = self._ask_due(asking)
                     self._settled.clear()
+                    # What is to be told, and who knows nobody, changes without a word to us.
+                    wait_s = min(max(wait_us / SECOND, 0), POLL_S)
                     with suppress(TimeoutError):
-                        # What is to be told, and who knows nobody, changes without a word to us.
-                        await asyncio.wait_for(
-                            self._settled.wait(), min(max(wait_us / SECOND, 0), POLL_S)
-                        )
+                        # Not `wait_for`: Python 3.11's overhears a cancellation that comes together
+                        # with what it waits for.
+                        async with asyncio.timeout(wait_s):
+                            await self._settled.wait()
         finally:
             await self._leave()
 
@@ -71,9 +73,8 @@ class TrackerClient:
         """
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(
-                    asyncio.gather(*(self._try_all(tier) for tier in self._tiers)), timeout_s
-                )
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.gather(*(self._try_all(tier) for tier in self._tiers))
         finally:
             await self._leave()
 
@@ -121,7 +122,8 @@ class TrackerClient:
                 if (announcer := tier.to_leave()) is not None
             ]
             with suppress(TimeoutError):  # A tracker that hangs must not delay the end.
-                await asyncio.wait_for(asyncio.gather(*leaving), LEAVE_TIMEOUT_S)
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await asyncio.gather(*leaving)
         finally:
             await self._web.close()
 

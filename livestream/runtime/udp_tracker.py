@@ -93,7 +93,8 @@ async def exchange(
                 machine.give_up("no answer")
             wait_s = max(machine.get_timer() - clock.now(), 0) / SECOND
             with suppress(TimeoutError):
-                await asyncio.wait_for(came.wait(), min(max(wait_s, 0.001), POLL_S))
+                async with asyncio.timeout(min(max(wait_s, 0.001), POLL_S)):
+                    await came.wait()
     finally:
         transport.close()
     return zone_of(peer) is not Zone.GLOBAL

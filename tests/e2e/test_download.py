@@ -22,6 +22,7 @@ from livestream.torrent.metainfo import Metainfo
 from livestream.wire import bencode
 from tests.e2e.hosts import two_hosts
 from tests.interop.peers import contents, make_data
+from tests.ports import free_address
 
 pytestmark = pytest.mark.e2e
 
@@ -46,8 +47,7 @@ def livestream(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def seed(folder: Path, torrent: Path, data: Path, *words: str) -> Iterator[str]:
     """Share a torrent; yields where."""
-    port = 20_000 + os.getpid() % 20_000
-    address = f"127.0.0.1:{port}"
+    address = str(free_address())
     command = [*COMMAND, "seed", str(torrent), "--data", str(data), "--listen", address, *words]
     process = subprocess.Popen(command, env=environment(folder), stderr=subprocess.PIPE, text=True)
     try:
@@ -318,8 +318,9 @@ def test_a_download_killed_at_any_moment_goes_on_and_loses_nothing_recorded(
     seed_home = tmp_path / "home-of-the-seed"
     with seed(seed_home, torrent, shared.parent, "--max-up", rate) as address:
         download = Killing(tmp_path, torrent, shared, address)
-        assert download.run("--duration", "0.8").returncode == 7
-        assert set() < download.recorded() <= set(download.on_disk())
+        while not download.recorded():  # A busy machine gets nowhere at first.
+            assert download.run("--duration", "0.8").returncode == 7
+        assert download.recorded() <= set(download.on_disk())
         for number, moment in enumerate(rng.sample(moments, len(moments))):
             recorded = download.recorded()
             if number % 5 == 3:

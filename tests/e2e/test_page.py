@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +21,14 @@ from tests.e2e.test_watch import HERE, environment, publisher
 from tests.viewer.web.view import ScriptedView, pictures, serving
 
 pytestmark = pytest.mark.e2e
+
+# What is shown against the clock in the picture, in one look: a busy machine does much between two,
+# and the page tells of a picture that stood still when it has gone on.
+SHOWS_ITS_LAG = """(
+  (lag_ms, shown_ms) => 500 < lag_ms && lag_ms < 5000 && Math.abs(shown_ms - lag_ms) < 700
+)(
+  (Date.now() - livestream.readClock()) % 2 ** 32, 1000 * document.querySelector('#lag').innerText
+)"""
 
 Work = Callable[[Visit, ScriptedView], Awaitable[None]]
 
@@ -97,10 +104,7 @@ def test_the_pattern_plays_live_with_sound_and_asks_nobody_else(
         await page.until("document.querySelector('#badge').innerText.startsWith('LIVE')")
         badge = await page.page.inner_text("#badge")
         assert re.fullmatch(r"LIVE \d+\.\d s", badge), badge
-        clock = await page.page.evaluate("livestream.readClock()")
-        lag_ms = (int(time.time() * 1000) - clock) % 2**32
-        assert 500 < lag_ms < 5_000
-        assert float(await page.page.inner_text("#lag")) == pytest.approx(lag_ms / 1000, abs=0.7)
+        await page.until(SHOWS_ITS_LAG)
         sound = "document.querySelector('video').webkitAudioDecodedByteCount"
         assert await page.page.evaluate(sound) > 0
         assert page.complaints == []

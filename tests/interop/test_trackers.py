@@ -22,6 +22,7 @@ from livestream.runtime.torrents import TorrentOptions, TorrentSession
 from livestream.torrent.create import Version
 from livestream.torrent.metainfo import Metainfo
 from tests.interop.peers import HERE, TIMEOUT_S, contents, libtorrent, make_data, make_torrent
+from tests.ports import free_address
 
 pytestmark = pytest.mark.e2e
 
@@ -44,14 +45,12 @@ def opentracker(info_hash: bytes) -> Iterator[Address]:
     """Run Debian's opentracker, which serves only what is on its list."""
     program = shutil.which("opentracker")
     assert program is not None, "opentracker is in .ci/packages"
-    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)  # It reads the list as nobody.
         allowed = folder / "allowed"
         allowed.write_text(info_hash.hex() + "\n")
-        probe.bind(("127.0.0.1", 0))
-        address = Address("127.0.0.1", probe.getsockname()[1])
-        probe.close()
+        address = free_address()
         ports = ["-p", str(address.port), "-P", str(address.port)]
         process = subprocess.Popen(
             [program, "-i", address.host, *ports, "-w", str(allowed)],

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -25,6 +24,7 @@ from livestream.torrent.metainfo import Metainfo
 from livestream.wire import bencode
 from tests.interop.peers import HERE, TIMEOUT_S, contents, make_data, make_torrent
 from tests.interop.test_trackers import our_tracker, wait_listening
+from tests.ports import free_address
 from tests.runtime.downloads import until
 
 pytestmark = pytest.mark.e2e
@@ -92,18 +92,12 @@ class Transmission:
             time.sleep(0.05)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def transmission(home: Path) -> Iterator[Transmission]:
     """Run a daemon that speaks plain TCP on loopback, and knows nobody but our tracker."""
     program = shutil.which("transmission-daemon")
     assert program is not None, "transmission-daemon is in .ci/packages"
-    rpc = Address("127.0.0.1", free_port())
+    rpc = free_address()
     home.mkdir()
     settings = {
         "bind-address-ipv4": "127.0.0.1",
@@ -111,7 +105,7 @@ def transmission(home: Path) -> Iterator[Transmission]:
         "dht-enabled": False,
         "encryption": 0,
         "lpd-enabled": False,
-        "peer-port": free_port(),
+        "peer-port": free_address().port,
         "pex-enabled": False,
         "port-forwarding-enabled": False,
         "rpc-authentication-required": False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from random import Random
 
@@ -18,6 +19,7 @@ from tests.transport.identity import identity
 VERSIONS = [0, 1, 0x6B3343CF, 0xFF00001D, 0x0A0A0A0A, 0xFFFFFFFF]
 TRACKER_MAGIC = 0x41727101980  # BEP 15.
 BATCH = 40
+DATAGRAMS_MIN = 1_000  # So many are noise; a busy machine takes longer over them.
 
 
 def quic_header(rng: Random) -> bytes:
@@ -79,12 +81,12 @@ class Noise:
                 self.datagrams_sent += 1
         self._call()
 
-    def send_for(self, seconds: float) -> None:
-        """Keep sending, from a thread or a process of its own."""
+    def batches(self, seconds: float) -> Iterator[None]:
+        """Send for so long, and until it was much; the caller pauses after each batch."""
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        while time.monotonic() < until or self.datagrams_sent < DATAGRAMS_MIN:
             self.send()
-            time.sleep(0.002)
+            yield
 
     def close(self) -> None:
         """Stop."""

@@ -180,6 +180,25 @@ def test_a_download_that_ends_at_its_completion_still_tells_of_it() -> None:
     asyncio.run(run())
 
 
+def test_a_client_that_is_cancelled_just_as_an_answer_comes_in_ends() -> None:
+    async def run() -> None:
+        clock, state = Clock(), TrackerState(Random(1))
+        http = HttpTracker(state, clock.now)
+        at = await http.start("127.0.0.1", 0)
+        state.announce(announcer("", 7).query(0), "192.0.2.1", clock.now())
+        tiers = [Tier([announcer(f"http://{at}/announce", 1)], Random(1))]
+
+        def learn(peers: list[Address]) -> None:
+            task.cancel()
+
+        task = asyncio.create_task(TrackerClient(tiers, clock, learn).run())
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 10)
+        await http.stop()
+
+    asyncio.run(run())
+
+
 def test_of_a_tier_one_tracker_is_told_and_of_each_tier_one() -> None:
     """Dead trackers cost nothing but a look at the next; the others of a tier hear nothing."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 
 import pytest
@@ -24,16 +23,13 @@ def test_a_download_goes_on_in_noise(
         noise = Noise(stage.address, seed=5)
         node = stage.session.node
         try:
-            until = time.monotonic() + seconds
-            while time.monotonic() < until:
-                noise.send()
+            for _ in noise.batches(seconds):
                 await asyncio.sleep(0.002)
                 assert node.connection_count <= TransportConfig().connections_max
                 assert node.stranger_count <= STRANGERS_MAX
             await stage.finish()
         finally:
             noise.close()
-        assert noise.datagrams_sent > 1_000
         await stage.until(lambda: not node.stranger_count)
         await stage.until(lambda: not node.connection_count)
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import resource
-import socket
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from livestream.errors import DiskError, MetainfoError, UnfinishedError, UsageError, UserError
-from livestream.machine import Address
 from livestream.runtime.transfers import TransferOptions, run
-from tests.interop.peers import HERE
+from tests.ports import free_address
 from tests.runtime.downloads import TIMEOUT_S, Share, until
 
 
@@ -225,12 +223,6 @@ def test_an_interrupt_says_what_remains(share: Share, capsys: pytest.CaptureFixt
 
     asyncio.run(asyncio.wait_for(main(), TIMEOUT_S))
     assert "100,000 bytes remain" in capsys.readouterr().err
-
-
-def free_address() -> Address:
-    with socket.socket() as probe:
-        probe.bind(HERE)
-        return Address(*probe.getsockname())
 
 
 def test_a_seed_leaves_when_its_ratio_is_reached_and_not_before(share: Share) -> None:
