@@ -129,8 +129,8 @@ class ChannelPage(Page):
     ) -> web.StreamResponse:
         self._check_channel(request)
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": kind})
-        await response.prepare(request)
         with suppress(ConnectionResetError):  # The reader has left, as readers do.
+            await response.prepare(request)
             async with aclosing(self._view.outlet(container).read()) as fragments:
                 async for data in fragments:
                     await response.write(data)

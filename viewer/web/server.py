@@ -136,8 +136,8 @@ class WebServer:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
-        await response.prepare(request)
         with suppress(ConnectionResetError):
+            await response.prepare(request)
             while True:
                 await response.write(f"data: {json.dumps(self._page.news())}\n\n".encode())
                 await asyncio.sleep(EVENT_S)

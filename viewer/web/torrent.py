@@ -88,8 +88,10 @@ class TorrentPage(Page):
             raise web.HTTPServiceUnavailable(text="Too many readers. Close some.\n")
         self._readers += 1
         try:
-            await response.prepare(request)
-            await self._write(response, playback, entry.offset + start, entry.offset + stop)
+            # A reader leaves as readers do; data that was lost ends the response short.
+            with suppress(ConnectionError, DiskError):
+                await response.prepare(request)
+                await self._write(response, playback, entry.offset + start, entry.offset + stop)
         finally:
             self._readers -= 1
         return response
@@ -97,11 +99,9 @@ class TorrentPage(Page):
     async def _write(
         self, response: web.StreamResponse, playback: Playback, start: int, stop: int
     ) -> None:
-        # A reader leaves as readers do; data that was lost ends the response short.
-        with suppress(ConnectionError, DiskError):
-            async with aclosing(playback.read(start, stop)) as parts:
-                async for part in parts:
-                    await response.write(part)
+        async with aclosing(playback.read(start, stop)) as parts:
+            async for part in parts:
+                await response.write(part)
 
 
 def _media_type(name: str) -> str:
