@@ -30,6 +30,9 @@ DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybo
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
 TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+# Whoever moved so much since the last turn gets no rest: a congestion window that is let out in
+# parts (pacing) would be held up, and there are enough datagrams to each turn anyway.
+BUSY_BYTES: Final = 8 * 1024
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -73,6 +76,11 @@ class UdpStats:
     trains_split: int = 0
     "That went datagram by datagram, since they could not go as trains."
 
+    @property
+    def bytes_moved(self) -> int:
+        """Either way."""
+        return self.bytes_in + self.bytes_out
+
 
 class UdpDriver:
     """The asyncio shell of a machine.
@@ -88,10 +96,13 @@ class UdpDriver:
         *,
         use_trains: bool | None = None,
         on_turn: Callable[[], None] | None = None,
+        rest_us: int = 0,
     ) -> None:
         """Take the machine; `on_turn` is called after each turn that began with this driver.
 
         Trains are used unless `use_trains` or the environment (LIVESTREAM_TRAINS=0) forbids it.
+        After a turn nothing is read and no timer is due for `rest_us`: what comes meanwhile, one
+        datagram here and one there, is handled together then. Who moves much does not rest.
         """
         if use_trains is None:
             use_trains = os.environ.get(TRAINS_VARIABLE) != "0"
@@ -108,6 +119,15 @@ class UdpDriver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: int | None = None
+        "When it is to go off."
+        self._due_at: int | None = None
+        "What the machine said last."
+        self._rest_us = rest_us
+        self._rests_until = 0
+        self._moved_bytes = 0
+        "As of the last turn."
+        self._is_resting = False
+        "Whether something is there to be read once the rest is over."
         self._waiting: deque[Train] = deque()
         self._failure: asyncio.Future[None] | None = None
         self._is_draining = False
@@ -147,6 +167,7 @@ class UdpDriver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._timer_at = None
+        self._is_resting = False
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
@@ -182,38 +203,57 @@ class UdpDriver:
         if was_told:
             for train in self._machine.trains_to_send(now):
                 self._send(train)
-        timer = self._machine.get_timer()
-        if timer == self._timer_at:
+        self._due_at = self._machine.get_timer()
+        self._arm()
+
+    def _arm(self) -> None:
+        """See that there is a turn when one is due, and none before the rest is over."""
+        wake_at = self._rests_until if self._is_resting else self._due_at
+        if wake_at is not None and wake_at < self._rests_until:
+            wake_at = self._rests_until
+        if wake_at == self._timer_at:
             return
-        self._timer_at = timer
+        self._timer_at = wake_at
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if timer is not None and self._loop is not None:
+        if wake_at is not None and self._loop is not None:
             # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
-            delay_s = max(0, -(-(timer - self._clock.now()) // MILLISECOND)) / 1e3
+            delay_s = max(0, -(-(wake_at - self._clock.now()) // MILLISECOND)) / 1e3
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
+        is_readable = self._is_resting
+        if is_readable and self._socket is not None and self._loop is not None:
+            self._is_resting = False
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+        self._turn(is_readable=is_readable)
+
+    def _on_readable(self) -> None:
+        if self._clock.now() >= self._rests_until:
+            self._turn(is_readable=True)
+        elif self._socket is not None and self._loop is not None:
+            self._is_resting = True
+            self._loop.remove_reader(self._socket.fileno())
+            self._arm()
+
+    def _turn(self, *, is_readable: bool) -> None:
+        now = self._clock.now()
         try:
-            self._machine.handle_timer(self._clock.now())
+            trains = self._read_trains() if is_readable else []
+            moved_bytes, self._moved_bytes = self._moved_bytes, self.stats.bytes_moved
+            if self._moved_bytes - moved_bytes < BUSY_BYTES:
+                self._rests_until = now + self._rest_us
+            for train in trains:
+                self._machine.receive_train(train, self._clock.now())
+            if self._due_at is not None and self._due_at <= now:
+                self._machine.handle_timer(now)
         except Exception as error:
             self._fail(error)
-        self._end_turn()
-
-    def _end_turn(self) -> None:
         self.drain()
         if self._on_turn is not None:
             self._on_turn()
-
-    def _on_readable(self) -> None:
-        try:
-            for train in self._read_trains():
-                self._machine.receive_train(train, self._clock.now())
-        except Exception as error:
-            self._fail(error)
-        self._end_turn()
 
     def _read_trains(self) -> list[Train]:
         """Read what is there, for one turn; datagrams of one size and sender become one train.
