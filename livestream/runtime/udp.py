@@ -127,7 +127,7 @@ class UdpDriver:
         self._moved_bytes = 0
         "As of the last turn."
         self._is_resting = False
-        "Whether something is there to be read once the rest is over."
+        "Whether the socket is looked at when the rest is over, and is not watched until then."
         self._waiting: deque[Train] = deque()
         self._failure: asyncio.Future[None] | None = None
         self._is_draining = False
@@ -224,11 +224,7 @@ class UdpDriver:
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
-        is_readable = self._is_resting
-        if is_readable and self._socket is not None and self._loop is not None:
-            self._is_resting = False
-            self._loop.add_reader(self._socket.fileno(), self._on_readable)
-        self._turn(is_readable=is_readable)
+        self._turn(is_readable=self._is_resting)
 
     def _on_readable(self) -> None:
         if self._clock.now() >= self._rests_until:
@@ -242,9 +238,7 @@ class UdpDriver:
         now = self._clock.now()
         try:
             trains = self._read_trains() if is_readable else []
-            moved_bytes, self._moved_bytes = self._moved_bytes, self.stats.bytes_moved
-            if self._moved_bytes - moved_bytes < BUSY_BYTES:
-                self._rests_until = now + self._rest_us
+            self._plan_rest(now, is_busy=bool(trains))
             for train in trains:
                 self._machine.receive_train(train, self._clock.now())
             if self._due_at is not None and self._due_at <= now:
@@ -254,6 +248,20 @@ class UdpDriver:
         self.drain()
         if self._on_turn is not None:
             self._on_turn()
+
+    def _plan_rest(self, now: int, *, is_busy: bool) -> None:
+        """Rest after this turn, if not too much moved since the last one.
+
+        As long as each rest brings something, the next turn looks for it unasked.
+        """
+        moved_bytes, self._moved_bytes = self._moved_bytes, self.stats.bytes_moved
+        may_rest = self._moved_bytes - moved_bytes < BUSY_BYTES
+        if may_rest:
+            self._rests_until = now + self._rest_us
+        if self._is_resting and not (may_rest and is_busy):
+            self._is_resting = False
+            if self._socket is not None and self._loop is not None:
+                self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _read_trains(self) -> list[Train]:
         """Read what is there, for one turn; datagrams of one size and sender become one train.

@@ -269,6 +269,30 @@ class MutualConnection(QuicConnection):
             self._size_carried = DATAGRAM_BYTES_MIN
             self._set_size(DATAGRAM_BYTES_MIN)
 
+    def get_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called; quickly while all is as usual.
+
+        It is asked after each turn. Once the handshake is confirmed only 1-RTT packets are left.
+        """
+        loss, space = cast(Any, self._loss), self._space
+        if (
+            self._reader is None
+            or self._state is not QuicConnectionState.CONNECTED
+            or not loss.peer_completed_address_validation
+            or not self._network_paths[0].is_validated
+        ):
+            return super().get_timer()
+        loss_at = space.loss_time
+        if loss_at is None and space.ack_eliciting_in_flight:
+            timeout_s = loss.get_probe_timeout() * 2**loss._pto_count
+            loss_at = loss._time_of_last_sent_ack_eliciting_packet + timeout_s
+        self._loss_at = loss_at
+        timer = self._close_at
+        for at in (space.ack_at, loss_at, self._pacing_at):
+            if at is not None and (timer is None or at < timer):
+                timer = at
+        return timer
+
     def _on_size(self, size: int, *, is_handshake: bool) -> None:
         """Learn from a genuine datagram of this size, or from what it acknowledged."""
         if not is_handshake:
@@ -328,9 +352,9 @@ class MutualConnection(QuicConnection):
         It is so after most datagrams that come. What only aioquic has to say (more room for the
         other side's streams, its ids) goes with the next acknowledgement or message.
         """
-        if not self._handshake_confirmed or self._close_pending or self._probe_pending:
+        if self._reader is None or self._close_pending or self._probe_pending:
             return False
-        path, ack_at = self._network_paths[0], self._spaces[Epoch.ONE_RTT].ack_at
+        path, ack_at = self._network_paths[0], self._space.ack_at
         if ack_at is not None and ack_at <= now:
             return False
         if len(self._network_paths) > 1 or not path.is_validated or path.remote_challenges:
