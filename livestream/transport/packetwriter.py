@@ -89,11 +89,11 @@ class PacketWriter:
 
     def _has_usual_acks(self, now: float) -> bool:
         space = self._space
-        if space.ack_at is None or space.ack_at > now:
+        if space.ack_at is None:
             return True
         ranges = len(space.ack_queue)
         is_pinged = ranges > 1 and self._quic._packet_number % PINGS_EACH == 0
-        return 0 < ranges <= RANGES_MAX and not is_pinged
+        return 0 < ranges <= RANGES_MAX and not (is_pinged and space.ack_at <= now)
 
     def _has_usual_streams(self) -> bool:
         for stream in self._quic._streams.values():
@@ -130,12 +130,8 @@ class PacketWriter:
                 packet_type=QuicPacketType.ONE_RTT,
                 sent_time=now,
             )
-            frames: list[bytes] = []
-            if space.ack_at is not None and space.ack_at <= now:
-                frames.append(self._ack(packet, now))
             free_bytes = min(room_bytes, flight_bytes - overhead_bytes)
-            free_bytes -= len(frames[0]) if frames else 0
-            has_discarded = self._add_streams(frames, packet, free_bytes)
+            frames, has_discarded = self._fill(packet, free_bytes, room_bytes, now)
             if frames:
                 datagrams.append(self._seal(b"".join(frames), packet, now))
                 flight_bytes -= packet.sent_bytes if packet.in_flight else 0
@@ -146,7 +142,31 @@ class PacketWriter:
 
     # Frames
 
-    def _ack(self, packet: QuicSentPacket, now: float) -> bytes:
+    def _fill(
+        self, packet: QuicSentPacket, free_bytes: int, room_bytes: int, now: float
+    ) -> tuple[list[bytes], bool]:
+        """Return the packet's frames, and whether any stream was done with.
+
+        Args:
+            packet: It is told what it carries.
+            free_bytes: Of the packet, for what congestion control counts.
+            room_bytes: Of the packet, for all.
+            now: Machine time, s.
+        """
+        ack_at = self._space.ack_at
+        ack = b"" if ack_at is None else self._ack(now)
+        has_ack = ack_at is not None and ack_at <= now
+        frames = [ack] if has_ack else []
+        has_discarded = self._add_streams(frames, packet, free_bytes - sum(map(len, frames)))
+        # What goes anyway takes it along, but must not become two datagrams by that.
+        if ack and frames and not has_ack and sum(map(len, frames)) + len(ack) <= room_bytes:
+            frames.append(ack)
+            has_ack = True
+        if has_ack:
+            self._note_acked(packet)
+        return frames, has_discarded
+
+    def _ack(self, now: float) -> bytes:
         quic, space = self._quic, self._space
         delay = int((now - space.largest_received_time) * 1_000_000)
         ranges = space.ack_queue
@@ -163,11 +183,13 @@ class PacketWriter:
             older = ranges[number]
             parts += (_integer(start - older.stop - 1), _integer(older.stop - older.start - 1))
             start = older.start
-        space.ack_at = None
-        packet.delivery_handlers.append(
-            (quic._on_ack_delivery, (space, space.largest_received_packet))
-        )
         return b"".join(parts)
+
+    def _note_acked(self, packet: QuicSentPacket) -> None:
+        space = self._space
+        space.ack_at = None
+        delivered = self._quic._on_ack_delivery, (space, space.largest_received_packet)
+        packet.delivery_handlers.append(delivered)
 
     def _add_streams(self, frames: list[bytes], packet: QuicSentPacket, free_bytes: int) -> bool:
         """Take in turns what streams have to send. Returns whether any of them was done with."""

@@ -90,3 +90,29 @@ def test_the_wait_of_an_acknowledgement_is_not_taken_for_a_queue() -> None:
         pair.run(0.1)
     assert isinstance(pair.client, Quic)
     assert pair.client._quic.ledbat.queuing_delay_us < 3 * MILLISECOND
+
+
+def test_what_goes_anyway_takes_an_acknowledgement_along() -> None:
+    """Where both sides send, half of the datagrams would be acknowledgements."""
+    pair, wire = quiet_pair()
+    assert pair.server is not None
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.022)  # It has just come.
+    pair.server.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.200)
+    assert len(wire.departed[THERE]) == 1
+    assert len(pair.messages("client")) == len(pair.messages("server")) == 1
+
+
+def test_no_second_datagram_goes_for_an_acknowledgement_that_can_wait() -> None:
+    pair, wire = quiet_pair()
+    assert isinstance(pair.client, Quic)
+    assert pair.server is not None
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.022)
+    full_bytes = pair.client.datagram_bytes - 11 - 16 - 5 - 4  # Less header, tag and frame.
+    pair.server.send_independent(bytes(full_bytes), wire.now + SECOND)
+    pair.run(0.010)
+    assert len(wire.departed[THERE]) == 1
+    pair.run(0.200)
+    assert len(wire.departed[THERE]) == 2
