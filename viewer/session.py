@@ -32,6 +32,9 @@ STALL_US: Final = 300_000  # A picture that is late by less is no stall to speak
 SILENT_MS: Final = 2_500  # A head comes each second, over a hop or a few.
 LOOK_S: Final = 0.5  # How often it is looked at whether the publisher is still there.
 OFF_AIR_S: Final = 300.0  # A viewer waits so long for its publisher to come back.
+# Players go by the time stamps in the stream: so late a sample may be released if that saves a
+# wake-up, which costs more than the sample does.
+GRACE_US: Final = 10 * MILLISECOND
 DRAIN_US: Final = 3 * SECOND  # After the publisher's last word, what is missing will not come.
 
 
@@ -80,7 +83,7 @@ class Session:
         )
         self.node = Node(identity, rng, swarm=swarm)
         check_transport(self.node, options.transport)
-        self.driver = NodeDriver(self.node, self.clock, self._on_event)
+        self.driver = NodeDriver(self.node, self.clock, self._on_event, on_turn=self._on_turn)
         self._playout: Playout | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: int | None = None
@@ -308,8 +311,13 @@ class Session:
             self._timer = None
         if timer is not None:
             # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
-            delay_s = max(0, -(-(timer - now) // MILLISECOND)) / 1e3
+            delay_s = max(0, -(-(timer + GRACE_US - now) // MILLISECOND)) / 1e3
             self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_turn(self) -> None:
+        """The network woke us: what is due is released without a wake-up of its own."""
+        if self._timer_at is not None and self._timer_at <= (now := self.clock.now()):
+            self._drive_playout(now)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None

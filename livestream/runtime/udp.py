@@ -23,6 +23,9 @@ __all__ = ["UdpDriver", "UdpStats"]
 UDP_SEGMENT: Final = 103  # linux/udp.h
 UDP_GRO: Final = 104
 TRAINS_VARIABLE: Final = "LIVESTREAM_TRAINS"  # 0: for drivers and networks that spoil trains.
+TIMESTAMP: Final = 35  # asm-generic/socket.h: SO_TIMESTAMPNS, of 64-bit systems.
+TIMESTAMP_FORM: Final = struct.Struct("qq")  # Seconds and nanoseconds of Unix time.
+WAITED_US_MAX: Final = 50 * MILLISECOND  # Longer than any rest; more tells of a machine that slept.
 IP_MTU_DISCOVER: Final = 10  # linux/in.h
 IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
 MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
@@ -33,6 +36,10 @@ TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and
 # Whoever moved so much since the last turn gets no rest: a congestion window that is let out in
 # parts (pacing) would be held up, and there are enough datagrams to each turn anyway.
 BUSY_BYTES: Final = 8 * 1024
+# A rest takes so many times what the last turn took: on a slow or crowded machine little work takes
+# a twentieth of it. It is as long as the driver was told at least, and twice that at most.
+REST_FACTOR: Final = 20
+REST_LONG: Final = 2
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -101,8 +108,9 @@ class UdpDriver:
         """Take the machine; `on_turn` is called after each turn that began with this driver.
 
         Trains are used unless `use_trains` or the environment (LIVESTREAM_TRAINS=0) forbids it.
-        After a turn nothing is read and no timer is due for `rest_us`: what comes meanwhile, one
-        datagram here and one there, is handled together then. Who moves much does not rest.
+        After a turn nothing is read and no timer is due for `rest_us` or up to twice that: what
+        comes meanwhile, one datagram here and one there, is handled together then. Who moves much
+        does not rest.
         """
         if use_trains is None:
             use_trains = os.environ.get(TRAINS_VARIABLE) != "0"
@@ -124,6 +132,11 @@ class UdpDriver:
         "What the machine said last."
         self._rest_us = rest_us
         self._rests_until = 0
+        self._read_at = 0
+        "When the socket was last emptied: what is in it came later."
+        self._waited_us_max = 0
+        self._turn_us = 0
+        "What the last turn took."
         self._moved_bytes = 0
         "As of the last turn."
         self._is_resting = False
@@ -157,6 +170,8 @@ class UdpDriver:
                 sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
             except OSError:
                 self._use_trains = False
+        if sys.platform == "linux":
+            sock.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
         self._socket = sock
         self.address = Address(*sock.getsockname()[:2])
         self._loop.add_reader(sock.fileno(), self._on_readable)
@@ -248,6 +263,7 @@ class UdpDriver:
         self.drain()
         if self._on_turn is not None:
             self._on_turn()
+        self._turn_us = self._clock.now() - now
 
     def _plan_rest(self, now: int, *, is_busy: bool) -> None:
         """Rest after this turn, if not too much moved since the last one.
@@ -256,8 +272,9 @@ class UdpDriver:
         """
         moved_bytes, self._moved_bytes = self._moved_bytes, self.stats.bytes_moved
         may_rest = self._moved_bytes - moved_bytes < BUSY_BYTES
-        if may_rest:
-            self._rests_until = now + self._rest_us
+        if may_rest and self._rest_us:
+            wanted_us = max(self._rest_us, REST_FACTOR * self._turn_us)
+            self._rests_until = now + min(wanted_us, REST_LONG * self._rest_us)
         if self._is_resting and not (may_rest and is_busy):
             self._is_resting = False
             if self._socket is not None and self._loop is not None:
@@ -270,6 +287,9 @@ class UdpDriver:
         one; work per train is the same however long it is. The trains are views of one buffer,
         and good until the next turn.
         """
+        now = self._clock.now()
+        self._waited_us_max = min(now - self._read_at, WAITED_US_MAX)
+        self._read_at = now
         joiner = TrainJoiner(self._buffer)
         for _ in range(READS_MAX):
             if not self._read(joiner) or joiner.end >= TURN_BYTES:
@@ -289,12 +309,17 @@ class UdpDriver:
                 raise
             self.stats.trains_lost += 1
             return False
-        size = length
+        size, waited_us = length, 0
         for level, kind, value in control:
             if level == socket.IPPROTO_UDP and kind == UDP_GRO:
                 size = struct.unpack("i", value[:4])[0]
+            elif kind == TIMESTAMP and len(value) == TIMESTAMP_FORM.size:
+                seconds, nanoseconds = TIMESTAMP_FORM.unpack(value)
+                waited_us = self._clock.since_us(seconds * 1_000_000_000 + nanoseconds)
         self.stats.bytes_in += length
-        joiner.add(source, length, size)
+        if not 0 <= waited_us <= self._waited_us_max:
+            waited_us = 0  # The system's clock was set.
+        joiner.add(source, length, size, waited_us)
         return True
 
     def _send(self, train: Train) -> None:

@@ -106,7 +106,7 @@ class _Controller(QuicCongestionControl):
         Never below the least round trip: who overstates the wait hides no more than that
         (RFC 9002 section 5.3).
         """
-        rtt_us = int(rtt * SECOND)
+        rtt_us = max(0, int(rtt * SECOND))
         least = self._rtt_us_min = (
             rtt_us if self._rtt_us_min is None else min(self._rtt_us_min, rtt_us)
         )

@@ -238,8 +238,10 @@ class Quic(Connection):
     def receive_train(self, train: Train, now: int) -> None:
         """Take datagrams in."""
         address = (train.address.host, train.address.port)
+        # Round trips and what acknowledgements say of theirs are the path's, and not the machine's.
+        arrived_at = (now - train.waited_us) / SECOND
         for datagram in train.datagrams():
-            self._quic.receive_datagram(datagram, address, now=now / SECOND)
+            self._quic.receive_datagram(datagram, address, now=arrived_at)
         self._take_events(now)
 
     def trains_to_send(self, now: int) -> list[Train]:

@@ -141,7 +141,8 @@ class QuicEndpoint(Machine):
             return
         whole = len(run) * train.datagram_size >= len(train.data)
         data = train.data if whole else b"".join(run)
-        connection.receive_train(Train(train.address, data, train.datagram_size), now)
+        part = Train(train.address, data, train.datagram_size, waited_us=train.waited_us)
+        connection.receive_train(part, now)
         self._dirty[connection] = None
         self._collect(connection)
 

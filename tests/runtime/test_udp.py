@@ -250,3 +250,48 @@ def test_a_timer_that_is_due_during_a_rest_goes_off_after_it() -> None:
         receiving.close()
 
     asyncio.run(run())
+
+
+class LateClock(Clock):
+    """By it, the kernel got everything so long ago."""
+
+    def __init__(self, late_us: int) -> None:
+        super().__init__()
+        self.late_us = late_us
+
+    def since_us(self, unix_ns: int) -> int:
+        assert unix_ns > 0
+        return self.late_us
+
+
+class Timekeeper(Mailbox):
+    """Notes how long each train waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_us: list[int] = []
+
+    def receive_train(self, train: Train, now: int) -> None:
+        super().receive_train(train, now)
+        self.waited_us.append(train.waited_us)
+
+
+@pytest.mark.parametrize(("late_us", "told_us"), [(7_000, 7_000), (-5, 0), (3600 * SECOND, 0)])
+def test_a_train_says_how_long_the_kernel_had_it(late_us: int, told_us: int) -> None:
+    """Whatever becomes of the system's clock meanwhile."""
+    receiver = Timekeeper()
+
+    async def run() -> None:
+        sender = Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(receiver, LateClock(late_us), lambda event: None)
+        to = await receiving.open(HERE)
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        await receiver.until(1)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+    assert receiver.waited_us == [told_us]
