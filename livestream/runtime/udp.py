@@ -17,6 +17,7 @@ from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
 from livestream.runtime.joiner import TrainJoiner
+from livestream.runtime.rests import Rests
 
 __all__ = ["UdpDriver", "UdpStats"]
 
@@ -33,13 +34,6 @@ DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybo
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
 TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
-# Whoever moved so much since the last turn gets no rest: a congestion window that is let out in
-# parts (pacing) would be held up, and there are enough datagrams to each turn anyway.
-BUSY_BYTES: Final = 8 * 1024
-# A rest takes so many times what the last turn took: on a slow or crowded machine little work takes
-# a twentieth of it. It is as long as the driver was told at least, and twice that at most.
-REST_FACTOR: Final = 20
-REST_LONG: Final = 2
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -130,15 +124,10 @@ class UdpDriver:
         "When it is to go off."
         self._due_at: int | None = None
         "What the machine said last."
-        self._rest_us = rest_us
-        self._rests_until = 0
+        self._rests = Rests(rest_us)
         self._read_at = 0
         "When the socket was last emptied: what is in it came later."
         self._waited_us_max = 0
-        self._turn_us = 0
-        "What the last turn took."
-        self._moved_bytes = 0
-        "As of the last turn."
         self._is_resting = False
         "Whether the socket is looked at when the rest is over, and is not watched until then."
         self._waiting: deque[Train] = deque()
@@ -223,9 +212,9 @@ class UdpDriver:
 
     def _arm(self) -> None:
         """See that there is a turn when one is due, and none before the rest is over."""
-        wake_at = self._rests_until if self._is_resting else self._due_at
-        if wake_at is not None and wake_at < self._rests_until:
-            wake_at = self._rests_until
+        wake_at = self._rests.until if self._is_resting else self._due_at
+        if wake_at is not None and wake_at < self._rests.until:
+            wake_at = self._rests.until
         if wake_at == self._timer_at:
             return
         self._timer_at = wake_at
@@ -242,7 +231,7 @@ class UdpDriver:
         self._turn(is_readable=self._is_resting)
 
     def _on_readable(self) -> None:
-        if self._clock.now() >= self._rests_until:
+        if self._clock.now() >= self._rests.until:
             self._turn(is_readable=True)
         elif self._socket is not None and self._loop is not None:
             self._is_resting = True
@@ -263,19 +252,12 @@ class UdpDriver:
         self.drain()
         if self._on_turn is not None:
             self._on_turn()
-        self._turn_us = self._clock.now() - now
+        self._rests.end_turn(self._clock.now())
 
     def _plan_rest(self, now: int, *, is_busy: bool) -> None:
-        """Rest after this turn, if not too much moved since the last one.
-
-        As long as each rest brings something, the next turn looks for it unasked.
-        """
-        moved_bytes, self._moved_bytes = self._moved_bytes, self.stats.bytes_moved
-        may_rest = self._moved_bytes - moved_bytes < BUSY_BYTES
-        if may_rest and self._rest_us:
-            wanted_us = max(self._rest_us, REST_FACTOR * self._turn_us)
-            self._rests_until = now + min(wanted_us, REST_LONG * self._rest_us)
-        if self._is_resting and not (may_rest and is_busy):
+        """As long as each rest brings something, the next turn looks for it unasked."""
+        has_rest = self._rests.begin_turn(now, self.stats.bytes_moved)
+        if self._is_resting and not (has_rest and is_busy):
             self._is_resting = False
             if self._socket is not None and self._loop is not None:
                 self._loop.add_reader(self._socket.fileno(), self._on_readable)

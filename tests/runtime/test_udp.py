@@ -10,7 +10,8 @@ import pytest
 from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
-from livestream.runtime.udp import BUSY_BYTES, UdpDriver
+from livestream.runtime.rests import BUSY_BYTES
+from livestream.runtime.udp import UdpDriver
 
 HERE = Address("127.0.0.1", 0)
 # The last two are more than one sendmsg carries, in datagrams and in bytes.
