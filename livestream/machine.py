@@ -38,6 +38,8 @@ class Train:
     datagram_size: int
     dont_fragment: bool = False
     "Routers are to drop it rather than to cut it up: QUIC, and probes of what the path carries."
+    waited_us: int = 0
+    "How long it has been here before it was read: no part of what the path took."
 
     def datagrams(self) -> list[bytes]:
         """Cut the train into its datagrams."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
@@ -11,7 +12,7 @@ from livestream.config import LiveConfig, SwarmConfig, Transport
 from livestream.discovery.link import ChannelLink
 from livestream.errors import NotFoundError
 from livestream.live.channel import Channel, ChannelEnded, EpochStarted, PieceVerified
-from livestream.machine import SECOND, Address, Event
+from livestream.machine import MILLISECOND, SECOND, Address, Event
 from livestream.media.sample import Track
 from livestream.runtime.address import resolve
 from livestream.runtime.clock import Clock
@@ -29,7 +30,11 @@ __all__ = ["Session", "SessionOptions", "SessionStats"]
 
 STALL_US: Final = 300_000  # A picture that is late by less is no stall to speak of.
 SILENT_MS: Final = 2_500  # A head comes each second, over a hop or a few.
+LOOK_S: Final = 0.5  # How often it is looked at whether the publisher is still there.
 OFF_AIR_S: Final = 300.0  # A viewer waits so long for its publisher to come back.
+# Players go by the time stamps in the stream: so late a sample may be released if that saves a
+# wake-up, which costs more than the sample does.
+GRACE_US: Final = 10 * MILLISECOND
 DRAIN_US: Final = 3 * SECOND  # After the publisher's last word, what is missing will not come.
 
 
@@ -78,9 +83,10 @@ class Session:
         )
         self.node = Node(identity, rng, swarm=swarm)
         check_transport(self.node, options.transport)
-        self.driver = NodeDriver(self.node, self.clock, self._on_event)
+        self.driver = NodeDriver(self.node, self.clock, self._on_event, on_turn=self._on_turn)
         self._playout: Playout | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: int | None = None
         self._arrivals = Arrivals()
         self._opened_at = 0
         self._start_us = 0
@@ -129,7 +135,8 @@ class Session:
     async def wait_ended(self) -> None:
         """Wait for the end. Raises NotFoundError when the publisher stays away."""
         while not self.ended.is_set():
-            await asyncio.sleep(0.1)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ended.wait(), LOOK_S)
             now = self.clock.now()
             silent_us = now - self._released_at
             if self._ended_at is not None and now - self._ended_at > DRAIN_US + self._latency_us:
@@ -296,16 +303,24 @@ class Session:
             elif isinstance(event, PlayoutEnded):
                 self._end()
         timer = playout.get_timer()
+        if timer == self._timer_at:
+            return
+        self._timer_at = timer
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if timer is not None:
-            delay_s = max(0, timer - now) / 1e6
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(delay_s, self._on_timer)
+            # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
+            delay_s = max(0, -(-(timer + GRACE_US - now) // MILLISECOND)) / 1e3
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._on_timer)
+
+    def _on_turn(self) -> None:
+        """The network woke us: what is due is released without a wake-up of its own."""
+        if self._timer_at is not None and self._timer_at <= (now := self.clock.now()):
+            self._drive_playout(now)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer = self._timer_at = None
         self._drive_playout(self.clock.now())
 
     def _end(self) -> None:

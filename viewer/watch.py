@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from random import SystemRandom
-from typing import BinaryIO, Final
+from typing import Final
 
 from livestream.discovery.announce import Announcer
 from livestream.discovery.tiers import make_tiers
@@ -20,6 +18,7 @@ from livestream.media.sample import Track
 from livestream.runtime.http import TrackerClient
 from livestream.runtime.report import Report
 from viewer.outlet import Outlet
+from viewer.output import OutputFile
 from viewer.players import start_player, stream_url
 from viewer.remuxer import Container
 from viewer.session import Session, SessionOptions
@@ -221,29 +220,15 @@ def _container(output: str) -> Container:
 
 
 async def _write(session: Session, output: str) -> None:
-    """Write the stream to a file or to stdout, from a thread, whatever the reader's pace."""
+    """Write the stream to a file or to stdout, whatever the reader's pace."""
     outlet = session.outputs.outlet(_container(output))
     try:
-        file = await asyncio.to_thread(_open, output)
+        file = await asyncio.to_thread(OutputFile, output)
     except OSError as error:
         raise UserError(
             f"Cannot write {output}: {error.strerror}. Choose another file for -o."
         ) from error
-    try:
-        # A reader that goes away (a pipe's other end) ends the watching, and is no error.
-        with suppress(BrokenPipeError):
-            while not outlet.has_ended:
-                async for data in outlet.read():
-                    await asyncio.to_thread(_write_all, file, data)
-    finally:
-        if output != "-":
-            file.close()
-
-
-def _open(output: str) -> BinaryIO:
-    return sys.stdout.buffer if output == "-" else Path(output).open("wb")
-
-
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    file.write(data)
-    file.flush()
+    # A reader that goes away (a pipe's other end) ends the watching, and is no error.
+    with file, suppress(BrokenPipeError):
+        while not outlet.has_ended:
+            await file.copy(outlet.read())

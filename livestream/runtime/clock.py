@@ -16,3 +16,7 @@ class Clock:
     def now(self) -> int:
         """Return microseconds that never go backwards."""
         return time.monotonic_ns() // 1000
+
+    def since_us(self, unix_ns: int) -> int:
+        """Return how long ago a moment of the system's own clock was."""
+        return (time.time_ns() - unix_ns) // 1000

@@ -21,15 +21,17 @@ class TrainJoiner:
         self._source: tuple[str, int] | None = None
         self._size = 0
         self._start = 0
+        self._waited_us = 0
         self._is_open = False
 
-    def add(self, source: tuple[str, int], length: int, size: int) -> None:
-        """Take what was read: from whom, how much, and how large each datagram is."""
+    def add(self, source: tuple[str, int], length: int, size: int, waited_us: int = 0) -> None:
+        """Take what was read: from whom, how much, how large each datagram is, and how late."""
         fits = size == self._size or (size < self._size and length == size)
         if not (self._is_open and fits and source == self._source):
             self._close()
             self._source, self._size = source, size
         self.end += length
+        self._waited_us = waited_us
         self._is_open = length > 0 and size == self._size and not length % size
 
     def trains(self) -> list[Train]:
@@ -43,5 +45,7 @@ class TrainJoiner:
             if "." in host:
                 host = host.removeprefix("::ffff:")
             data = self._buffer[self._start : self.end]
-            self._trains.append(Train(Address(host, port), data, max(1, self._size)))
+            train = Train(Address(host, port), data, max(1, self._size))
+            train.waited_us = self._waited_us
+            self._trains.append(train)
         self._start = self.end

@@ -17,12 +17,16 @@ from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
 from livestream.runtime.joiner import TrainJoiner
+from livestream.runtime.rests import Rests
 
 __all__ = ["UdpDriver", "UdpStats"]
 
 UDP_SEGMENT: Final = 103  # linux/udp.h
 UDP_GRO: Final = 104
 TRAINS_VARIABLE: Final = "LIVESTREAM_TRAINS"  # 0: for drivers and networks that spoil trains.
+TIMESTAMP: Final = 35  # asm-generic/socket.h: SO_TIMESTAMPNS, of 64-bit systems.
+TIMESTAMP_FORM: Final = struct.Struct("qq")  # Seconds and nanoseconds of Unix time.
+WAITED_US_MAX: Final = 50 * MILLISECOND  # Longer than any rest; more tells of a machine that slept.
 IP_MTU_DISCOVER: Final = 10  # linux/in.h
 IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
 MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
@@ -73,6 +77,11 @@ class UdpStats:
     trains_split: int = 0
     "That went datagram by datagram, since they could not go as trains."
 
+    @property
+    def bytes_moved(self) -> int:
+        """Either way."""
+        return self.bytes_in + self.bytes_out
+
 
 class UdpDriver:
     """The asyncio shell of a machine.
@@ -88,10 +97,14 @@ class UdpDriver:
         *,
         use_trains: bool | None = None,
         on_turn: Callable[[], None] | None = None,
+        rest_us: int = 0,
     ) -> None:
         """Take the machine; `on_turn` is called after each turn that began with this driver.
 
         Trains are used unless `use_trains` or the environment (LIVESTREAM_TRAINS=0) forbids it.
+        After a turn nothing is read and no timer is due for `rest_us` or up to twice that: what
+        comes meanwhile, one datagram here and one there, is handled together then. Who moves much
+        does not rest.
         """
         if use_trains is None:
             use_trains = os.environ.get(TRAINS_VARIABLE) != "0"
@@ -108,6 +121,15 @@ class UdpDriver:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: int | None = None
+        "When it is to go off."
+        self._due_at: int | None = None
+        "What the machine said last."
+        self._rests = Rests(rest_us)
+        self._read_at = 0
+        "When the socket was last emptied: what is in it came later."
+        self._waited_us_max = 0
+        self._is_resting = False
+        "Whether the socket is looked at when the rest is over, and is not watched until then."
         self._waiting: deque[Train] = deque()
         self._failure: asyncio.Future[None] | None = None
         self._is_draining = False
@@ -137,6 +159,8 @@ class UdpDriver:
                 sock.setsockopt(socket.IPPROTO_UDP, UDP_GRO, 1)
             except OSError:
                 self._use_trains = False
+        if sys.platform == "linux":
+            sock.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
         self._socket = sock
         self.address = Address(*sock.getsockname()[:2])
         self._loop.add_reader(sock.fileno(), self._on_readable)
@@ -147,6 +171,7 @@ class UdpDriver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = self._timer_at = None
+        self._is_resting = False
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop.remove_writer(self._socket.fileno())
@@ -182,38 +207,60 @@ class UdpDriver:
         if was_told:
             for train in self._machine.trains_to_send(now):
                 self._send(train)
-        timer = self._machine.get_timer()
-        if timer == self._timer_at:
+        self._due_at = self._machine.get_timer()
+        self._arm()
+
+    def _arm(self) -> None:
+        """See that there is a turn when one is due, and none before the rest is over."""
+        wake_at = self._rests.until if self._is_resting else self._due_at
+        if wake_at is not None and wake_at < self._rests.until:
+            wake_at = self._rests.until
+        if wake_at == self._timer_at:
             return
-        self._timer_at = timer
+        self._timer_at = wake_at
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if timer is not None and self._loop is not None:
+        if wake_at is not None and self._loop is not None:
             # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
-            delay_s = max(0, -(-(timer - self._clock.now()) // MILLISECOND)) / 1e3
+            delay_s = max(0, -(-(wake_at - self._clock.now()) // MILLISECOND)) / 1e3
             self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = self._timer_at = None
+        self._turn(is_readable=self._is_resting)
+
+    def _on_readable(self) -> None:
+        if self._clock.now() >= self._rests.until:
+            self._turn(is_readable=True)
+        elif self._socket is not None and self._loop is not None:
+            self._is_resting = True
+            self._loop.remove_reader(self._socket.fileno())
+            self._arm()
+
+    def _turn(self, *, is_readable: bool) -> None:
+        now = self._clock.now()
         try:
-            self._machine.handle_timer(self._clock.now())
+            trains = self._read_trains() if is_readable else []
+            self._plan_rest(now, is_busy=bool(trains))
+            for train in trains:
+                self._machine.receive_train(train, self._clock.now())
+            if self._due_at is not None and self._due_at <= now:
+                self._machine.handle_timer(now)
         except Exception as error:
             self._fail(error)
-        self._end_turn()
-
-    def _end_turn(self) -> None:
         self.drain()
         if self._on_turn is not None:
             self._on_turn()
+        self._rests.end_turn(self._clock.now())
 
-    def _on_readable(self) -> None:
-        try:
-            for train in self._read_trains():
-                self._machine.receive_train(train, self._clock.now())
-        except Exception as error:
-            self._fail(error)
-        self._end_turn()
+    def _plan_rest(self, now: int, *, is_busy: bool) -> None:
+        """As long as each rest brings something, the next turn looks for it unasked."""
+        has_rest = self._rests.begin_turn(now, self.stats.bytes_moved)
+        if self._is_resting and not (has_rest and is_busy):
+            self._is_resting = False
+            if self._socket is not None and self._loop is not None:
+                self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _read_trains(self) -> list[Train]:
         """Read what is there, for one turn; datagrams of one size and sender become one train.
@@ -222,6 +269,9 @@ class UdpDriver:
         one; work per train is the same however long it is. The trains are views of one buffer,
         and good until the next turn.
         """
+        now = self._clock.now()
+        self._waited_us_max = min(now - self._read_at, WAITED_US_MAX)
+        self._read_at = now
         joiner = TrainJoiner(self._buffer)
         for _ in range(READS_MAX):
             if not self._read(joiner) or joiner.end >= TURN_BYTES:
@@ -241,12 +291,17 @@ class UdpDriver:
                 raise
             self.stats.trains_lost += 1
             return False
-        size = length
+        size, waited_us = length, 0
         for level, kind, value in control:
             if level == socket.IPPROTO_UDP and kind == UDP_GRO:
                 size = struct.unpack("i", value[:4])[0]
+            elif kind == TIMESTAMP and len(value) == TIMESTAMP_FORM.size:
+                seconds, nanoseconds = TIMESTAMP_FORM.unpack(value)
+                waited_us = self._clock.since_us(seconds * 1_000_000_000 + nanoseconds)
         self.stats.bytes_in += length
-        joiner.add(source, length, size)
+        if not 0 <= waited_us <= self._waited_us_max:
+            waited_us = 0  # The system's clock was set.
+        joiner.add(source, length, size, waited_us)
         return True
 
     def _send(self, train: Train) -> None:

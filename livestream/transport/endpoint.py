@@ -56,7 +56,7 @@ class Endpoint(Machine):
         for for_utp, datagrams in runs:
             whole = len(runs) == 1
             data = train.data if whole else b"".join(datagrams)
-            part = Train(train.address, data, train.datagram_size)
+            part = Train(train.address, data, train.datagram_size, waited_us=train.waited_us)
             (self.utp if for_utp else self.quic).receive_train(part, now)
 
     def trains_to_send(self, now: int) -> list[Train]:

@@ -17,6 +17,7 @@ from aioquic.quic.connection import (
     QuicConnectionState,
     QuicReceiveContext,
 )
+from aioquic.quic.events import QuicEvent
 from aioquic.quic.packet_builder import QuicSentPacket
 from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketRecovery, QuicPacketSpace
@@ -29,6 +30,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from livestream.config import LIVE_DELAY_TARGET_US
 from livestream.machine import MILLISECOND, SECOND
 from livestream.transport.ledbat import Ledbat
+from livestream.transport.packetreader import PacketReader
+from livestream.transport.packetwriter import PacketWriter
 from livestream.transport.pathsize import DATAGRAM_BYTES_MIN, BlackHole
 
 __all__ = ["ACK_DELAY_US", "CONTROLLER", "MutualConnection"]
@@ -103,7 +106,7 @@ class _Controller(QuicCongestionControl):
         Never below the least round trip: who overstates the wait hides no more than that
         (RFC 9002 section 5.3).
         """
-        rtt_us = int(rtt * SECOND)
+        rtt_us = max(0, int(rtt * SECOND))
         least = self._rtt_us_min = (
             rtt_us if self._rtt_us_min is None else min(self._rtt_us_min, rtt_us)
         )
@@ -163,6 +166,11 @@ class MutualConnection(QuicConnection):
         self._is_elicited = False
         "Whether the datagram that is being taken asks for an acknowledgement."
         self._unacknowledged_bytes = 0
+        self._reader: PacketReader | None = None
+        self._writer: PacketWriter | None = None
+        "Both from when the handshake is confirmed."
+        self._space = QuicPacketSpace()
+        "That of 1-RTT packets, once there are any."
         self._is_taken = self._is_padded = False
         "Whether the datagram that is being taken is genuine, and whether it is a padded one."
         self._size_max = self._size_carried = configuration.max_datagram_size
@@ -174,6 +182,25 @@ class MutualConnection(QuicConnection):
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Take a datagram; what tells of a loss is acknowledged at once (RFC 9000 13.2.1)."""
+        reader = self._reader
+        if reader is None:
+            self._receive_any(data, addr, now)
+            return
+        space = self._space
+        largest, is_waiting = space.largest_received_packet, space.ack_at is not None
+        if reader.read(data, addr, now):
+            is_taken, is_elicited = reader.is_taken, reader.is_eliciting
+        else:
+            self._is_elicited = self._is_taken = False
+            super().receive_datagram(data, addr, now)
+            is_taken, is_elicited = self._is_taken, self._is_elicited
+        if is_taken:
+            self._on_size(len(data), is_handshake=False)
+            if is_elicited:
+                self._hasten_ack(largest, len(data), is_waiting=is_waiting)
+
+    def _receive_any(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """Take a datagram before the handshake is confirmed."""
         space = self._spaces.get(Epoch.ONE_RTT)
         largest, is_waiting = -1, False
         if space is not None:
@@ -183,12 +210,43 @@ class MutualConnection(QuicConnection):
         super().receive_datagram(data, addr, now)
         if self._is_taken:
             self._on_size(len(data), is_handshake=is_handshake)
-        if not self._is_elicited or space is None or space.ack_at is None:
+        if self._is_elicited and space is not None:
+            self._space = space
+            self._hasten_ack(largest, len(data), is_waiting=is_waiting)
+        if self._handshake_confirmed:
+            self._space = self._spaces[Epoch.ONE_RTT]
+            self._reader, self._writer = PacketReader(self), PacketWriter(self)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """Return what must go out now, and where to."""
+        writer = self._writer
+        if writer is None or not writer.is_usual(now):
+            return super().datagrams_to_send(now)
+        address = self._network_paths[0].addr
+        datagrams = [(data, address) for data in writer.write(now)]
+        if writer.has_limits:  # Streams that were done with make room for others.
+            datagrams += super().datagrams_to_send(now)
+        return datagrams
+
+    def _hasten_ack(self, largest: int, size: int, *, is_waiting: bool) -> None:
+        """Acknowledge at once what tells of a loss, and much.
+
+        Args:
+            largest: The newest packet that was here before this one.
+            size: Of the datagram.
+            is_waiting: Whether something waited to be acknowledged before.
+        """
+        space = self._space
+        if space.ack_at is None:
             return
-        self._unacknowledged_bytes = len(data) + (self._unacknowledged_bytes if is_waiting else 0)
+        self._unacknowledged_bytes = size + (self._unacknowledged_bytes if is_waiting else 0)
         is_in_order = space.largest_received_packet == largest + 1 or largest < 0
         if not is_in_order or self._unacknowledged_bytes >= ACK_BYTES_MAX:
             space.ack_at = 0.0  # Before now, or aioquic would let it wait for its pacing.
+
+    def next_event(self) -> QuicEvent | None:
+        """Return the oldest event that was not yet taken, or None."""
+        return self._events.popleft() if self._events else None
 
     def _payload_received(
         self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
@@ -210,6 +268,30 @@ class MutualConnection(QuicConnection):
         elif self._controller.black_hole.is_found:
             self._size_carried = DATAGRAM_BYTES_MIN
             self._set_size(DATAGRAM_BYTES_MIN)
+
+    def get_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called; quickly while all is as usual.
+
+        It is asked after each turn. Once the handshake is confirmed only 1-RTT packets are left.
+        """
+        loss, space = cast(Any, self._loss), self._space
+        if (
+            self._reader is None
+            or self._state is not QuicConnectionState.CONNECTED
+            or not loss.peer_completed_address_validation
+            or not self._network_paths[0].is_validated
+        ):
+            return super().get_timer()
+        loss_at = space.loss_time
+        if loss_at is None and space.ack_eliciting_in_flight:
+            timeout_s = loss.get_probe_timeout() * 2**loss._pto_count
+            loss_at = loss._time_of_last_sent_ack_eliciting_packet + timeout_s
+        self._loss_at = loss_at
+        timer = self._close_at
+        for at in (space.ack_at, loss_at, self._pacing_at):
+            if at is not None and (timer is None or at < timer):
+                timer = at
+        return timer
 
     def _on_size(self, size: int, *, is_handshake: bool) -> None:
         """Learn from a genuine datagram of this size, or from what it acknowledged."""
@@ -270,9 +352,9 @@ class MutualConnection(QuicConnection):
         It is so after most datagrams that come. What only aioquic has to say (more room for the
         other side's streams, its ids) goes with the next acknowledgement or message.
         """
-        if not self._handshake_confirmed or self._close_pending or self._probe_pending:
+        if self._reader is None or self._close_pending or self._probe_pending:
             return False
-        path, ack_at = self._network_paths[0], self._spaces[Epoch.ONE_RTT].ack_at
+        path, ack_at = self._network_paths[0], self._space.ack_at
         if ack_at is not None and ack_at <= now:
             return False
         if len(self._network_paths) > 1 or not path.is_validated or path.remote_challenges:

@@ -46,6 +46,8 @@ class QuicEndpoint(Machine):
         self._by_cid: dict[bytes, Quic] = {}
         self._cids: dict[Quic, list[bytes]] = {}
         self._dirty: dict[Quic, None] = {}
+        self._changed: dict[Quic, None] = {}
+        "Those of them that may have something to report."
         self._timers: Timers[Quic] = Timers()
         self._events: deque[ConnectionEvent] = deque()
         self._answers: list[Train] = []
@@ -109,8 +111,10 @@ class QuicEndpoint(Machine):
 
     def next_event(self) -> ConnectionEvent | None:
         """Return the oldest event that was not yet taken, or None."""
-        for connection in self._dirty:
-            self._collect(connection)
+        if self._changed:
+            for connection in self._changed:
+                self._collect(connection)
+            self._changed.clear()
         return self._events.popleft() if self._events else None
 
     # Helpers
@@ -137,8 +141,9 @@ class QuicEndpoint(Machine):
             return
         whole = len(run) * train.datagram_size >= len(train.data)
         data = train.data if whole else b"".join(run)
-        connection.receive_train(Train(train.address, data, train.datagram_size), now)
-        self._mark(connection)
+        part = Train(train.address, data, train.datagram_size, waited_us=train.waited_us)
+        connection.receive_train(part, now)
+        self._dirty[connection] = None
         self._collect(connection)
 
     def _register(self, connection: Quic) -> None:
@@ -148,13 +153,14 @@ class QuicEndpoint(Machine):
 
     def _mark(self, connection: Quic) -> None:
         if connection in self._cids:
-            self._dirty[connection] = None
+            self._dirty[connection] = self._changed[connection] = None
 
     def _collect(self, connection: Quic) -> None:
         known = self._cids.get(connection)
         if known is None:
             return
-        if known != [*connection.cids]:
+        if connection.has_other_cids:
+            connection.has_other_cids = False
             for cid in known:
                 self._by_cid.pop(cid, None)
             self._cids[connection] = [*connection.cids]
@@ -176,3 +182,4 @@ class QuicEndpoint(Machine):
         self._listener.forget(connection)
         self._timers.set(connection, None)
         self._dirty.pop(connection, None)
+        self._changed.pop(connection, None)

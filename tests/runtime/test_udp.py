@@ -8,8 +8,9 @@ from collections import deque
 import pytest
 
 from livestream.errors import NetworkError
-from livestream.machine import Address, Event, Machine, Train
+from livestream.machine import MILLISECOND, SECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
+from livestream.runtime.rests import BUSY_BYTES
 from livestream.runtime.udp import UdpDriver
 
 HERE = Address("127.0.0.1", 0)
@@ -159,3 +160,139 @@ def test_a_port_in_use_is_a_clear_error() -> None:
         first.close()
 
     asyncio.run(run())
+
+
+class StoppedClock(Clock):
+    """Whoever rests by it never ceases, unless a timer of the loop's wakes them."""
+
+    def now(self) -> int:
+        return 1
+
+
+def test_what_comes_during_a_rest_is_handled_in_one_turn() -> None:
+    turns: list[int] = []
+
+    async def run() -> None:
+        sender, receiver = Mailbox(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(
+            receiver,
+            StoppedClock(),
+            lambda event: None,
+            on_turn=lambda: turns.append(len(receiver.received)),
+            rest_us=10 * MILLISECOND,
+        )
+        to = await receiving.open(HERE)
+        for number in range(4):
+            sender.outgoing.append(Train(to, bytes([number]) * 100, 100))
+            sending.drain()
+            if number == 0:
+                await receiver.until(1)
+        await receiver.until(4)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+    assert turns == [1, 4]
+
+
+def test_who_receives_much_does_not_rest() -> None:
+    async def run() -> None:
+        sender, receiver = Mailbox(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(receiver, StoppedClock(), lambda event: None, rest_us=3600 * SECOND)
+        to = await receiving.open(HERE)
+        for number in range(3):
+            sender.outgoing.append(Train(to, bytes(BUSY_BYTES), BUSY_BYTES))
+            sending.drain()
+            await receiver.until(number + 1)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+class Alarm(Mailbox):
+    """Wants to be woken once, at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timer: int | None = None
+        self.rang = asyncio.Event()
+
+    def receive_train(self, train: Train, now: int) -> None:
+        super().receive_train(train, now)
+        self.timer = now
+
+    def get_timer(self) -> int | None:
+        return self.timer
+
+    def handle_timer(self, now: int) -> None:
+        self.timer = None
+        self.rang.set()
+
+
+def test_a_timer_that_is_due_during_a_rest_goes_off_after_it() -> None:
+    async def run() -> None:
+        sender, receiver = Mailbox(), Alarm()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(
+            receiver, StoppedClock(), lambda event: None, rest_us=10 * MILLISECOND
+        )
+        to = await receiving.open(HERE)
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        await receiver.until(1)
+        await asyncio.wait_for(receiver.rang.wait(), 10)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+class LateClock(Clock):
+    """By it, the kernel got everything so long ago."""
+
+    def __init__(self, late_us: int) -> None:
+        super().__init__()
+        self.late_us = late_us
+
+    def since_us(self, unix_ns: int) -> int:
+        assert unix_ns > 0
+        return self.late_us
+
+
+class Timekeeper(Mailbox):
+    """Notes how long each train waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_us: list[int] = []
+
+    def receive_train(self, train: Train, now: int) -> None:
+        super().receive_train(train, now)
+        self.waited_us.append(train.waited_us)
+
+
+@pytest.mark.parametrize(("late_us", "told_us"), [(7_000, 7_000), (-5, 0), (3600 * SECOND, 0)])
+def test_a_train_says_how_long_the_kernel_had_it(late_us: int, told_us: int) -> None:
+    """Whatever becomes of the system's clock meanwhile."""
+    receiver = Timekeeper()
+
+    async def run() -> None:
+        sender = Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        await sending.open(HERE)
+        receiving = UdpDriver(receiver, LateClock(late_us), lambda event: None)
+        to = await receiving.open(HERE)
+        sender.outgoing.append(Train(to, b"hello", 5))
+        sending.drain()
+        await receiver.until(1)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+    assert receiver.waited_us == [told_us]

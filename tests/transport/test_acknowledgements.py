@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from livestream.machine import MILLISECOND, SECOND, Address, Train
 from livestream.transport.quic import Quic
 from tests.transport.test_endpoint import HERE, THERE, Pair
@@ -90,3 +92,51 @@ def test_the_wait_of_an_acknowledgement_is_not_taken_for_a_queue() -> None:
         pair.run(0.1)
     assert isinstance(pair.client, Quic)
     assert pair.client._quic.ledbat.queuing_delay_us < 3 * MILLISECOND
+
+
+def test_what_goes_anyway_takes_an_acknowledgement_along() -> None:
+    """Where both sides send, half of the datagrams would be acknowledgements."""
+    pair, wire = quiet_pair()
+    assert pair.server is not None
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.022)  # It has just come.
+    pair.server.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.200)
+    assert len(wire.departed[THERE]) == 1
+    assert len(pair.messages("client")) == len(pair.messages("server")) == 1
+
+
+def test_no_second_datagram_goes_for_an_acknowledgement_that_can_wait() -> None:
+    pair, wire = quiet_pair()
+    assert isinstance(pair.client, Quic)
+    assert pair.server is not None
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.022)
+    full_bytes = pair.client.datagram_bytes - 11 - 16 - 5 - 4  # Less header, tag and frame.
+    pair.server.send_independent(bytes(full_bytes), wire.now + SECOND)
+    pair.run(0.010)
+    assert len(wire.departed[THERE]) == 1
+    pair.run(0.200)
+    assert len(wire.departed[THERE]) == 2
+
+
+class SlowReaders(Wire):
+    """Each looks at its socket so long after a datagram came, and knows it."""
+
+    waited_us = 0
+
+    def fly(self, at: int, to: Address, train: Train) -> None:
+        train.waited_us = self.waited_us
+        super().fly(at + self.waited_us, to, train)
+
+
+def test_what_a_datagram_waited_in_the_socket_is_no_round_trip() -> None:
+    """Else a machine that rests between turns would take its rests for queues."""
+    world = SlowReaders()
+    pair = Pair(world=world)
+    pair.run(1)
+    world.waited_us = 10 * MILLISECOND
+    for _ in range(20):
+        pair.client.send_independent(bytes(200), world.now + SECOND)
+        pair.run(0.1)
+    assert pair.client.rtt_us == pytest.approx(2 * LINK.delay_us, abs=MILLISECOND)
