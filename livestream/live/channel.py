@@ -274,7 +274,8 @@ class Channel(Extension):
             return
         if self._overdue_at is not None and self._overdue_at <= now:
             self._overdue_at = now + OVERDUE_INTERVAL_US
-            self.feeders.look_for_failures(self._picker.due(now), now)
+            overdue = self._picker.overdue(now)
+            self.feeders.look_for_failures(overdue, self._picker.due(now), now)
         feeders_at = self.feeders.get_timer()
         if feeders_at is not None and feeders_at <= now:
             self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)

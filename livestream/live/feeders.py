@@ -31,6 +31,7 @@ RETRY_US: Final = 100 * MILLISECOND
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
+MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
 SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
@@ -160,18 +161,25 @@ class Feeders:
             if substream.feeder is peer:
                 self._orphan(substream, now, avoid_us=0)
 
-    def look_for_failures(self, due: Sequence[int], now: int) -> None:
-        """Leave feeders that push nothing of what there is, though it was fetched elsewhere.
+    def look_for_failures(self, overdue: dict[int, int], due: Sequence[int], now: int) -> None:
+        """Leave feeders that push nothing of what there is.
 
-        `due` has, by substream, the newest piece that a push should have brought.
+        Args:
+            overdue: How many pieces of a substream should have come, and are not here.
+            due: By substream, the newest piece that should have come, wherever it is now: in slow
+                channels each is fetched elsewhere, or given up, before the next is overdue.
+            now: Machine time, µs.
         """
         for substream, newest in zip(self._substreams, due, strict=False):
             if substream.state is not _FED or substream.feeder is None:
                 continue
-            patience_us = FEED_PATIENCE_US + HOP_PATIENCE_US * len(substream.path)
-            if now - substream.pushed_at <= patience_us:
+            silent_us = now - substream.pushed_at - HOP_PATIENCE_US * len(substream.path)
+            if silent_us <= FEED_PATIENCE_US:
                 continue
-            if substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX:
+            is_missed = silent_us > MISSED_PATIENCE_US and (
+                substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX
+            )
+            if is_missed or overdue.get(substream.number, 0) >= OVERDUE_MAX:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self.selection.note_liar(substream.feeder, now)

@@ -166,6 +166,17 @@ class DeadlinePicker(Picker[Peer]):
             at = now + COALESCE_US
             self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
 
+    def overdue(self, now: int) -> dict[int, int]:
+        """Return how many pieces of each fed substream are overdue, and nobody brought them."""
+        counts: dict[int, int] = {}
+        for index, missing in self._missing.items():
+            if now - missing.known_at < GRACE_MIN_US:
+                break  # All behind it were heard of later.
+            substream = index % len(self._lateness)
+            if index >= self._tune_in_end and now >= missing.known_at + self._grace(substream):
+                counts[substream] = counts.get(substream, 0) + 1
+        return counts
+
     def due(self, now: int) -> list[int]:
         """Return, by substream, the newest piece that a push should have brought by now; -1: none.
 

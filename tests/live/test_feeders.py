@@ -14,6 +14,7 @@ from livestream.live.feeders import (
     FEED_PATIENCE_US,
     HOP_PATIENCE_US,
     LOOK_US,
+    MISSED_PATIENCE_US,
     NOTICE_US_MAX,
     SEEK_US,
     Feeders,
@@ -132,11 +133,11 @@ class Search:
         if timer is not None and timer <= self.now:
             self.feeders.handle_timer(self.peers, 0, self.now)
 
-    def miss(self, pieces: int, number: int = 0) -> None:
-        """So many pieces of a substream are due that were not pushed."""
+    def miss(self, pieces: int, number: int = 0, *, fetched: int = 0) -> None:
+        """So many pieces of a substream are due that were not pushed; some came from elsewhere."""
         due = [-1] * self.substreams
         due[number] = (self.pushed[number] + pieces - 1) * self.substreams + number
-        self.feeders.look_for_failures(due, self.now)
+        self.feeders.look_for_failures({number: pieces - fetched}, due, self.now)
 
     def asked(self, number: int = 0) -> list[Peer]:
         """Return who was asked for a substream since the last question; forgets all that was."""
@@ -340,8 +341,8 @@ def test_when_the_feeder_leaves_another_is_asked_at_once() -> None:
 # Feeders that fail
 
 
-def patience_us(hops: int) -> int:
-    """Return for how long a feeder may push nothing while pieces are overdue."""
+def patience_us(hops: int, *, fetched: int = 0) -> int:
+    """Return for how long a feeder may push nothing while pieces are overdue, or were fetched."""
     search = Search()
     peer = search.knows(1, 100)
     search.fed_by(peer, hops=hops)
@@ -350,7 +351,7 @@ def patience_us(hops: int) -> int:
     silent_since = search.now
     while search.feeders.feeder(0):
         search.go_on(STEP_US / SECOND)
-        search.miss(2)
+        search.miss(2, fetched=fetched)
     assert search.feeders.failovers == 1
     return search.now - silent_since
 
@@ -362,6 +363,12 @@ def test_a_feeder_is_left_when_pieces_are_overdue_and_it_pushes_nothing() -> Non
 def test_the_longer_the_path_the_more_patience() -> None:
     """Whoever is nearest to the failure looks for a feeder: those below have not lost theirs."""
     assert abs(patience_us(5) - patience_us(1) - 4 * HOP_PATIENCE_US) <= STEP_US
+
+
+def test_a_feeder_of_a_slow_channel_is_left_though_all_it_failed_to_push_was_fetched() -> None:
+    """Where a substream has a piece a second, never two of them are overdue at a time."""
+    expected_us = MISSED_PATIENCE_US + HOP_PATIENCE_US
+    assert abs(patience_us(1, fetched=2) - expected_us) <= STEP_US
 
 
 def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:

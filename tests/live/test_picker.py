@@ -355,6 +355,16 @@ def test_what_nobody_feeds_leaves_repair_its_share() -> None:
     assert 0.8 * share <= len(repaired) * 4_000 <= 1.15 * share
 
 
+def test_overdue_is_counted_by_substream_and_only_what_should_have_come() -> None:
+    viewing = Viewing()
+    viewing.watch(100, but=(84, 92, 100))
+    assert viewing.picker.overdue(viewing.now) in ({4: 2}, {4: 1})
+    viewing.go_on_until(viewing.now + SECOND // 10)
+    assert viewing.picker.overdue(viewing.now) == {4: 2}, "nobody has heard of piece 100 yet"
+    viewing.comes(84, 92)
+    assert viewing.picker.overdue(viewing.now) == {}
+
+
 def test_due_is_what_was_known_of_before_pushes_of_it_mostly_come() -> None:
     viewing = Viewing()
     viewing.watch(100)
