@@ -18,7 +18,7 @@ from livestream.wire.live import Rooms, Status, WindowUpdate
 
 __all__ = ["Reports"]
 
-WINDOW_INTERVAL_US: Final = 200 * MILLISECOND
+WINDOW_INTERVAL_US: Final = 350 * MILLISECOND  # Half of a piece's time before it is repaired.
 ROOMS_TOLD: Final = 4
 
 
