@@ -91,12 +91,12 @@ def test_windows_are_told_to_those_who_want_them_as_long_as_they_do() -> None:
     for peer in (eager, other):
         windows(here, peer)
     here.publish()
-    here.go_on(0.3)
+    here.go_on(0.4)
     assert windows(here, eager) == [WindowUpdate(0, 0, 1)]
     assert windows(here, other) == []
     here.say(eager, NotInterested())
     here.publish()
-    here.go_on(0.3)
+    here.go_on(0.4)
     assert windows(here, eager) == []
 
 
@@ -106,11 +106,11 @@ def test_only_what_is_new_is_told() -> None:
     here.say(eager, Interested())
     for _ in range(3):
         here.publish()
-    here.go_on(0.3)
+    here.go_on(0.4)
     windows(here, eager)
     here.publish()
     here.publish()
-    here.go_on(0.3)
+    here.go_on(0.4)
     assert windows(here, eager) == [WindowUpdate(0, 3, 0b11)]
 
 
