@@ -28,7 +28,7 @@ def bounds_of(scenario: Scenario) -> dict[str, float]:
         "lag_p99_s": round(_at(lags, 0.99), 3),
         "continuity": 1.0,
         "duplicate_share": 0.0,
-        "overhead_share": round(_piece_wire_bytes(rate) / payload_bytes(rate) - 1, 4),
+        "overhead_share": round(_piece_wire_bytes(scenario) / _payload_bytes(scenario) - 1, 4),
         "rate_share": 1.0,
         "start_s": round(4 * _delay_s(scenario) + scenario.gop_s, 3),
     }
@@ -37,7 +37,7 @@ def bounds_of(scenario: Scenario) -> dict[str, float]:
 def lag_bounds_s(scenario: Scenario) -> list[float]:
     """Return the least lag of each viewer, by the postal model at the mean delay."""
     publisher = scenario.publisher_uplink_x * scenario.rate_bps
-    bits = _piece_wire_bytes(scenario.rate_bps) * 8
+    bits = _piece_wire_bytes(scenario) * 8
     return postal_lags_s(bits, publisher, _uplinks(scenario), _delay_s(scenario))
 
 
@@ -74,9 +74,13 @@ def _delay_s(scenario: Scenario) -> float:
     return (scenario.delay_ms_min + scenario.delay_ms_max) / 2_000
 
 
-def _piece_wire_bytes(rate_bps: int) -> int:
+def _payload_bytes(scenario: Scenario) -> int:
+    return payload_bytes(scenario.rate_bps, scenario.piece_bytes)
+
+
+def _piece_wire_bytes(scenario: Scenario) -> int:
     """Return what a full piece is on the wire."""
-    message = Piece(0, 0, bytes(payload_bytes(rate_bps) + PIECE_OVERHEAD)).to_bytes()
+    message = Piece(0, 0, bytes(_payload_bytes(scenario) + PIECE_OVERHEAD)).to_bytes()
     return wire_size(len(message))
 
 

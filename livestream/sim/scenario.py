@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
+from livestream.config import LiveConfig
 from livestream.machine import MILLISECOND, SECOND
 
 __all__ = ["Happening", "Kind", "Scenario"]
+
+
+LIVE: Final = LiveConfig()
 
 
 class Kind(Enum):
@@ -86,6 +91,15 @@ class Scenario:
     "Have a downlink below the rate."
     skew_s: float = 0.0
     "Clocks are wrong by up to so much, either way."
+    substreams: int = 0
+    "0: as many as the design has."
+    piece_bytes: int = 0
+    "Of payload, at most; 0: what a publisher takes for this rate."
+    heads_per_substream: int = LIVE.heads_per_substream
+    upload_share: float = LIVE.upload_share
+    reserve_share: float = LIVE.reserve_share
+    repair_share: float = LIVE.repair_share
+    "These four as in `LiveConfig`."
     happenings: tuple[Happening, ...] = ()
 
     @property

@@ -13,6 +13,7 @@ from livestream.sim.designs import DESIGNS, Design
 from livestream.sim.internets import Links
 from livestream.sim.names import unknown
 from livestream.sim.scenario import Happening, Kind, Scenario
+from livestream.wire.live import SUBSTREAMS_MAX
 
 __all__ = [
     "L0",
@@ -214,6 +215,10 @@ def _checked(scenario: Scenario, where: str) -> Scenario:
         "delay_ms_max is below delay_ms_min": scenario.delay_ms_max < scenario.delay_ms_min,
         "delay_ms_min is below 0": scenario.delay_ms_min < 0,
         "publisher_uplink_x must be above 0": scenario.publisher_uplink_x <= 0,
+        "substreams must be 0 to 32": not 0 <= scenario.substreams <= SUBSTREAMS_MAX,
+        "piece_bytes must be 0, or 1,024 to 65,536": scenario.piece_bytes
+        and not 1_024 <= scenario.piece_bytes <= 65_536,
+        "heads_per_substream must be 1 to 16": not 1 <= scenario.heads_per_substream <= 16,
         "polluters, liars and free riders are more than all": crooks > 1,
         "churn_per_minute must be 0 to 60": not 0 <= scenario.churn_per_minute <= 60,
         f"seconds must be more than join_s, which is {scenario.join_s:g}": scenario.join_s

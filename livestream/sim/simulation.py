@@ -220,7 +220,7 @@ class Simulation:
     def heads(self) -> list[Viewer]:
         """Return the viewers that the publisher feeds."""
         fed: dict[Address, None] = {}
-        for number in range(self.design.substreams):
+        for number in range(self.channel.config.substreams):
             fed |= dict.fromkeys(child.address for child in self.channel.choker.children(number))
         return [viewer for viewer in self.present.values() if viewer.host.address in fed]
 
@@ -231,7 +231,15 @@ class Simulation:
         return self.world.now + int(self.rng.expovariate(per_second) * SECOND)
 
     def _live_config(self) -> LiveConfig:
-        return LiveConfig(latency_us=self.scenario.latency_us, substreams=self.design.substreams)
+        scenario = self.scenario
+        return LiveConfig(
+            latency_us=scenario.latency_us,
+            substreams=scenario.substreams or self.design.substreams,
+            heads_per_substream=scenario.heads_per_substream,
+            upload_share=scenario.upload_share,
+            reserve_share=scenario.reserve_share,
+            repair_share=scenario.repair_share,
+        )
 
 
 class _Publish(Occurrence):

@@ -23,8 +23,10 @@ PAYLOAD_BYTES: Final = 8 * 1024
 LARGE_FROM_BPS: Final = 1_500_000  # Below this, 8 KiB would take too long to fill (live.md §2).
 
 
-def payload_bytes(rate_bps: int) -> int:
-    """Return how much a piece of a channel of this rate carries at most."""
+def payload_bytes(rate_bps: int, asked: int = 0) -> int:
+    """Return how much a piece of a channel of this rate carries at most, unless that is asked."""
+    if asked:
+        return asked
     return PAYLOAD_BYTES if rate_bps >= LARGE_FROM_BPS else SMALL_PIECE_BYTES
 
 
@@ -47,7 +49,8 @@ class Source:
         self._began_at = now
         self._frame = 0
         self._gop = max(1, round(scenario.gop_s * scenario.frames_per_second))
-        self._chunker = Chunker(payload_bytes(scenario.rate_bps))
+        self._payload_bytes_max = payload_bytes(scenario.rate_bps, scenario.piece_bytes)
+        self._chunker = Chunker(self._payload_bytes_max)
         self._head_at = now
         gop_bytes = scenario.rate_bps / 8 * self._gop / scenario.frames_per_second
         plain = gop_bytes / (self._gop - 1 + KEYFRAME_WEIGHT)
@@ -107,7 +110,7 @@ class Source:
             time_ms=self._channel.clock.unix_ms(now),
             first_index=window.first,
             newest_index=self.next_index - 1,
-            payload_bytes_max=payload_bytes(self._scenario.rate_bps),
+            payload_bytes_max=self._payload_bytes_max,
             substreams=self._channel.config.substreams,
             rate_bps=self._scenario.rate_bps,
             is_ended=is_ended,

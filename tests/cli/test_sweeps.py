@@ -48,6 +48,23 @@ def test_runs_of_a_sweep_are_those_that_one_gets_alone() -> None:
     assert json.loads(alone.stdout)["trace_hash"] == results[3]["trace_hash"]
 
 
+def test_how_pieces_spread_can_be_swept() -> None:
+    base = ["L0", "--viewers", "8", "--seconds", "8", "--json", "-"]
+    usual, low, small = (
+        json.loads(simulate(*base, "--sweep", each).stdout)
+        for each in ("substreams=8", "heads_per_substream=1", "piece_bytes=2048")
+    )
+    assert low["publisher_upload_x"] < 0.9 * usual["publisher_upload_x"]
+    assert small["overhead_share"] > usual["overhead_share"] + 0.02
+
+
+def test_as_many_substreams_as_no_channel_has_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(["simulate", "five", "--sweep", "substreams=33"]) == 2
+    assert "0 to 32" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
