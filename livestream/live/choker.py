@@ -17,6 +17,8 @@ __all__ = ["LiveChoker"]
 TRIED_SHARE: Final = 0.97  # Of the upload, where children are wanted and nothing is late.
 GROWTH_US: Final = 2 * SECOND
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
+# When somebody fails, all below ask at the same time: what was not given before is given then.
+RESERVE_BURST_S: Final = 8
 NEVER: Final = 1 << 32  # No index is that large.
 SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.
@@ -81,7 +83,7 @@ class LiveChoker(Choker):
             able = int(TRIED_SHARE * self._upload_bps * substreams / rate_bps)
             self._slots_limit = max(limit, min(able, SLOTS_MAX))
         reserve = rate_bps / 8 * self._config.reserve_share
-        self._reserve = TokenBucket(reserve, reserve)
+        self._reserve = TokenBucket(reserve, RESERVE_BURST_S * reserve)
 
     # Slots
 

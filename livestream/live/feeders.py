@@ -32,6 +32,7 @@ OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feede
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
 MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
+QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
 SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
@@ -170,6 +171,9 @@ class Feeders:
                 channels each is fetched elsewhere, or given up, before the next is overdue.
             now: Machine time, µs.
         """
+        # If nobody is heard, it is our own line, and to leave them all would not help.
+        feeders = [each.feeder for each in self._substreams if each.feeder is not None]
+        quiet_before = max((feeder.heard_at for feeder in feeders), default=0) - QUIET_US
         for substream, newest in zip(self._substreams, due, strict=False):
             if substream.state is not _FED or substream.feeder is None:
                 continue
@@ -179,7 +183,8 @@ class Feeders:
             is_missed = silent_us > MISSED_PATIENCE_US and (
                 substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX
             )
-            if is_missed or overdue.get(substream.number, 0) >= OVERDUE_MAX:
+            is_quiet = substream.feeder.heard_at < quiet_before
+            if is_missed or is_quiet or overdue.get(substream.number, 0) >= OVERDUE_MAX:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self.selection.note_liar(substream.feeder, now)

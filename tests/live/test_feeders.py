@@ -16,6 +16,7 @@ from livestream.live.feeders import (
     LOOK_US,
     MISSED_PATIENCE_US,
     NOTICE_US_MAX,
+    QUIET_US,
     SEEK_US,
     Feeders,
 )
@@ -369,6 +370,41 @@ def test_a_feeder_of_a_slow_channel_is_left_though_all_it_failed_to_push_was_fet
     """Where a substream has a piece a second, never two of them are overdue at a time."""
     expected_us = MISSED_PATIENCE_US + HOP_PATIENCE_US
     assert abs(patience_us(1, fetched=2) - expected_us) <= STEP_US
+
+
+def two_feeders() -> tuple[Search, Peer, Peer]:
+    """Return a viewer with a feeder in each of two substreams, who pushed something just now."""
+    search = Search(substreams=2)
+    one, other = search.knows(1, 100, 0xFFFF), search.knows(2, 0xFFFF, 100, home=1)
+    search.look()
+    for number, peer in ((0, one), (1, other)):
+        search.feed(peer, number)
+    search.go_on(1)
+    search.pushes.clear()
+    return search, one, other
+
+
+def test_a_feeder_that_says_nothing_while_others_do_is_left_before_pieces_are_due() -> None:
+    search, one, other = two_feeders()
+    one.heard_at = other.heard_at = search.now
+    search.go_on(QUIET_US / SECOND)
+    search.miss(0)
+    assert search.feeders.feeder(0) is one
+    search.go_on(0.1)
+    other.heard_at = search.now
+    search.miss(0)
+    assert search.feeders.feeder(0) is not one
+    assert search.feeders.feeder(1) is other
+
+
+def test_when_nobody_is_heard_nobody_is_left() -> None:
+    """It is our own line then."""
+    search, one, other = two_feeders()
+    one.heard_at = other.heard_at = search.now
+    search.go_on(5)
+    search.miss(0)
+    assert search.feeders.feeder(0) is one
+    assert search.feeders.feeder(1) is other
 
 
 def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:
