@@ -285,8 +285,9 @@ class Channel(Extension):
         if self.head is None:
             return
         self._place.look(self.head.substreams, now)
-        for number in range(self.head.substreams) if self.is_source else ():
-            self._seek_room(number, now)
+        if self.is_source:
+            for number in range(self.head.substreams):
+                self._seek_room(number, now)  # Heirs of heads: nobody else is told to it.
         self._reports.tell_status(now)
         self.children.reserve_all()
 

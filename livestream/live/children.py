@@ -89,7 +89,7 @@ class Children:
         """Stop feeding a peer, once it has got what whoever feeds it now does not bring."""
         number = message.substream
         if number < self._substreams and message.end > self._next_index(number):
-            self._choker.finish(peer, number, message.end, now + NOTICE_US)
+            self._choker.give_notice(peer, number, now + NOTICE_US, message.end)
         else:
             self._choker.unsubscribe(peer, number)
         self._swarm.uploads.withdraw(

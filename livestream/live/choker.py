@@ -213,13 +213,11 @@ class LiveChoker(Choker):
         self._since.setdefault((peer, substream), now)
         return True
 
-    def give_notice(self, peer: Peer, substream: int, until: int) -> None:
-        """Let a child go, but feed it until then, unless it says that it needs us no more."""
-        self.unsubscribe(peer, substream)
-        self._leaving[peer, substream] = until, NEVER
+    def give_notice(self, peer: Peer, substream: int, until: int, end: int = NEVER) -> None:
+        """Let a child go, but feed it until then, what comes before piece `end`.
 
-    def finish(self, peer: Peer, substream: int, end: int, until: int) -> None:
-        """Somebody else feeds it from piece `end` on: feed it those before, but not for ever."""
+        That is over once it says that it needs us no more; no harm if it is no child.
+        """
         if (peer, substream) in self._leaving or self.is_child(peer, substream):
             self.unsubscribe(peer, substream)
             self._leaving[peer, substream] = until, end
