@@ -43,6 +43,7 @@ __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_has
 
 STATUS_INTERVAL_US: Final = SECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
+STOPPED_US: Final = 3 * OVERDUE_INTERVAL_US
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
 ASKED_MIN: Final = 2
@@ -133,7 +134,12 @@ class Channel(Extension):
         )
         self.neighbours = Neighbours()
         self.feeders = parts.make_feeders(
-            self.swarm.node_id, rng, self.neighbours, self._send, self._seek_room
+            self.swarm.node_id,
+            rng,
+            self.neighbours,
+            self._send,
+            self._seek_room,
+            turned=self._on_turned,
         )
         self.children = Children(
             self.swarm,
@@ -163,6 +169,9 @@ class Channel(Extension):
         self.swarm.speak(self._pex)
         self._status_at: int | None = None
         self._overdue_at: int | None = None
+        self._looked_at = 0
+        self._cut: set[int] = set()
+        "Substreams that do not reach us now."
 
     # Commands
 
@@ -205,8 +214,7 @@ class Channel(Extension):
         elif isinstance(message, (Subscribe, Unsubscribe)):
             self._on_child(peer, message, now)
         elif isinstance(message, Feed) and not self.is_source:
-            if self.feeders.on_feed(peer, message, now):
-                self.children.tell_path(message.substream)
+            self.feeders.on_feed(peer, message, now)
         elif isinstance(message, Refuse):
             self._on_refuse(peer, message, now)
         elif isinstance(message, Rooms):
@@ -270,15 +278,27 @@ class Channel(Extension):
         window_at = self._reports.window_at
         if window_at is not None and window_at <= now:
             self._reports.tell_window()
-        if self.head is None or self.is_source:
+        if self.head is None:
             return
         if self._overdue_at is not None and self._overdue_at <= now:
             self._overdue_at = now + OVERDUE_INTERVAL_US
-            overdue = self._picker.overdue(now)
-            self.feeders.look_for_failures(overdue, self._picker.due(now), now)
+            self._look_for_failures(now)
+        if self.is_source:
+            return
         feeders_at = self.feeders.get_timer()
         if feeders_at is not None and feeders_at <= now:
             self.feeders.handle_timer(list(self.swarm.ready), self.window.newest + 1, now)
+
+    def _look_for_failures(self, now: int) -> None:
+        looked_at, self._looked_at = self._looked_at, now
+        if now - looked_at > STOPPED_US:
+            return  # We were stopped ourselves, and have not read yet what came meanwhile.
+        is_alone = self.children.let_unresponsive_go(now)
+        if not self.is_source:
+            overdue = self._picker.overdue(now)
+            self.feeders.look_for_failures(overdue, self._picker.due(now), now)
+        elif is_alone:
+            self._status_at = now  # Heads are wanted: without them nobody gets anything.
 
     def _look_around(self, now: int) -> None:
         self.swarm.candidates.add(self._pex.take_learned())
@@ -347,10 +367,10 @@ class Channel(Extension):
             asked = upload_bps * ASKED_US // SECOND // (8 * head.payload_bytes_max)
             self.swarm.uploads.asked_max = max(ASKED_MIN, asked)
         self._reports.start()
+        self._overdue_at = now + OVERDUE_INTERVAL_US
         if not self.is_source:
             self.feeders.start(head.substreams, head.newest_index, now)
             self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)
-            self._overdue_at = now + OVERDUE_INTERVAL_US
         self._status_at = now
         for peer in self.swarm.ready:
             peer.held.clear()
@@ -403,6 +423,16 @@ class Channel(Extension):
                 self.neighbours.note_room(number, address, now)
 
     # Helpers
+
+    def _on_turned(self, number: int, now: int) -> None:
+        """Tell our children; and all, once we can feed others again: some of them wait for that."""
+        self.children.tell_path(number)
+        if not self.feeders.path(number):
+            self._cut.add(number)
+        elif number in self._cut:
+            self._cut.remove(number)
+            if number == self.choker.home and self.choker.spare_slots:
+                self._status_at = now
 
     def _seek_room(self, number: int, now: int) -> None:
         """Call a stranger who is said to have room in a substream, or else in any."""

@@ -12,7 +12,15 @@ from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.swarm.whole import WholePieceSwarm
-from livestream.wire.live import Feed, Goodbye, LiveMessage, Refuse, Subscribe, Unsubscribe
+from livestream.wire.live import (
+    LAG_UNKNOWN_MS,
+    Feed,
+    Goodbye,
+    LiveMessage,
+    Refuse,
+    Subscribe,
+    Unsubscribe,
+)
 
 __all__ = ["Children"]
 
@@ -26,6 +34,7 @@ USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
 NOTICE_US: Final = 1_500 * MILLISECOND  # Time to call somebody, to be refused, and to call again.
+HEAD_NOTICE_US: Final = 4 * SECOND  # Its whole tree would wait with it.
 STAY_US: Final = 2 * SECOND  # Nobody's place is taken sooner: each change leaves a gap.
 OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
 
@@ -116,15 +125,29 @@ class Children:
                 self._on_overload(child, number, now)
 
     def tell_path(self, number: int) -> None:
-        """Tell our children the way that pieces come now; who is on it itself must go."""
+        """Tell our children the way that pieces come now, or that none come at present.
+
+        Who is on it itself must go.
+        """
         path = self.path(number)
-        if not path:
-            return
         for child in self._choker.children(number):
-            if child.node_id in path:
+            if not path:
+                first = self._choker.fed_from(child, number)
+                me = self._swarm.node_id
+                self._send(child, Feed(number, LAG_UNKNOWN_MS, (me,), None, first))
+            elif child.node_id in path:
                 self._let_go(child, number)
             else:
                 self._send(child, self._feed(child, number, path))
+
+    def let_unresponsive_go(self, now: int) -> bool:
+        """Feed those no more who acknowledge nothing any more; whether there were any."""
+        gone = [child for child in self._choker.substreams_by_child() if child.is_unresponsive(now)]
+        for child in gone:
+            for number in range(self._substreams):
+                if self._choker.is_child(child, number):
+                    self._let_go(child, number)
+        return bool(gone)
 
     def say_goodbye(self) -> None:
         """Tell those whom we feed that we leave, and who may feed them."""
@@ -291,11 +314,12 @@ class Children:
         besides: Peer | None = None,
     ) -> None:
         """Stop feeding a child: at once, or if told the time, once it has found another feeder."""
+        notice_us = HEAD_NOTICE_US if self._is_source else NOTICE_US
         if now is None:
             self._choker.unsubscribe(child, number)
         else:
-            self._choker.give_notice(child, number, now + NOTICE_US)
-        notice_ms = 0 if now is None else NOTICE_US // MILLISECOND
+            self._choker.give_notice(child, number, now + notice_us)
+        notice_ms = 0 if now is None else notice_us // MILLISECOND
         guides = self._guides(child, number, first, besides)
         self._send(child, Refuse(number, guides, notice_ms))
 

@@ -24,7 +24,7 @@ from livestream.wire.live import (
 __all__ = ["FeedState", "Feeders"]
 
 ANSWER_TIMEOUT_US: Final = 500 * MILLISECOND  # Two round trips of a long path, and its queues.
-AVOID_REFUSED_US: Final = 2 * SECOND  # Whoever had no room may have some then.
+AVOID_REFUSED_US: Final = SECOND  # Whoever had no room may have some then.
 AVOID_FAILED_US: Final = 10 * SECOND
 NOTICE_US_MAX: Final = 5 * SECOND  # Whatever a feeder says.
 RETRY_US: Final = 100 * MILLISECOND
@@ -59,8 +59,14 @@ class Feeders:
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
         seek: Callable[[int, int], None],
+        *,
+        turned: Callable[[int, int], None],
     ) -> None:
-        """`seek(substream, now)` calls a stranger who may have room."""
+        """Take what to look at, and whom to tell.
+
+        `seek(substream, now)` calls a stranger who may have room; `turned(substream, now)` hears
+        that the way changed by which it comes, or that nothing comes.
+        """
         self.failovers = 0
         self.selection = FeederSelection(neighbours, rng)
         self._node_id = node_id
@@ -68,6 +74,7 @@ class Feeders:
         self._neighbours = neighbours
         self._send = send
         self._seek = seek
+        self._turned = turned
         self._substreams: list[Substream] = []
         self._timer: int | None = None
         self._looks_at = 0
@@ -97,41 +104,53 @@ class Feeders:
     def note_pushed(self, index: int, peer: Peer, lag_us: int, now: int) -> None:
         """A piece of a substream came from `peer`, `lag_us` after its capture."""
         substream = self._substreams[index % len(self._substreams)]
+        substream.gaps.add(now - substream.came_at)
+        substream.came_at = now
         if substream.feeder is peer:
             substream.pushed_at = now
             substream.pushed_index = max(substream.pushed_index, index)
+            if substream.is_suspect:
+                substream.cut_at, substream.is_suspect = None, False
+                self._turned(substream.number, now)
             substream.lag_us += (lag_us - substream.lag_us) / 8
 
-    def on_feed(self, peer: Peer, feed: Feed, now: int) -> bool:
-        """A peer feeds us; whether what we tell our own children changes by it."""
+    def on_feed(self, peer: Peer, feed: Feed, now: int) -> None:
+        """A peer feeds us, or tells that it is not fed itself at present."""
         substream = self._get(feed.substream)
         if substream is None or (substream.feeder is not peer and substream.rival is not peer):
             self._send(peer, Unsubscribe(feed.substream))
-            return False
+            return
+        if feed.lag_ms == LAG_UNKNOWN_MS:
+            if substream.feeder is peer and substream.state is _FED:
+                substream.is_suspect = False
+                self._cut(substream, now)
+            return
         is_loop = self._node_id in feed.path or len(feed.path) >= PATH_MAX
         if substream.feeder is not peer:
             substream.rival = None
             if is_loop:
                 self._send(peer, Unsubscribe(feed.substream))
                 substream.avoided[peer] = now + AVOID_FAILED_US
-                return False
-            if substream.state is not FeedState.ORPHAN:
-                self._leave(substream, now, avoid_us=0, end=feed.first)
+                return
+            if substream.feeder is not None:
+                self._send(substream.feeder, Unsubscribe(substream.number, feed.first))
+                substream.free(now)
             substream.feeder = peer
             substream.move(FeedState.ASKED, now)
         if is_loop:
             self._leave(substream, now, avoid_us=AVOID_REFUSED_US)
-            return False
+            return
         if substream.state is FeedState.ASKED:
             substream.move(FeedState.FED, now)
             substream.pushed_at = now
             substream.pushed_index = feed.first - 1
             substream.lag_us = feed.lag_ms * MILLISECOND + peer.connection.rtt_us / 2
             substream.looks = 0
-        changed = substream.path != feed.path
-        substream.path = feed.path
-        substream.above = feed.above
-        return changed
+        is_turned = substream.path != feed.path or substream.cut_at is not None
+        substream.path, substream.above = feed.path, feed.above
+        substream.cut_at, substream.is_suspect = None, False
+        if is_turned:
+            self._turned(substream.number, now)
 
     def on_refuse(self, peer: Peer, refuse: Refuse, now: int) -> None:
         """A peer does not, or no longer, feed us."""
@@ -173,21 +192,31 @@ class Feeders:
         """
         # If nobody is heard, it is our own line, and to leave them all would not help.
         feeders = [each.feeder for each in self._substreams if each.feeder is not None]
-        quiet_before = max((feeder.heard_at for feeder in feeders), default=0) - QUIET_US
+        heard_at = max((feeder.heard_at for feeder in feeders), default=0)
         for substream, newest in zip(self._substreams, due, strict=False):
-            if substream.state is not _FED or substream.feeder is None:
+            silent_us = now - substream.pushed_at
+            feeder = substream.feeder
+            if substream.state is not _FED or feeder is None or silent_us <= FEED_PATIENCE_US:
                 continue
-            silent_us = now - substream.pushed_at - HOP_PATIENCE_US * len(substream.path)
-            if silent_us <= FEED_PATIENCE_US:
-                continue
-            is_missed = silent_us > MISSED_PATIENCE_US and (
-                substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX
+            late = overdue.get(substream.number, 0)
+            is_silent = now - substream.came_at > max(substream.gaps.longest_us, FEED_PATIENCE_US)
+            if late or is_silent:
+                self._probe(substream, feeder, now)
+            is_missed = late >= OVERDUE_MAX or (
+                silent_us > MISSED_PATIENCE_US
+                and substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX
             )
-            is_quiet = substream.feeder.heard_at < quiet_before
-            if is_missed or is_quiet or overdue.get(substream.number, 0) >= OVERDUE_MAX:
+            if is_missed or is_silent:
+                self._suspect(substream, now)
+            patience_us = FEED_PATIENCE_US if late >= OVERDUE_MAX else MISSED_PATIENCE_US
+            is_patient = silent_us <= patience_us + HOP_PATIENCE_US * len(substream.path)
+            is_gone = feeder.heard_at < heard_at - QUIET_US or (
+                feeder.is_unresponsive(now) and heard_at > (feeder.connection.unanswered_at or now)
+            )
+            if is_gone or (is_missed and not is_patient and not substream.is_waiting(now)):
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
-                    self.selection.note_liar(substream.feeder, now)
+                    self.selection.note_liar(feeder, now)
                 self._leave(substream, now, avoid_us=AVOID_FAILED_US)
 
     def get_timer(self) -> int | None:
@@ -223,11 +252,14 @@ class Feeders:
     # Queries
 
     def fed_from(self, number: int) -> int | None:
-        """Return the first piece of a substream that is pushed to us; None: it is not fed."""
-        substreams = self._substreams
-        if number >= len(substreams) or substreams[number].state is not _FED:
+        """Return the first piece of a substream that is pushed to us.
+
+        None: it is not fed, or its feeder brings nothing, and all is to be asked for elsewhere.
+        """
+        substream = self._get(number)
+        if substream is None or substream.state is not _FED or substream.is_suspect:
             return None
-        return substreams[number].fed_from
+        return substream.fed_from
 
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""
@@ -246,7 +278,7 @@ class Feeders:
     def path(self, number: int) -> tuple[bytes, ...]:
         """Return the ids from the publisher to us, ours included; empty when not fed."""
         substream = self._get(number)
-        if substream is None or substream.state is not FeedState.FED:
+        if substream is None or not substream.is_served:
             return ()
         return (*substream.path, self._node_id)
 
@@ -262,7 +294,7 @@ class Feeders:
         """Return our lag per substream, as it goes into a status."""
         return tuple(
             min(max(int(substream.lag_us), 0) // MILLISECOND, LAG_UNKNOWN_MS - 1)
-            if substream.state is FeedState.FED
+            if substream.is_served
             else LAG_UNKNOWN_MS
             for substream in self._substreams
         )
@@ -371,24 +403,39 @@ class Feeders:
         substream.rival, substream.rival_since = rival, now
         self._send(rival, Subscribe(substream.number, from_index, is_fed=True))
 
+    # Whoever is above our feeder
+
+    def _probe(self, substream: Substream, feeder: Peer, now: int) -> None:
+        """Have a feeder that brings nothing give a sign of life."""
+        if now >= substream.probes_at and feeder.connection.unanswered_at is None:
+            substream.probes_at = now + FEED_PATIENCE_US
+            feeder.connection.keep_alive()
+
+    def _suspect(self, substream: Substream, now: int) -> None:
+        """What we should have does not come: those whom we feed are to wait for us."""
+        if substream.cut_at is None:
+            substream.is_suspect = True
+            self._cut(substream, now)
+
+    def _cut(self, substream: Substream, now: int) -> None:
+        if substream.cut_at is None:
+            substream.cut_at = now
+            self._turned(substream.number, now)
+
     # Helpers
 
-    def _leave(self, substream: Substream, now: int, *, avoid_us: int, end: int = 0) -> None:
+    def _leave(self, substream: Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None:
-            self._send(substream.feeder, Unsubscribe(substream.number, end))
+            self._send(substream.feeder, Unsubscribe(substream.number))
         self._orphan(substream, now, avoid_us=avoid_us)
 
     def _orphan(self, substream: Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None and avoid_us:
             self.selection.avoid(substream, substream.feeder, now + avoid_us, now)
-        if substream.state is FeedState.FED and substream.leaves_at is None:
-            substream.orphan_at = now
-        substream.leaves_at = None
-        substream.feeder = None
-        substream.path = ()
-        substream.above = None
-        substream.retry_at = 0
-        substream.move(FeedState.ORPHAN, now)
+        is_cut = substream.state is FeedState.FED and substream.cut_at is None
+        substream.free(now)
+        if is_cut:
+            self._turned(substream.number, now)
         self._wake(now)
 
     def _get(self, number: int) -> Substream | None:

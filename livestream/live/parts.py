@@ -66,6 +66,8 @@ class Parts:
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
         seek: Callable[[int, int], None],
+        *,
+        turned: Callable[[int, int], None],
     ) -> Feeders:
         """Return who finds those that feed us."""
-        return Feeders(node_id, rng, neighbours, send, seek)
+        return Feeders(node_id, rng, neighbours, send, seek, turned=turned)

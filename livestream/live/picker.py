@@ -12,6 +12,7 @@ from mypy_extensions import mypyc_attr
 from livestream.config import LiveConfig
 from livestream.live.choices import Choice, Choices
 from livestream.live.clock import ChannelClock
+from livestream.live.estimate import Estimate
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.picker import Pick, Picker
@@ -24,6 +25,8 @@ GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is 
 GRACE_MAX_US: Final = 600 * MILLISECOND
 EDGES_MAX: Final = 10  # Questions within the longest grace, and some more.
 URGENT_US: Final = 200 * MILLISECOND  # Less time than this before the deadline: ask now.
+# In slow channels a piece takes long to leave a narrow uplink, and may find another before it.
+URGENT_PIECE_BITS: Final = 3 * 4_096 * 8 // 2
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND
@@ -55,25 +58,6 @@ class Missing:
     tried: tuple[Peer, ...] = ()
 
 
-class _Lateness:
-    """How long after we hear of a piece its push arrives: mean and deviation (RFC 6298's gains)."""
-
-    __slots__ = ("deviation_us", "mean_us")
-
-    def __init__(self) -> None:
-        self.mean_us = 0.0
-        self.deviation_us = 0.0
-
-    def add(self, sample_us: int) -> None:
-        self.deviation_us += (abs(sample_us - self.mean_us) - self.deviation_us) / 4
-        self.mean_us += (sample_us - self.mean_us) / 8
-
-    @property
-    def grace_us(self) -> int:
-        grace = int(self.mean_us + 4 * self.deviation_us)
-        return min(max(grace, GRACE_MIN_US), GRACE_MAX_US)
-
-
 @mypyc_attr(allow_interpreted_subclasses=True)
 class DeadlinePicker(Picker[Peer]):
     """Requests overdue pieces, earliest deadline first, from the holder that can be quickest.
@@ -103,12 +87,14 @@ class DeadlinePicker(Picker[Peer]):
         self._fed_from = fed_from
         self._is_source = is_source
         self._missing: dict[int, Missing] = {}
-        self._lateness: list[_Lateness] = []
+        self._lateness: list[Estimate] = []
+        "Of each substream: how long after we hear of a piece its push arrives."
         self._given_up: list[int] = []
         self._edge = -1
         self._edges: deque[tuple[int, int]] = deque(maxlen=EDGES_MAX)
         "When `due` was asked, and the newest piece known of then."
         self._tune_in_end = 0
+        self._urgent_us = URGENT_US
         self._wake_at: int | None = None
         self._is_blocked = False
         "Something is due that nobody could be asked for..."
@@ -124,9 +110,11 @@ class DeadlinePicker(Picker[Peer]):
     def start(self, first: int, newest: int, substreams: int, rate_bps: int, now: int) -> None:
         """Begin an epoch: all from `first` to `newest` is wanted at once (tune-in)."""
         self._missing.clear()
-        self._lateness = [_Lateness() for _ in range(substreams)]
+        self._lateness = [Estimate() for _ in range(substreams)]
         self._edge = first - 1
         self._edges.clear()
+        slow_us = URGENT_PIECE_BITS * SECOND // rate_bps
+        self._urgent_us = max(URGENT_US, URGENT_US * 3 // 4 + slow_us)
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
         self._repair = TokenBucket(rate, max(rate, REPAIR_BURST_BYTES))
@@ -185,7 +173,7 @@ class DeadlinePicker(Picker[Peer]):
         self._edges.append((now, self._edge))
         due = []
         for lateness in self._lateness:
-            known_by = now - lateness.grace_us
+            known_by = now - _grace_us(lateness)
             due.append(next((edge for at, edge in reversed(self._edges) if at <= known_by), -1))
         return due
 
@@ -279,7 +267,7 @@ class DeadlinePicker(Picker[Peer]):
         return [holder for holder in holders if holder not in self._busy]
 
     def _grace(self, substream: int) -> int:
-        return self._lateness[substream].grace_us
+        return _grace_us(self._lateness[substream])
 
     def _deadline(self, index: int, missing: Missing) -> int | None:
         captured_ms = self._window.captured_ms(index)
@@ -307,7 +295,7 @@ class DeadlinePicker(Picker[Peer]):
             return missing.known_at + self._grace(substream)
         # What was lost on the way is sent again by whoever pushes it: asking elsewhere, too, while
         # there is time, mostly brings it twice.
-        return max(missing.known_at + GRACE_MIN_US, deadline - URGENT_US)
+        return max(missing.known_at + GRACE_MIN_US, deadline - self._urgent_us)
 
     def _choose(
         self, choices: Choices, index: int, missing: Missing, deadline: int | None, now: int
@@ -337,7 +325,7 @@ class DeadlinePicker(Picker[Peer]):
         """Keep viewers off the publisher: it is asked last, and late unless time is short."""
         if choices.are_all_source():
             return True
-        if deadline is None or deadline - now < URGENT_US:
+        if deadline is None or deadline - now < self._urgent_us:
             return True
         return now - missing.known_at > SOURCE_DELAY_US + self._grace(0)
 
@@ -363,6 +351,10 @@ class DeadlinePicker(Picker[Peer]):
 
     def _wake_by(self, at: int) -> None:
         self._wake_at = at if self._wake_at is None else min(self._wake_at, at)
+
+
+def _grace_us(lateness: Estimate) -> int:
+    return min(max(int(lateness.longest_us), GRACE_MIN_US), GRACE_MAX_US)
 
 
 def _is_pushed(index: int, fed_from: int | None) -> bool:

@@ -7,12 +7,14 @@ from enum import Enum
 from typing import Final
 
 from livestream.errors import StateError
+from livestream.live.estimate import Estimate
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
 
 __all__ = ["FeedState", "Substream"]
 
 STARVED_US: Final = SECOND  # Without a feeder for so long: anybody will do.
+CUT_US_MAX: Final = 1_500 * MILLISECOND  # So long it is waited for whoever is above the feeder.
 SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
 
 
@@ -46,6 +48,16 @@ class Substream:
     pushed_at: int = 0
     pushed_index: int = -1
     "The newest piece that its feeder pushed, or that somebody else brought before it began."
+    cut_at: int | None = None
+    "When it turned out that nothing gets to its feeder, or nothing comes from there."
+    is_suspect: bool = False
+    "It was we who saw that nothing comes: the next piece shows that it was nothing."
+    came_at: int = 0
+    "When its last piece came, whoever brought it."
+    gaps: Estimate = field(default_factory=Estimate)
+    "From one of its pieces to the next."
+    probes_at: int = 0
+    "When its feeder may be asked for a sign of life, again."
     leaves_at: int | None = None
     "Its feeder has given notice: until then it goes on."
     retry_at: int = 0
@@ -73,10 +85,32 @@ class Substream:
         self.state = to
         self.since = now
 
+    def free(self, now: int) -> None:
+        """Be without a feeder."""
+        if self.state is FeedState.FED and self.leaves_at is None:
+            self.orphan_at = now
+        self.leaves_at = None
+        self.feeder = None
+        self.path = ()
+        self.above = None
+        self.retry_at = 0
+        self.cut_at, self.is_suspect = None, False
+        self.move(FeedState.ORPHAN, now)
+
+    @property
+    def is_served(self) -> bool:
+        """Whether it is fed, and so is its feeder."""
+        return self.state is FeedState.FED and self.cut_at is None
+
     def missed(self, newest: int, substreams: int) -> int:
         """Return how many of its pieces up to `newest` are newer than what the feeder pushed."""
         last = newest - (newest - self.number) % substreams
         return max(0, (last - self.pushed_index + substreams - 1) // substreams)
+
+    def is_waiting(self, now: int) -> bool:
+        """Whether its feeder, which says that it is not fed itself, is given time to be."""
+        is_told = self.cut_at is not None and not self.is_suspect
+        return is_told and now - (self.cut_at or 0) < CUT_US_MAX
 
     def is_silent(self, now: int) -> bool:
         """Whether it is fed, and nothing comes."""

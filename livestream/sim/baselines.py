@@ -53,8 +53,10 @@ class _Unfed(Feeders):
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
         seek: Callable[[int, int], None],
+        *,
+        turned: Callable[[int, int], None],
     ) -> None:
-        super().__init__(node_id, rng, neighbours, send, seek)
+        super().__init__(node_id, rng, neighbours, send, seek, turned=turned)
         self._told: dict[Peer, None] = {}
         "Who was asked to tell what it holds."
 
@@ -127,9 +129,11 @@ class PullParts(SimParts):
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
         seek: Callable[[int, int], None],
+        *,
+        turned: Callable[[int, int], None],
     ) -> Feeders:
         """Return feeders that are never asked."""
-        return _Unfed(node_id, rng, neighbours, send, seek)
+        return _Unfed(node_id, rng, neighbours, send, seek, turned=turned)
 
     def make_picker(
         self,
@@ -179,10 +183,12 @@ class RandomParts(SimParts):
         neighbours: Neighbours,
         send: Callable[[Peer, LiveMessage], None],
         seek: Callable[[int, int], None],
+        *,
+        turned: Callable[[int, int], None],
     ) -> Feeders:
         """Return feeders that call what is pushed at random fed, so that it is not asked for."""
         self._uploads.rng = rng
-        return _FedByChance(node_id, rng, neighbours, send, seek)
+        return _FedByChance(node_id, rng, neighbours, send, seek, turned=turned)
 
     def make_choker(
         self, window: LiveWindow, config: LiveConfig, *, upload_bps: int | None, is_source: bool

@@ -9,6 +9,7 @@ from livestream.config import Transport
 from livestream.errors import StateError
 from livestream.machine import SECOND, Address, Event, Train
 from livestream.sim.links import (
+    ACK_BYTES,
     ACK_EVERY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
@@ -57,6 +58,7 @@ class ModelConnection(Connection):
         self._ordered_at = 0
         "When the last ordered message arrives: later ones arrive no sooner."
         self._unanswered = 0
+        self._unanswered_at: int | None = None
 
     # Connection
 
@@ -100,6 +102,22 @@ class ModelConnection(Connection):
             if free_at > now:
                 rtt_us += free_at - now
         return rtt_us
+
+    def keep_alive(self) -> None:
+        """Send next to nothing, which is acknowledged if anybody is there."""
+        if self.state is not _CONNECTED or self._backlog:
+            return
+        now, far = self.host.world.now, self.end.host
+        self.host.take(DATAGRAM_OVERHEAD, now)
+        if self._is_cut_off():
+            self._note_unanswered(now)
+        else:
+            far.take(ACK_BYTES, now)
+
+    @property
+    def unanswered_at(self) -> int | None:
+        """When the first left of what nobody was there to acknowledge."""
+        return self._unanswered_at
 
     # The five verbs: the model moves messages, not datagrams
 
@@ -167,10 +185,11 @@ class ModelConnection(Connection):
         at = uplink.take(wire, now) + self.delay_us
         if is_ordered:
             host.control_bytes_out += wire
-        if not far.is_up or (paths.is_split and not paths.are_joined(host.number, far.number)):
+        if self._is_cut_off():
             self._unanswered += wire
+            self._note_unanswered(now)
             return self._backlog > 0 and self._unanswered < UNANSWERED_BYTES_MAX
-        self._unanswered = 0
+        self._unanswered, self._unanswered_at = 0, None
         last_mile_us, took_us, acknowledgements = reception(wire, uplink.rate_bps, far.downlink_bps)
         at += paths.jitter_us() + last_mile_us
         if rounds := paths.repeats(count):
@@ -181,6 +200,15 @@ class ModelConnection(Connection):
         return self._backlog > 0
 
     # Helpers
+
+    def _is_cut_off(self) -> bool:
+        """Whether nothing gets to the other end."""
+        host, far, paths = self.host, self.end.host, self.host.internet.paths
+        return not far.is_up or (paths.is_split and not paths.are_joined(host.number, far.number))
+
+    def _note_unanswered(self, now: int) -> None:
+        if self._unanswered_at is None:
+            self._unanswered_at = now
 
     def _count(self, size: int) -> None:
         self._backlog += size

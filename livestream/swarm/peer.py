@@ -54,6 +54,9 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
+UNANSWERED_US_MIN: Final = 350 * MILLISECOND  # Time for what was lost to be sent again...
+UNANSWERED_ROUND_TRIPS: Final = 3  # ...wherever the peer is.
+
 _CLOSED: Final = PeerState.CLOSED  # Asked for each message, and an enum's members are slow.
 MOVES: Final = {
     (PeerState.GREETING, PeerState.READY),
@@ -121,6 +124,13 @@ class Peer(Holder):
     def node_id(self) -> bytes:
         """How paths name it."""
         return node_id_of(self.peer_id)
+
+    def is_unresponsive(self, now: int) -> bool:
+        """Whether it acknowledges nothing any more, for longer than losses and queues explain."""
+        at = self.connection.unanswered_at
+        return at is not None and now - at > max(
+            UNANSWERED_US_MIN, UNANSWERED_ROUND_TRIPS * self.connection.rtt_us
+        )
 
     @property
     def is_reachable(self) -> bool:

@@ -165,6 +165,14 @@ class Connection(Machine):
     def rtt_us(self) -> int:
         """Smoothed round-trip time; an assumption until measured."""
 
+    @property
+    def unanswered_at(self) -> int | None:
+        """When the oldest left of what the other side has yet to acknowledge (µs).
+
+        None: nothing waits for that, or the transport does not tell.
+        """
+        return None
+
 
 @dataclass(slots=True)
 class ConnectionEvent(Event):

@@ -62,6 +62,8 @@ class _Controller(QuicCongestionControl):
         "`MutualConnection` puts another here: aioquic makes this one, and knows of no node."
         self.ack_delay_us = 0
         "How long the other side kept the acknowledgement that is being taken, by what it says."
+        self.unanswered_s: float | None = None
+        "Since when (machine time) nothing of what is under way has been acknowledged."
         self.black_hole = BlackHole()
         self._datagram = max_datagram_size
         self._rtt_us = 100_000
@@ -77,11 +79,14 @@ class _Controller(QuicCongestionControl):
         self.black_hole.on_acked(packet.packet_number, packet.sent_bytes)
         is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
         self.bytes_in_flight -= packet.sent_bytes
+        self.unanswered_s = now if self.bytes_in_flight else None
         self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
         self.congestion_window = self.ledbat.window_bytes
 
     def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
         self.bytes_in_flight += packet.sent_bytes
+        if self.unanswered_s is None:  # What is taken for lost, and sent again, counts on.
+            self.unanswered_s = packet.sent_time
 
     def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:
         for packet in packets:
@@ -337,6 +342,11 @@ class MutualConnection(QuicConnection):
         return float(loss._rtt_smoothed) if loss._rtt_initialized else None
 
     @property
+    def unanswered_s(self) -> float | None:
+        """Since when (machine time) nothing of what asks for it has been acknowledged."""
+        return self._controller.unanswered_s
+
+    @property
     def ledbat(self) -> Ledbat:
         """Its congestion control."""
         return self._controller.ledbat
@@ -352,7 +362,8 @@ class MutualConnection(QuicConnection):
         It is so after most datagrams that come. What only aioquic has to say (more room for the
         other side's streams, its ids) goes with the next acknowledgement or message.
         """
-        if self._reader is None or self._close_pending or self._probe_pending:
+        is_asking = self._probe_pending or bool(self._ping_pending)
+        if self._reader is None or self._close_pending or is_asking:
             return False
         path, ack_at = self._network_paths[0], self._space.ack_at
         if ack_at is not None and ack_at <= now:

@@ -185,6 +185,12 @@ class Quic(Connection):
         self._outgoing[stream_id] = len(data), deadline
         self._on_change(self)
 
+    def keep_alive(self) -> None:
+        """Send a PING (RFC 9000 section 19.2), which is acknowledged if anybody is there."""
+        if self.state is ConnectionState.CONNECTED:
+            self._quic.send_ping(0)
+            self._on_change(self)
+
     def reserve(self, rate_bps: int) -> None:
         """Keep the window above what this rate needs over the path at the delay target.
 
@@ -227,6 +233,12 @@ class Quic(Connection):
         """Smoothed round-trip time; 100 ms until measured."""
         rtt_s = self._quic.smoothed_rtt_s
         return 100_000 if rtt_s is None else int(rtt_s * SECOND)
+
+    @property
+    def unanswered_at(self) -> int | None:
+        """Since when nothing of what asks for it has been acknowledged (µs)."""
+        since_s = self._quic.unanswered_s
+        return None if since_s is None else int(since_s * SECOND)
 
     @property
     def is_over(self) -> bool:

@@ -39,6 +39,9 @@ class Line(QuietConnection):
         self.reserved_bps = 0
         self.is_stuck = False
         "It takes no further piece."
+        self.silent_since: int | None = None
+        "The other side has acknowledged nothing since then."
+        self.probes = 0
 
     @property
     def rtt_us(self) -> int:
@@ -49,6 +52,15 @@ class Line(QuietConnection):
     def backlog_bytes(self) -> int:
         """Nothing, or too much for a further piece."""
         return 1 << 20 if self.is_stuck else 0
+
+    @property
+    def unanswered_at(self) -> int | None:
+        """As a test has it."""
+        return self.silent_since
+
+    def keep_alive(self) -> None:
+        """Count it."""
+        self.probes += 1
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Remember a piece."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from livestream.live.children import (
     CATCH_UP_MAX,
+    HEAD_NOTICE_US,
     HEARD_US,
     NOTICE_US,
     OVERLOAD_INTERVAL_US,
@@ -13,9 +14,10 @@ from livestream.live.children import (
 )
 from livestream.live.feeders import RETRY_US
 from livestream.machine import SECOND
-from livestream.swarm.peer import Peer
+from livestream.swarm.peer import UNANSWERED_US_MIN, Peer
 from livestream.swarm.uploads import PUSH_WAIT_US_MAX
 from livestream.wire.live import (
+    LAG_UNKNOWN_MS,
     Feed,
     Goodbye,
     Refuse,
@@ -204,7 +206,7 @@ def displaced() -> tuple[Neighbourhood, Peer]:
     here.heard(least)
     here.tell(large, Subscribe(HOME, 0))
     (answer,) = refused(here, least)
-    assert answer.notice_ms * 1_000 == NOTICE_US
+    assert answer.notice_ms * 1_000 == HEAD_NOTICE_US
     return here, least
 
 
@@ -221,7 +223,7 @@ def is_pushed_to(here: Neighbourhood, peer: Peer) -> bool:
 
 def test_the_displaced_is_fed_until_its_notice_is_over() -> None:
     here, least = displaced()
-    here.go_on(NOTICE_US / SECOND - 0.1)
+    here.go_on(HEAD_NOTICE_US / SECOND - 0.1)
     assert is_pushed_to(here, least)
     here.go_on(0.1)
     assert not is_pushed_to(here, least)
@@ -555,6 +557,38 @@ def test_whoever_feeds_most_gets_a_piece_first_and_nobody_gets_back_its_own() ->
         (large, second),
         (leaf, second),
     ]
+
+
+def test_who_acknowledges_nothing_is_let_go_and_the_publisher_wants_heads_at_once() -> None:
+    here = on_air()
+    gone, other = heads(here, 5, 5)
+    assert isinstance(gone.connection, Line)
+    gone.connection.silent_since = here.now
+    here.go_on(UNANSWERED_US_MIN / SECOND)
+    assert here.channel.choker.children(HOME) == [gone, other]
+    here.heard(other)
+    here.go_on(0.15)
+    assert here.channel.choker.children(HOME) == [other]
+    *_, told = [message for message in here.heard(other) if isinstance(message, Status)]
+    assert told.lags_ms[HOME] == 0, "a head is wanted"
+
+
+def test_children_hear_when_nothing_reaches_their_feeder_and_when_it_does_again() -> None:
+    here, feeder = feeding()
+    child = here.join(1)
+    here.tell(child, weighing(2))
+    here.tell(child, Subscribe(HOME, 0))
+    here.heard(child)
+    here.tell(feeder, Feed(HOME, LAG_UNKNOWN_MS, (feeder.node_id,)))
+    feeds = [message for message in here.heard(child) if isinstance(message, Feed)]
+    assert [each.lag_ms for each in feeds] == [LAG_UNKNOWN_MS]
+    newcomer = here.join(2)
+    here.tell(newcomer, Subscribe(HOME, 0))
+    assert refused(here, newcomer)
+    here.tell(feeder, Feed(HOME, 50, (SOURCE, feeder.node_id)))
+    feeds = [message for message in here.heard(child) if isinstance(message, Feed)]
+    assert [each.path[0] for each in feeds] == [SOURCE]
+    assert here.channel.choker.is_child(child, HOME)
 
 
 def stuck(here: Neighbourhood, *peers: Peer) -> None:

@@ -22,9 +22,9 @@ from livestream.live.feeders import (
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
-from livestream.live.substream import STARVED_US
+from livestream.live.substream import CUT_US_MAX, STARVED_US
 from livestream.machine import MILLISECOND, SECOND, Address
-from livestream.swarm.peer import Peer
+from livestream.swarm.peer import UNANSWERED_ROUND_TRIPS, UNANSWERED_US_MIN, Peer
 from livestream.wire.live import (
     LAG_UNKNOWN_MS,
     PATH_MAX,
@@ -35,7 +35,7 @@ from livestream.wire.live import (
     Subscribe,
     Unsubscribe,
 )
-from tests.live.neighbourhood import make_peer
+from tests.live.neighbourhood import Line, make_peer
 
 ME = b"self"
 SOURCE = b"srce"
@@ -50,7 +50,11 @@ class Search:
         self.now = 0
         self.substreams = substreams
         self.neighbours = Neighbours()
-        self.feeders = Feeders(ME, Random(1), self.neighbours, self._send, self._seek)
+        self.feeders = Feeders(
+            ME, Random(1), self.neighbours, self._send, self._seek, turned=self._turn
+        )
+        self.turned: list[int] = []
+        "Substreams of which those whom we feed are told."
         self.feeders.selection.home = home
         self.feeders.start(substreams, -1, 0)
         self.peers: list[Peer] = []
@@ -64,6 +68,9 @@ class Search:
 
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         self.sent.append((peer, message))
+
+    def _turn(self, number: int, now: int) -> None:
+        self.turned.append(number)
 
     def _seek(self, number: int, now: int) -> None:
         self.sought.append((now, number))
@@ -110,11 +117,15 @@ class Search:
         hops: int = 1,
         above: Address | None = None,
     ) -> bool:
-        """Have a neighbour say that it feeds us, and push from now on."""
+        """Have a neighbour say that it feeds us, and push from now on.
+
+        Whether those whom we feed are told.
+        """
+        self.turned.clear()
         path = (SOURCE, *(b"hop%d" % hop for hop in range(hops - 1)))
-        changed = self.feeders.on_feed(peer, Feed(number, lag_ms, path, above), self.now)
+        self.feeders.on_feed(peer, Feed(number, lag_ms, path, above), self.now)
         self.pushes[number] = peer, lag_ms * MILLISECOND
-        return changed
+        return bool(self.turned)
 
     def go_on(self, seconds: float) -> None:
         """Let time pass."""
@@ -256,8 +267,9 @@ def test_a_feed_that_nobody_asked_for_is_turned_down() -> None:
 def test_a_substream_that_does_not_exist_is_turned_down() -> None:
     search = Search()
     peer = search.knows(1, 100)
-    assert not search.feeders.on_feed(peer, Feed(200, 0, (SOURCE,)), 0)
+    search.feeders.on_feed(peer, Feed(200, 0, (SOURCE,)), 0)
     search.feeders.on_refuse(peer, Refuse(200), 0)
+    assert not search.turned
     assert search.sent == [(peer, Unsubscribe(200))]
 
 
@@ -266,7 +278,7 @@ def test_nobody_is_fed_along_a_path_with_itself_on_it() -> None:
     below = search.knows(1, 100)
     search.look()
     search.asked()
-    assert not search.feeders.on_feed(below, Feed(0, 100, (SOURCE, ME, b"hop0")), 0)
+    search.feeders.on_feed(below, Feed(0, 100, (SOURCE, ME, b"hop0")), 0)
     assert search.sent == [(below, Unsubscribe(0))]
     assert not search.feeders.feeder(0)
 
@@ -276,7 +288,9 @@ def test_a_path_that_becomes_a_loop_ends_the_feeding() -> None:
     peer = search.knows(1, 100)
     search.fed_by(peer)
     search.asked()
-    assert not search.feeders.on_feed(peer, Feed(0, 100, (SOURCE, ME)), 1)
+    search.turned.clear()
+    search.feeders.on_feed(peer, Feed(0, 100, (SOURCE, ME)), 1)
+    assert search.turned == [0], "those whom we feed have nothing to wait for from there"
     assert (peer, Unsubscribe(0)) in search.sent
     assert not search.feeders.feeder(0)
 
@@ -405,6 +419,132 @@ def test_when_nobody_is_heard_nobody_is_left() -> None:
     search.miss(0)
     assert search.feeders.feeder(0) is one
     assert search.feeders.feeder(1) is other
+
+
+def line_of(peer: Peer) -> Line:
+    assert isinstance(peer.connection, Line)
+    return peer.connection
+
+
+def test_a_feeder_that_brings_nothing_is_asked_for_a_sign_of_life_now_and_then() -> None:
+    search, one, other = two_feeders()
+    search.go_on(FEED_PATIENCE_US / SECOND)
+    search.miss(0)
+    assert line_of(one).probes == 0
+    search.go_on(STEP_US / SECOND)
+    for _ in range(2):
+        search.miss(0)
+        assert line_of(one).probes == line_of(other).probes == 1
+    search.go_on(FEED_PATIENCE_US / SECOND)
+    search.miss(0)
+    assert line_of(one).probes == 2
+
+
+def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
+    search, one, other = two_feeders()
+    line_of(one).silent_since = search.now + STEP_US
+    search.go_on((UNANSWERED_US_MIN + STEP_US) / SECOND)
+    one.heard_at = other.heard_at = search.now
+    search.miss(0)
+    assert search.feeders.feeder(0) is one
+    search.go_on(STEP_US / SECOND)
+    search.miss(0)
+    assert search.feeders.feeder(0) is not one
+    assert search.feeders.feeder(1) is other
+
+
+def test_far_away_more_time_passes_before_a_feeder_is_taken_for_gone() -> None:
+    peer = make_peer(1, rtt_us=300 * MILLISECOND)
+    line_of(peer).silent_since = 0
+    allowed_us = UNANSWERED_ROUND_TRIPS * 300 * MILLISECOND
+    assert not peer.is_unresponsive(allowed_us)
+    assert peer.is_unresponsive(allowed_us + 1)
+
+
+def test_when_nobody_is_heard_those_who_acknowledge_nothing_are_kept() -> None:
+    search, one, other = two_feeders()
+    one.heard_at = other.heard_at = search.now
+    line_of(one).silent_since = line_of(other).silent_since = search.now
+    search.go_on(1)
+    search.miss(0)
+    assert search.feeders.feeder(0) is one
+    assert search.feeders.feeder(1) is other
+
+
+# Feeders that are not fed themselves
+
+
+def cut_off() -> tuple[Search, Peer]:
+    """Return a viewer whose feeder says that it is not fed at present, and that feeder."""
+    search = Search()
+    feeder = search.knows(1, 100)
+    search.fed_by(feeder)
+    search.go_on(1)
+    search.pushes.clear()
+    search.turned.clear()
+    search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+    return search, feeder
+
+
+def test_who_hears_that_its_feeder_is_not_fed_tells_its_own_children_and_feeds_nobody_else() -> (
+    None
+):
+    search, feeder = cut_off()
+    assert search.turned == [0]
+    assert search.feeders.path(0) == ()
+    assert search.feeders.lags_ms() == (LAG_UNKNOWN_MS,)
+    search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+    assert search.turned == [0], "once is enough"
+
+
+def test_a_feeder_that_is_not_fed_is_given_time_to_be() -> None:
+    search, feeder = cut_off()
+    search.go_on((CUT_US_MAX - STEP_US) / SECOND)
+    search.miss(2)
+    assert search.feeders.feeder(0) is feeder
+    search.go_on(2 * STEP_US / SECOND)
+    search.miss(2)
+    assert search.feeders.feeder(0) is not feeder
+
+
+def test_a_feeder_that_is_fed_again_is_one_as_before() -> None:
+    search, feeder = cut_off()
+    search.go_on(0.5)
+    assert search.feed(feeder), "our children are told, though the path is the same"
+    assert search.feeders.path(0) == (SOURCE, ME)
+    search.pushes.clear()
+    assert search.feeders.failovers == 0
+
+
+def test_who_sees_that_nothing_comes_has_its_children_wait_until_something_does() -> None:
+    """Else all below a failure would leave feeders that are looking for one themselves."""
+    search = Search()
+    feeder = search.knows(1, 100)
+    search.fed_by(feeder, hops=9)
+    search.go_on(1)
+    pushes = dict(search.pushes)
+    search.pushes.clear()
+    search.go_on((FEED_PATIENCE_US + STEP_US) / SECOND)
+    search.turned.clear()
+    search.miss(2)
+    assert search.turned == [0]
+    assert search.feeders.path(0) == ()
+    assert search.feeders.fed_from(0) is None, "all is asked for elsewhere meanwhile"
+    search.pushes = pushes
+    search.go_on(0.1)
+    assert search.turned == [0, 0]
+    assert search.feeders.feeder(0) is feeder
+    assert search.feeders.path(0)[-1] == ME
+    assert search.feeders.fed_from(0) is not None
+
+
+def test_a_promise_to_feed_us_later_is_no_feed() -> None:
+    search = Search()
+    peer = search.knows(1, 100)
+    search.look()
+    search.feeders.on_feed(peer, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+    assert not search.feeders.feeder(0)
+    assert not search.turned
 
 
 def test_one_overdue_piece_is_no_failure_nor_are_many_while_it_pushes() -> None:

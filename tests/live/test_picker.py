@@ -29,7 +29,7 @@ RATE_BPS = 1_600_000  # Pieces of 4,000 bytes every 20 ms.
 class Viewing:
     """A viewer's window, to which a piece is captured every 20 ms: piece i at i times that."""
 
-    def __init__(self, *, tune_in: int = 0) -> None:
+    def __init__(self, *, tune_in: int = 0, rate_bps: int = RATE_BPS) -> None:
         """Begin; so many pieces exist already, and are wanted for the first picture."""
         self.now = max(tune_in - 1, 0) * INTERVAL_US
         self.window = LiveWindow(CONFIG.window_us)
@@ -46,7 +46,7 @@ class Viewing:
             self.sources.__contains__,
         )
         self.window.start(1, 0, newest=tune_in - 1)
-        self.picker.start(0, tune_in - 1, SUBSTREAMS, RATE_BPS, self.now)
+        self.picker.start(0, tune_in - 1, SUBSTREAMS, rate_bps, self.now)
         self.asked: list[tuple[int, int, Peer]] = []
         "(When, piece, whom)."
 
@@ -114,6 +114,16 @@ def test_what_is_pushed_to_us_is_asked_for_only_as_its_deadline_comes_near() -> 
     assert holder is other
     assert 0 <= at - (deadline_us(100) - URGENT_US) <= INTERVAL_US
     assert {index for _, index, _ in viewing.asked} == {100}
+
+
+def test_in_a_slow_channel_it_is_asked_for_sooner() -> None:
+    """Its viewers' lines may be as slow: a piece alone takes a tenth of a second to leave them."""
+    slow = Viewing(rate_bps=300_000)
+    slow.neighbour(1, *range(300))
+    slow.watch(200, but=(100,))
+    ((at, _),) = slow.asked_for(100)[:1]
+    before_us = deadline_us(100) - at
+    assert 300 * MILLISECOND < before_us < 330 * MILLISECOND
 
 
 def test_what_comes_in_time_is_never_asked_for() -> None:

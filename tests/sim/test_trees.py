@@ -61,7 +61,7 @@ def below(simulation: Simulation, victim: Viewer, number: int) -> tuple[list[Vie
 
 
 def test_when_an_inner_node_crashes_its_children_find_feeders_and_not_all_below_seek_one() -> None:
-    """All of the children have to; of those below, who wait longer for each hop, half or so."""
+    """All of the children have to; of those below, who are told to wait, a fifth or so."""
     below_it = failed = 0
     for seed in (1, 2, 3):  # Trees are low: there are few below anybody.
         simulation = settled(CROWD, 8, seed)
@@ -79,7 +79,7 @@ def test_when_an_inner_node_crashes_its_children_find_feeders_and_not_all_below_
         below_it += len(others)
         failed += sum(viewer.channel.feeders.failovers for viewer in others) - before
     assert below_it >= 10
-    assert failed <= 0.75 * below_it, "in all substreams together"
+    assert failed <= 0.45 * below_it, "in all substreams together"
 
 
 def test_a_node_feeds_others_in_one_substream_mostly() -> None:

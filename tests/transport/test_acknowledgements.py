@@ -140,3 +140,42 @@ def test_what_a_datagram_waited_in_the_socket_is_no_round_trip() -> None:
         pair.client.send_independent(bytes(200), world.now + SECOND)
         pair.run(0.1)
     assert pair.client.rtt_us == pytest.approx(2 * LINK.delay_us, abs=MILLISECOND)
+
+
+def test_what_is_not_acknowledged_is_told_from_when_it_left() -> None:
+    pair, wire = quiet_pair()
+    pair.client.keep_alive()
+    seen = []
+    for _ in range(2):
+        pair.run(0.100)
+        seen.append(pair.client.unanswered_at)
+        pair.client.keep_alive()
+        pair.run(0.010)
+        seen.append(pair.client.unanswered_at)
+    assert seen[0] is seen[2] is None
+    for since, left_at in zip(seen[1::2], wire.departed[HERE][1:], strict=True):
+        assert since is not None
+        assert abs(since - left_at) <= 1
+    assert len(wire.departed[THERE]) == 2, "an acknowledgement each"
+
+
+def test_nothing_is_acknowledged_where_nobody_is() -> None:
+    """Though it is asked for again and again, the time counts from the first."""
+    pair, wire = quiet_pair()
+    wire.lost = set(range(100))
+    for _ in range(5):
+        pair.client.keep_alive()
+        pair.run(0.2)
+    since = pair.client.unanswered_at
+    assert since is not None
+    assert wire.now - since >= 980 * MILLISECOND
+
+
+def test_whoever_acknowledges_anything_is_there_whatever_was_lost() -> None:
+    pair, wire = quiet_pair()
+    wire.lost = {0, 3, 6, 9, 12}
+    for _ in range(15):
+        pair.client.send_independent(bytes(200), wire.now + SECOND)
+        pair.run(0.05)
+        since = pair.client.unanswered_at
+        assert since is None or wire.now - since < 200 * MILLISECOND
