@@ -252,14 +252,11 @@ class Feeders:
     # Queries
 
     def fed_from(self, number: int) -> int | None:
-        """Return the first piece of a substream that is pushed to us.
-
-        None: it is not fed, or its feeder brings nothing, and all is to be asked for elsewhere.
-        """
-        substream = self._get(number)
-        if substream is None or substream.state is not _FED or substream.is_suspect:
+        """Return the first piece of a substream that is pushed to us; None: it is not fed."""
+        substreams = self._substreams
+        if number >= len(substreams) or substreams[number].state is not _FED:
             return None
-        return substream.fed_from
+        return substreams[number].fed_from
 
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""

@@ -529,13 +529,11 @@ def test_who_sees_that_nothing_comes_has_its_children_wait_until_something_does(
     search.miss(2)
     assert search.turned == [0]
     assert search.feeders.path(0) == ()
-    assert search.feeders.fed_from(0) is None, "all is asked for elsewhere meanwhile"
     search.pushes = pushes
     search.go_on(0.1)
     assert search.turned == [0, 0]
     assert search.feeders.feeder(0) is feeder
     assert search.feeders.path(0)[-1] == ME
-    assert search.feeders.fed_from(0) is not None
 
 
 def test_a_promise_to_feed_us_later_is_no_feed() -> None:
