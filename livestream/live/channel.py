@@ -43,7 +43,7 @@ __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_has
 
 STATUS_INTERVAL_US: Final = SECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
-STOPPED_US: Final = 3 * OVERDUE_INTERVAL_US
+STOPPED_US: Final = 3 * OVERDUE_INTERVAL_US  # Whoever looks no sooner was stopped itself.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
 ASKED_MIN: Final = 2
@@ -293,11 +293,11 @@ class Channel(Extension):
         looked_at, self._looked_at = self._looked_at, now
         if now - looked_at > STOPPED_US:
             return  # We were stopped ourselves, and have not read yet what came meanwhile.
-        is_alone = self.children.let_unresponsive_go(now)
+        has_lost = self.children.let_unresponsive_go(now)
         if not self.is_source:
             overdue = self._picker.overdue(now)
             self.feeders.look_for_failures(overdue, self._picker.due(now), now)
-        elif is_alone:
+        elif has_lost:
             self._status_at = now  # Heads are wanted: without them nobody gets anything.
 
     def _look_around(self, now: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+from livestream.live.failures import FEED_PATIENCE_US, WELL, judge, last_heard_at
 from livestream.live.neighbours import Neighbours
 from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
@@ -28,11 +29,6 @@ AVOID_REFUSED_US: Final = SECOND  # Whoever had no room may have some then.
 AVOID_FAILED_US: Final = 10 * SECOND
 NOTICE_US_MAX: Final = 5 * SECOND  # Whatever a feeder says.
 RETRY_US: Final = 100 * MILLISECOND
-OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
-FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
-HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
-MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
-QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
 SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
@@ -190,30 +186,20 @@ class Feeders:
                 channels each is fetched elsewhere, or given up, before the next is overdue.
             now: Machine time, µs.
         """
-        # If nobody is heard, it is our own line, and to leave them all would not help.
-        feeders = [each.feeder for each in self._substreams if each.feeder is not None]
-        heard_at = max((feeder.heard_at for feeder in feeders), default=0)
+        heard_at = last_heard_at(self._substreams)
+        count = len(self._substreams)
         for substream, newest in zip(self._substreams, due, strict=False):
-            silent_us = now - substream.pushed_at
-            feeder = substream.feeder
-            if substream.state is not _FED or feeder is None or silent_us <= FEED_PATIENCE_US:
+            feeder, late = substream.feeder, overdue.get(substream.number, 0)
+            verdict = judge(substream, late, substream.missed(newest, count), heard_at, now)
+            if feeder is None or verdict is WELL:
                 continue
-            late = overdue.get(substream.number, 0)
-            is_silent = now - substream.came_at > max(substream.gaps.longest_us, FEED_PATIENCE_US)
-            if late or is_silent:
+            if verdict.is_doubted:
                 self._probe(substream, feeder, now)
-            is_missed = late >= OVERDUE_MAX or (
-                silent_us > MISSED_PATIENCE_US
-                and substream.missed(newest, len(self._substreams)) >= OVERDUE_MAX
-            )
-            if is_missed or is_silent:
-                self._suspect(substream, now)
-            patience_us = FEED_PATIENCE_US if late >= OVERDUE_MAX else MISSED_PATIENCE_US
-            is_patient = silent_us <= patience_us + HOP_PATIENCE_US * len(substream.path)
-            is_gone = feeder.heard_at < heard_at - QUIET_US or (
-                feeder.is_unresponsive(now) and heard_at > (feeder.connection.unanswered_at or now)
-            )
-            if is_gone or (is_missed and not is_patient and not substream.is_waiting(now)):
+            if verdict.is_missed and substream.cut_at is None:
+                # Those whom we feed are to wait for us.
+                substream.is_suspect = True
+                self._cut(substream, now)
+            if verdict.has_failed:
                 self.failovers += 1
                 if substream.pushed_at == substream.since:
                     self.selection.note_liar(feeder, now)
@@ -407,12 +393,6 @@ class Feeders:
         if now >= substream.probes_at and feeder.connection.unanswered_at is None:
             substream.probes_at = now + FEED_PATIENCE_US
             feeder.connection.keep_alive()
-
-    def _suspect(self, substream: Substream, now: int) -> None:
-        """What we should have does not come: those whom we feed are to wait for us."""
-        if substream.cut_at is None:
-            substream.is_suspect = True
-            self._cut(substream, now)
 
     def _cut(self, substream: Substream, now: int) -> None:
         if substream.cut_at is None:

@@ -15,6 +15,7 @@ __all__ = ["FeedState", "Substream"]
 
 STARVED_US: Final = SECOND  # Without a feeder for so long: anybody will do.
 CUT_US_MAX: Final = 1_500 * MILLISECOND  # So long it is waited for whoever is above the feeder.
+SILENCE_US_MAX: Final = CUT_US_MAX + SECOND  # Of a feeder, whatever it says of itself.
 SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
 
 
@@ -108,9 +109,13 @@ class Substream:
         return max(0, (last - self.pushed_index + substreams - 1) // substreams)
 
     def is_waiting(self, now: int) -> bool:
-        """Whether its feeder, which says that it is not fed itself, is given time to be."""
-        is_told = self.cut_at is not None and not self.is_suspect
-        return is_told and now - (self.cut_at or 0) < CUT_US_MAX
+        """Whether its feeder, which says that it is not fed itself, is given time to be.
+
+        Whoever says now that it is fed, and now that it is not, has no more of it.
+        """
+        if self.cut_at is None or self.is_suspect:
+            return False
+        return now - self.cut_at < CUT_US_MAX and now - self.pushed_at < SILENCE_US_MAX
 
     def is_silent(self, now: int) -> bool:
         """Whether it is fed, and nothing comes."""

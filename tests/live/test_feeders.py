@@ -5,24 +5,26 @@ from __future__ import annotations
 from itertools import pairwise
 from random import Random
 
+from livestream.live.failures import (
+    FEED_PATIENCE_US,
+    HOP_PATIENCE_US,
+    MISSED_PATIENCE_US,
+    QUIET_US,
+)
 from livestream.live.feeders import (
     ANSWER_TIMEOUT_US,
     AVOID_REFUSED_US,
     BETTER_EVERY,
     BETTER_LOOKS,
     CLIMB_AFTER_US,
-    FEED_PATIENCE_US,
-    HOP_PATIENCE_US,
     LOOK_US,
-    MISSED_PATIENCE_US,
     NOTICE_US_MAX,
-    QUIET_US,
     SEEK_US,
     Feeders,
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
-from livestream.live.substream import CUT_US_MAX, STARVED_US
+from livestream.live.substream import CUT_US_MAX, SILENCE_US_MAX, STARVED_US
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import UNANSWERED_ROUND_TRIPS, UNANSWERED_US_MIN, Peer
 from livestream.wire.live import (
@@ -505,6 +507,17 @@ def test_a_feeder_that_is_not_fed_is_given_time_to_be() -> None:
     search.go_on(2 * STEP_US / SECOND)
     search.miss(2)
     assert search.feeders.feeder(0) is not feeder
+
+
+def test_a_feeder_that_says_again_and_again_that_it_is_fed_and_brings_nothing_is_left() -> None:
+    search, feeder = cut_off()
+    while search.feeders.feeder(0) and search.now < 10 * SECOND:
+        search.go_on(0.1)
+        search.feed(feeder)
+        search.pushes.clear()
+        search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+        search.miss(2)
+    assert search.now - SECOND <= SILENCE_US_MAX + 200 * MILLISECOND
 
 
 def test_a_feeder_that_is_fed_again_is_one_as_before() -> None:

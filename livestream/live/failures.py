@@ -1,0 +1,78 @@
+"""Whether those who feed us do so (`judge`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from livestream.live.substream import FeedState, Substream
+from livestream.machine import MILLISECOND, SECOND
+from livestream.swarm.peer import Peer
+
+__all__ = ["FEED_PATIENCE_US", "WELL", "Verdict", "judge", "last_heard_at"]
+
+OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
+FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
+HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
+MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
+QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
+
+_FED: Final = FeedState.FED
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is to be thought of a feeder."""
+
+    is_doubted: bool = False
+    "It brings nothing: is it there?"
+    is_missed: bool = False
+    "What it should have brought is not here: nothing gets to those whom we feed either."
+    has_failed: bool = False
+
+
+WELL: Final = Verdict()
+
+
+def last_heard_at(substreams: Iterable[Substream]) -> int:
+    """Return when any of our feeders was heard last (µs)."""
+    feeders = [each.feeder for each in substreams if each.feeder is not None]
+    return max((feeder.heard_at for feeder in feeders), default=0)
+
+
+def judge(substream: Substream, overdue: int, missed: int, heard_at: int, now: int) -> Verdict:
+    """Judge the feeder of a substream.
+
+    Args:
+        substream: Ours; one that is not fed has nobody to judge.
+        overdue: How many of its pieces should have come, and are not here.
+        missed: How many should have come that the feeder did not bring, wherever they are now: in
+            slow channels each is fetched elsewhere, or given up, before the next is overdue.
+        heard_at: When any feeder was heard last. If none was, it is our own line, and to leave
+            them all would not help.
+        now: Machine time, µs.
+    """
+    silent_us = now - substream.pushed_at
+    feeder = substream.feeder
+    if substream.state is not _FED or feeder is None or silent_us <= FEED_PATIENCE_US:
+        return WELL
+    usual_us = max(substream.gaps.longest_us, FEED_PATIENCE_US)
+    is_silent = now - substream.came_at > usual_us
+    is_overdue = overdue >= OVERDUE_MAX
+    is_missed = is_overdue or (silent_us > MISSED_PATIENCE_US and missed >= OVERDUE_MAX)
+    patience_us = FEED_PATIENCE_US if is_overdue else MISSED_PATIENCE_US
+    patience_us += HOP_PATIENCE_US * len(substream.path)
+    is_late = is_missed and silent_us > patience_us and not substream.is_waiting(now)
+    return Verdict(
+        is_doubted=overdue > 0 or is_silent,
+        is_missed=is_missed or is_silent,
+        has_failed=is_late or _is_gone(feeder, heard_at, now),
+    )
+
+
+def _is_gone(feeder: Peer, heard_at: int, now: int) -> bool:
+    """Whether it is silent while others are not."""
+    if feeder.heard_at < heard_at - QUIET_US:
+        return True
+    return feeder.is_unresponsive(now) and heard_at > (feeder.connection.unanswered_at or now)
