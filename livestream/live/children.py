@@ -30,6 +30,10 @@ TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to fin
 CATCH_UP_MAX: Final = 16  # A new child is sent what it needs of the newest; it asks for the rest.
 NEXT_REACH: Final = 256  # Pieces: whoever lacks a substream for so long knows nothing of it.
 HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
+# A hiccup of a child's line is common, and it has all of its feeders at once; of those who feed
+# many, all below wait.
+UNANSWERED_US: Final = SECOND
+HEAD_UNANSWERED_US: Final = 500 * MILLISECOND
 USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
@@ -142,7 +146,9 @@ class Children:
 
     def let_unresponsive_go(self, now: int) -> bool:
         """Feed those no more who acknowledge nothing any more; whether there were any."""
-        gone = [child for child in self._choker.substreams_by_child() if child.is_unresponsive(now)]
+        patience_us = HEAD_UNANSWERED_US if self._is_source else UNANSWERED_US
+        children = self._choker.substreams_by_child()
+        gone = [child for child in children if child.is_unresponsive(now, patience_us)]
         for child in gone:
             for number in range(self._substreams):
                 if self._choker.is_child(child, number):

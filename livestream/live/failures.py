@@ -16,6 +16,7 @@ OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feede
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
 MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
+UNANSWERED_US: Final = 350 * MILLISECOND  # Of who brings nothing, and was asked for a sign.
 QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
 
 _FED: Final = FeedState.FED
@@ -75,4 +76,5 @@ def _is_gone(feeder: Peer, heard_at: int, now: int) -> bool:
     """Whether it is silent while others are not."""
     if feeder.heard_at < heard_at - QUIET_US:
         return True
-    return feeder.is_unresponsive(now) and heard_at > (feeder.connection.unanswered_at or now)
+    is_unresponsive = feeder.is_unresponsive(now, UNANSWERED_US)
+    return is_unresponsive and heard_at > (feeder.connection.unanswered_at or now)

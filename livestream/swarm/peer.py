@@ -54,8 +54,7 @@ class PeerState(Enum):
     CLOSED = "closed"
 
 
-UNANSWERED_US_MIN: Final = 350 * MILLISECOND  # Time for what was lost to be sent again...
-UNANSWERED_ROUND_TRIPS: Final = 3  # ...wherever the peer is.
+UNANSWERED_ROUND_TRIPS: Final = 3  # Time for what was lost to be sent again, far away, too.
 
 _CLOSED: Final = PeerState.CLOSED  # Asked for each message, and an enum's members are slow.
 MOVES: Final = {
@@ -125,11 +124,11 @@ class Peer(Holder):
         """How paths name it."""
         return node_id_of(self.peer_id)
 
-    def is_unresponsive(self, now: int) -> bool:
-        """Whether it acknowledges nothing any more, for longer than losses and queues explain."""
+    def is_unresponsive(self, now: int, patience_us: int) -> bool:
+        """Whether it has acknowledged nothing for so long, nor for some round trips."""
         at = self.connection.unanswered_at
         return at is not None and now - at > max(
-            UNANSWERED_US_MIN, UNANSWERED_ROUND_TRIPS * self.connection.rtt_us
+            patience_us, UNANSWERED_ROUND_TRIPS * self.connection.rtt_us
         )
 
     @property

@@ -5,16 +5,18 @@ from __future__ import annotations
 from livestream.live.children import (
     CATCH_UP_MAX,
     HEAD_NOTICE_US,
+    HEAD_UNANSWERED_US,
     HEARD_US,
     NOTICE_US,
     OVERLOAD_INTERVAL_US,
     STAY_US,
     TRIAL_US,
+    UNANSWERED_US,
     USELESS_US,
 )
 from livestream.live.feeders import RETRY_US
 from livestream.machine import SECOND
-from livestream.swarm.peer import UNANSWERED_US_MIN, Peer
+from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import PUSH_WAIT_US_MAX
 from livestream.wire.live import (
     LAG_UNKNOWN_MS,
@@ -564,13 +566,26 @@ def test_who_acknowledges_nothing_is_let_go_and_the_publisher_wants_heads_at_onc
     gone, other = heads(here, 5, 5)
     assert isinstance(gone.connection, Line)
     gone.connection.silent_since = here.now
-    here.go_on(UNANSWERED_US_MIN / SECOND)
+    here.go_on(HEAD_UNANSWERED_US / SECOND)
     assert here.channel.choker.children(HOME) == [gone, other]
     here.heard(other)
     here.go_on(0.15)
     assert here.channel.choker.children(HOME) == [other]
     *_, told = [message for message in here.heard(other) if isinstance(message, Status)]
     assert told.lags_ms[HOME] == 0, "a head is wanted"
+
+
+def test_a_child_whose_line_has_a_hiccup_is_not_let_go_by_all_its_feeders() -> None:
+    here, _ = feeding()
+    child = here.join(1)
+    here.tell(child, weighing(2))
+    here.tell(child, Subscribe(HOME, 0))
+    assert isinstance(child.connection, Line)
+    child.connection.silent_since = here.now
+    here.go_on(UNANSWERED_US / SECOND)
+    assert here.channel.choker.is_child(child, HOME)
+    here.go_on(0.15)
+    assert not here.channel.choker.is_child(child, HOME)
 
 
 def test_children_hear_when_nothing_reaches_their_feeder_and_when_it_does_again() -> None:

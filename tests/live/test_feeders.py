@@ -10,6 +10,7 @@ from livestream.live.failures import (
     HOP_PATIENCE_US,
     MISSED_PATIENCE_US,
     QUIET_US,
+    UNANSWERED_US,
 )
 from livestream.live.feeders import (
     ANSWER_TIMEOUT_US,
@@ -26,7 +27,7 @@ from livestream.live.neighbours import ANY_HOME, Neighbours
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
 from livestream.live.substream import CUT_US_MAX, SILENCE_US_MAX, STARVED_US
 from livestream.machine import MILLISECOND, SECOND, Address
-from livestream.swarm.peer import UNANSWERED_ROUND_TRIPS, UNANSWERED_US_MIN, Peer
+from livestream.swarm.peer import UNANSWERED_ROUND_TRIPS, Peer
 from livestream.wire.live import (
     LAG_UNKNOWN_MS,
     PATH_MAX,
@@ -445,7 +446,7 @@ def test_a_feeder_that_brings_nothing_is_asked_for_a_sign_of_life_now_and_then()
 def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
     search, one, other = two_feeders()
     line_of(one).silent_since = search.now + STEP_US
-    search.go_on((UNANSWERED_US_MIN + STEP_US) / SECOND)
+    search.go_on((UNANSWERED_US + STEP_US) / SECOND)
     one.heard_at = other.heard_at = search.now
     search.miss(0)
     assert search.feeders.feeder(0) is one
@@ -459,8 +460,8 @@ def test_far_away_more_time_passes_before_a_feeder_is_taken_for_gone() -> None:
     peer = make_peer(1, rtt_us=300 * MILLISECOND)
     line_of(peer).silent_since = 0
     allowed_us = UNANSWERED_ROUND_TRIPS * 300 * MILLISECOND
-    assert not peer.is_unresponsive(allowed_us)
-    assert peer.is_unresponsive(allowed_us + 1)
+    assert not peer.is_unresponsive(allowed_us, UNANSWERED_US)
+    assert peer.is_unresponsive(allowed_us + 1, UNANSWERED_US)
 
 
 def test_when_nobody_is_heard_those_who_acknowledge_nothing_are_kept() -> None:
