@@ -43,6 +43,7 @@ __all__ = ["Channel", "ChannelEnded", "EpochStarted", "PieceVerified", "info_has
 
 STATUS_INTERVAL_US: Final = SECOND
 OVERDUE_INTERVAL_US: Final = 100 * MILLISECOND
+TOLD_AGAIN_US: Final = 500 * MILLISECOND  # However often our feeder changes its mind.
 STOPPED_US: Final = 3 * OVERDUE_INTERVAL_US  # Whoever looks no sooner was stopped itself.
 CLAIM_AHEAD_MAX: Final = 64  # How far beyond what there should be a neighbour's window is believed.
 ASKED_US: Final = 300 * MILLISECOND  # Requests beyond what the upload carries in this are rejected.
@@ -170,6 +171,8 @@ class Channel(Extension):
         self._status_at: int | None = None
         self._overdue_at: int | None = None
         self._looked_at = 0
+        self._told_at = 0
+        "When our neighbours heard how we are, besides each second."
         self._cut: set[int] = set()
         "Substreams that do not reach us now."
 
@@ -293,7 +296,7 @@ class Channel(Extension):
         looked_at, self._looked_at = self._looked_at, now
         if now - looked_at > STOPPED_US:
             return  # We were stopped ourselves, and have not read yet what came meanwhile.
-        has_lost = self.children.let_unresponsive_go(now)
+        has_lost = self.children.let_unresponsive_go()
         if not self.is_source:
             overdue = self._picker.overdue(now)
             self.feeders.look_for_failures(overdue, self._picker.due(now), now)
@@ -431,8 +434,10 @@ class Channel(Extension):
             self._cut.add(number)
         elif number in self._cut:
             self._cut.remove(number)
-            if number == self.choker.home and self.choker.spare_slots:
-                self._status_at = now
+            is_wanted = number == self.choker.home and self.choker.spare_slots
+            if is_wanted and now - self._told_at >= TOLD_AGAIN_US:
+                self._told_at = now
+                self._reports.tell_status(now)
 
     def _seek_room(self, number: int, now: int) -> None:
         """Call a stranger who is said to have room in a substream, or else in any."""

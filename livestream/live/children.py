@@ -85,7 +85,7 @@ class Children:
         """Feed a peer, or tell it who may."""
         number = message.substream
         path = self.path(number)
-        is_able = bool(path) and peer.node_id not in path
+        is_able = bool(path) and peer.node_id not in path and not self._is_gone(peer)
         if is_able:
             self._make_room(peer, number, now)
         first = message.from_index
@@ -144,11 +144,9 @@ class Children:
             else:
                 self._send(child, self._feed(child, number, path))
 
-    def let_unresponsive_go(self, now: int) -> bool:
+    def let_unresponsive_go(self) -> bool:
         """Feed those no more who acknowledge nothing any more; whether there were any."""
-        patience_us = HEAD_UNANSWERED_US if self._is_source else UNANSWERED_US
-        children = self._choker.substreams_by_child()
-        gone = [child for child in children if child.is_unresponsive(now, patience_us)]
+        gone = [child for child in self._choker.substreams_by_child() if self._is_gone(child)]
         for child in gone:
             for number in range(self._substreams):
                 if self._choker.is_child(child, number):
@@ -209,6 +207,11 @@ class Children:
         ]
 
     # Helpers
+
+    def _is_gone(self, peer: Peer) -> bool:
+        """Whether it acknowledged nothing for long when others were heard last."""
+        patience_us = HEAD_UNANSWERED_US if self._is_source else UNANSWERED_US
+        return peer.is_unresponsive(self._neighbours.heard_at(peer), patience_us)
 
     def _replaceable(self, number: int, now: int) -> int:
         heads = self._choker.children(number) if self._is_source else ()
@@ -320,7 +323,9 @@ class Children:
         besides: Peer | None = None,
     ) -> None:
         """Stop feeding a child: at once, or if told the time, once it has found another feeder."""
-        notice_us = HEAD_NOTICE_US if self._is_source else NOTICE_US
+        # Not for any number of heads that take each other's place: each is fed all the while.
+        is_head = self._is_source and self._choker.count_noticed() < self._substreams
+        notice_us = HEAD_NOTICE_US if is_head else NOTICE_US
         if now is None:
             self._choker.unsubscribe(child, number)
         else:

@@ -222,6 +222,10 @@ class LiveChoker(Choker):
             self.unsubscribe(peer, substream)
             self._leaving[peer, substream] = until, end
 
+    def count_noticed(self) -> int:
+        """Return how many are fed that are no children any more."""
+        return len(self._leaving)
+
     def expire(self, now: int) -> None:
         """Feed those no more whose notice is over."""
         if self._leaving:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from livestream.live.neighbours import Neighbours
 from livestream.live.substream import FeedState, Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
-__all__ = ["FEED_PATIENCE_US", "WELL", "Verdict", "judge", "last_heard_at"]
+__all__ = ["FEED_PATIENCE_US", "WELL", "Verdict", "judge"]
 
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
@@ -36,13 +36,9 @@ class Verdict:
 WELL: Final = Verdict()
 
 
-def last_heard_at(substreams: Iterable[Substream]) -> int:
-    """Return when any of our feeders was heard last (µs)."""
-    feeders = [each.feeder for each in substreams if each.feeder is not None]
-    return max((feeder.heard_at for feeder in feeders), default=0)
-
-
-def judge(substream: Substream, overdue: int, missed: int, heard_at: int, now: int) -> Verdict:
+def judge(
+    substream: Substream, overdue: int, missed: int, neighbours: Neighbours, now: int
+) -> Verdict:
     """Judge the feeder of a substream.
 
     Args:
@@ -50,8 +46,8 @@ def judge(substream: Substream, overdue: int, missed: int, heard_at: int, now: i
         overdue: How many of its pieces should have come, and are not here.
         missed: How many should have come that the feeder did not bring, wherever they are now: in
             slow channels each is fetched elsewhere, or given up, before the next is overdue.
-        heard_at: When any feeder was heard last. If none was, it is our own line, and to leave
-            them all would not help.
+        neighbours: Who else should be heard. If nobody is, it is our own line, and to leave all
+            feeders would not help.
         now: Machine time, µs.
     """
     silent_us = now - substream.pushed_at
@@ -68,13 +64,13 @@ def judge(substream: Substream, overdue: int, missed: int, heard_at: int, now: i
     return Verdict(
         is_doubted=overdue > 0 or is_silent,
         is_missed=is_missed or is_silent,
-        has_failed=is_late or _is_gone(feeder, heard_at, now),
+        has_failed=is_late or _is_gone(feeder, neighbours.heard_at(feeder)),
     )
 
 
-def _is_gone(feeder: Peer, heard_at: int, now: int) -> bool:
-    """Whether it is silent while others are not."""
-    if feeder.heard_at < heard_at - QUIET_US:
+def _is_gone(feeder: Peer, others_at: int) -> bool:
+    """Whether it was silent for too long when others were heard last."""
+    if feeder.heard_at < others_at - QUIET_US:
         return True
-    is_unresponsive = feeder.is_unresponsive(now, UNANSWERED_US)
-    return is_unresponsive and heard_at > (feeder.connection.unanswered_at or now)
+    is_unheard = feeder.heard_at < others_at - UNANSWERED_US
+    return is_unheard and feeder.is_unresponsive(others_at, UNANSWERED_US)

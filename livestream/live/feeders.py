@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from livestream.live.failures import FEED_PATIENCE_US, WELL, judge, last_heard_at
+from livestream.live.failures import FEED_PATIENCE_US, WELL, judge
 from livestream.live.neighbours import Neighbours
 from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
@@ -86,7 +86,7 @@ class Feeders:
         if len(self._substreams) != substreams:
             self._substreams = [Substream(number, orphan_at=now) for number in range(substreams)]
         for substream in self._substreams:
-            substream.pushed_index = newest
+            substream.begin(newest, now)
         self._timer = now
         self._looks_at = now + LOOK_US
 
@@ -100,8 +100,7 @@ class Feeders:
     def note_pushed(self, index: int, peer: Peer, lag_us: int, now: int) -> None:
         """A piece of a substream came from `peer`, `lag_us` after its capture."""
         substream = self._substreams[index % len(self._substreams)]
-        substream.gaps.add(now - substream.came_at)
-        substream.came_at = now
+        substream.note_piece(now)
         if substream.feeder is peer:
             substream.pushed_at = now
             substream.pushed_index = max(substream.pushed_index, index)
@@ -118,8 +117,7 @@ class Feeders:
             return
         if feed.lag_ms == LAG_UNKNOWN_MS:
             if substream.feeder is peer and substream.state is _FED:
-                substream.is_suspect = False
-                self._cut(substream, now)
+                self._cut(substream, now, is_suspect=False)
             return
         is_loop = self._node_id in feed.path or len(feed.path) >= PATH_MAX
         if substream.feeder is not peer:
@@ -186,22 +184,21 @@ class Feeders:
                 channels each is fetched elsewhere, or given up, before the next is overdue.
             now: Machine time, µs.
         """
-        heard_at = last_heard_at(self._substreams)
         count = len(self._substreams)
         for substream, newest in zip(self._substreams, due, strict=False):
             feeder, late = substream.feeder, overdue.get(substream.number, 0)
-            verdict = judge(substream, late, substream.missed(newest, count), heard_at, now)
+            substream.take_time(now)
+            missed = substream.missed(newest, count)
+            verdict = judge(substream, late, missed, self._neighbours, now)
             if feeder is None or verdict is WELL:
                 continue
             if verdict.is_doubted:
                 self._probe(substream, feeder, now)
             if verdict.is_missed and substream.cut_at is None:
-                # Those whom we feed are to wait for us.
-                substream.is_suspect = True
-                self._cut(substream, now)
+                self._cut(substream, now, is_suspect=True)
             if verdict.has_failed:
                 self.failovers += 1
-                if substream.pushed_at == substream.since:
+                if substream.pushed_at == substream.since and not substream.is_told:
                     self.selection.note_liar(feeder, now)
                 self._leave(substream, now, avoid_us=AVOID_FAILED_US)
 
@@ -394,9 +391,9 @@ class Feeders:
             substream.probes_at = now + FEED_PATIENCE_US
             feeder.connection.keep_alive()
 
-    def _cut(self, substream: Substream, now: int) -> None:
-        if substream.cut_at is None:
-            substream.cut_at = now
+    def _cut(self, substream: Substream, now: int, *, is_suspect: bool) -> None:
+        """Nothing comes: those whom we feed are to wait for us."""
+        if substream.cut(now, is_suspect=is_suspect):
             self._turned(substream.number, now)
 
     # Helpers

@@ -45,6 +45,13 @@ class Neighbours:
         """A peer left."""
         self._statuses.pop(peer, None)
 
+    def heard_at(self, besides: Peer) -> int:
+        """Return when anybody else was heard last (µs); 0: nobody ever was.
+
+        What a peer did not do since may as well be our own line's fault.
+        """
+        return max((peer.heard_at for peer in self._statuses if peer is not besides), default=0)
+
     def __len__(self) -> int:
         return len(self._statuses)
 

@@ -15,7 +15,9 @@ __all__ = ["FeedState", "Substream"]
 
 STARVED_US: Final = SECOND  # Without a feeder for so long: anybody will do.
 CUT_US_MAX: Final = 1_500 * MILLISECOND  # So long it is waited for whoever is above the feeder.
-SILENCE_US_MAX: Final = CUT_US_MAX + SECOND  # Of a feeder, whatever it says of itself.
+HEARS_AGAIN_US: Final = 500 * MILLISECOND
+WAIT_AGAIN_US: Final = 10 * SECOND
+GAP_US_MAX: Final = 2 * SECOND  # Whatever a pause of the publisher's took.
 SILENT_US: Final = 600 * MILLISECOND  # Nothing for so long, from anybody: perhaps the heads died.
 
 
@@ -55,6 +57,12 @@ class Substream:
     "It was we who saw that nothing comes: the next piece shows that it was nothing."
     came_at: int = 0
     "When its last piece came, whoever brought it."
+    hears_at: int = 0
+    "When its feeder may say again that it is not fed: all below us are told, too."
+    waits_at: int = 0
+    "When its feeder may be given time again..."
+    waits_until: int = 0
+    "...and how long it was given it last."
     gaps: Estimate = field(default_factory=Estimate)
     "From one of its pieces to the next."
     probes_at: int = 0
@@ -96,6 +104,7 @@ class Substream:
         self.above = None
         self.retry_at = 0
         self.cut_at, self.is_suspect = None, False
+        self.hears_at = self.waits_at = self.waits_until = 0
         self.move(FeedState.ORPHAN, now)
 
     @property
@@ -108,14 +117,50 @@ class Substream:
         last = newest - (newest - self.number) % substreams
         return max(0, (last - self.pushed_index + substreams - 1) // substreams)
 
-    def is_waiting(self, now: int) -> bool:
-        """Whether its feeder, which says that it is not fed itself, is given time to be.
+    def begin(self, newest: int, now: int) -> None:
+        """Begin an epoch after piece `newest`: its feeder has all the time again."""
+        self.pushed_index, self.pushed_at, self.came_at = newest, now, 0
+        self.waits_at = self.hears_at = now
+        if self.cut_at is not None:
+            self.cut(now, is_suspect=False)
 
-        Whoever says now that it is fed, and now that it is not, has no more of it.
+    def note_piece(self, now: int) -> None:
+        """A piece of it came, whoever brought it."""
+        if self.came_at:
+            self.gaps.add(min(now - self.came_at, GAP_US_MAX))
+        self.came_at = now
+
+    def cut(self, now: int, *, is_suspect: bool) -> bool:
+        """Nothing gets to its feeder, by what that says, or by what we see. Whether it is news.
+
+        The feeder is given time for it now and then, whatever it says how often.
         """
-        if self.cut_at is None or self.is_suspect:
+        if not is_suspect:
+            if now < self.hears_at:
+                return False
+            self.hears_at = now + HEARS_AGAIN_US
+            if now >= self.waits_at:
+                self.waits_at, self.waits_until = now + WAIT_AGAIN_US, now + CUT_US_MAX
+        self.is_suspect = is_suspect
+        if self.cut_at is not None:
             return False
-        return now - self.cut_at < CUT_US_MAX and now - self.pushed_at < SILENCE_US_MAX
+        self.cut_at = now
+        return True
+
+    def take_time(self, now: int) -> None:
+        """Whoever pushes all the same is a feeder, whatever it said of itself."""
+        is_old = self.cut_at is not None and now - self.cut_at > CUT_US_MAX
+        if is_old:
+            self.is_suspect = True
+
+    @property
+    def is_told(self) -> bool:
+        """Whether its feeder says that it is not fed itself."""
+        return self.cut_at is not None and not self.is_suspect
+
+    def is_waiting(self, now: int) -> bool:
+        """Whether its feeder, which says that it is not fed itself, is given time to be."""
+        return self.is_told and now < self.waits_until
 
     def is_silent(self, now: int) -> bool:
         """Whether it is fed, and nothing comes."""

@@ -125,7 +125,7 @@ class Peer(Holder):
         return node_id_of(self.peer_id)
 
     def is_unresponsive(self, now: int, patience_us: int) -> bool:
-        """Whether it has acknowledged nothing for so long, nor for some round trips."""
+        """Whether it had acknowledged nothing for so long by then, nor for some round trips."""
         at = self.connection.unanswered_at
         return at is not None and now - at > max(
             patience_us, UNANSWERED_ROUND_TRIPS * self.connection.rtt_us

@@ -70,6 +70,13 @@ class _Controller(QuicCongestionControl):
         self._rtt_us_min: int | None = None
         self.congestion_window = self.ledbat.window_bytes
 
+    def note_answer(self, at_s: float | None) -> None:
+        """Something was acknowledged (at this time), or needs no acknowledgement any more."""
+        if not self.bytes_in_flight:
+            self.unanswered_s = None
+        elif at_s is not None:
+            self.unanswered_s = at_s
+
     def set_datagram_bytes(self, size: int) -> None:
         """Count in datagrams of this size from now on."""
         self._datagram = size
@@ -79,7 +86,6 @@ class _Controller(QuicCongestionControl):
         self.black_hole.on_acked(packet.packet_number, packet.sent_bytes)
         is_used = self.bytes_in_flight + 2 * self._datagram >= self.congestion_window // 2
         self.bytes_in_flight -= packet.sent_bytes
-        self.unanswered_s = now if self.bytes_in_flight else None
         self.ledbat.on_ack(packet.sent_bytes, is_window_used=is_used, now=int(now * SECOND))
         self.congestion_window = self.ledbat.window_bytes
 
@@ -98,6 +104,7 @@ class _Controller(QuicCongestionControl):
             lost_bytes += packet.sent_bytes
             self.black_hole.on_lost(packet.packet_number, packet.sent_bytes, now_us, self._rtt_us)
         self.bytes_in_flight -= lost_bytes
+        self.note_answer(None)
         self.ledbat.on_loss(now_us, self._rtt_us, lost_bytes)
         self.congestion_window = self.ledbat.window_bytes
 
@@ -128,10 +135,17 @@ class _Recovery(QuicPacketRecovery):
     def on_ack_received(
         self, *, ack_rangeset: RangeSet, ack_delay: float, now: float, space: QuicPacketSpace
     ) -> None:
-        cast(_Controller, self._cc).ack_delay_us = int(ack_delay * SECOND)
+        controller, largest = cast(_Controller, self._cc), space.largest_acked_packet
+        controller.ack_delay_us = int(ack_delay * SECOND)
         super().on_ack_received(
             ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space
         )
+        # What was taken for lost and sent again may be acknowledged all the same: it is an answer.
+        controller.note_answer(now if space.largest_acked_packet > largest else None)
+
+    def discard_space(self, space: QuicPacketSpace) -> None:
+        super().discard_space(space)
+        cast(_Controller, self._cc).note_answer(None)
 
 
 class MutualConnection(QuicConnection):

@@ -569,10 +569,23 @@ def test_who_acknowledges_nothing_is_let_go_and_the_publisher_wants_heads_at_onc
     here.go_on(HEAD_UNANSWERED_US / SECOND)
     assert here.channel.choker.children(HOME) == [gone, other]
     here.heard(other)
-    here.go_on(0.15)
+    here.go_on(0.01)
+    here.tell(other, weighing(5, children=1))
+    here.go_on(0.1)
     assert here.channel.choker.children(HOME) == [other]
     *_, told = [message for message in here.heard(other) if isinstance(message, Status)]
     assert told.lags_ms[HOME] == 0, "a head is wanted"
+
+
+def test_when_its_own_line_is_gone_for_a_while_the_publisher_keeps_its_heads() -> None:
+    here = on_air()
+    peers = heads(here, 5, 5)
+    for peer in peers:
+        assert isinstance(peer.connection, Line)
+        peer.connection.silent_since = here.now
+        here.mute(peer)
+    here.go_on(3 * HEAD_UNANSWERED_US / SECOND)
+    assert here.channel.choker.children(HOME) == peers
 
 
 def test_a_child_whose_line_has_a_hiccup_is_not_let_go_by_all_its_feeders() -> None:
@@ -584,8 +597,24 @@ def test_a_child_whose_line_has_a_hiccup_is_not_let_go_by_all_its_feeders() -> N
     child.connection.silent_since = here.now
     here.go_on(UNANSWERED_US / SECOND)
     assert here.channel.choker.is_child(child, HOME)
-    here.go_on(0.15)
+    here.go_on(1)
     assert not here.channel.choker.is_child(child, HOME)
+    here.tell(child, Subscribe(HOME, 0))
+    assert refused(here, child), "until it answers"
+
+
+def test_neighbours_hear_at_once_that_there_is_room_again_but_not_each_time() -> None:
+    here, feeder = feeding()
+    watcher = here.join(7)
+    here.go_on(0.1)
+    told = 0
+    for _ in range(20):
+        here.heard(watcher)
+        here.tell(feeder, Feed(HOME, LAG_UNKNOWN_MS, (feeder.node_id,)))
+        here.tell(feeder, Feed(HOME, 50, (SOURCE, feeder.node_id)))
+        told += sum(isinstance(message, Status) for message in here.heard(watcher))
+        here.go_on(0.1)
+    assert 2 <= told <= 5, "each 0.5 s in two seconds"
 
 
 def test_children_hear_when_nothing_reaches_their_feeder_and_when_it_does_again() -> None:

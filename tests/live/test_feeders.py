@@ -25,7 +25,7 @@ from livestream.live.feeders import (
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
-from livestream.live.substream import CUT_US_MAX, SILENCE_US_MAX, STARVED_US
+from livestream.live.substream import CUT_US_MAX, HEARS_AGAIN_US, STARVED_US
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import UNANSWERED_ROUND_TRIPS, Peer
 from livestream.wire.live import (
@@ -443,17 +443,33 @@ def test_a_feeder_that_brings_nothing_is_asked_for_a_sign_of_life_now_and_then()
     assert line_of(one).probes == 2
 
 
-def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
+def unanswered() -> tuple[Search, Peer, Peer]:
+    """Return a viewer one of whose two feeders has acknowledged nothing from now on, nor said."""
     search, one, other = two_feeders()
-    line_of(one).silent_since = search.now + STEP_US
-    search.go_on((UNANSWERED_US + STEP_US) / SECOND)
     one.heard_at = other.heard_at = search.now
+    line_of(one).silent_since = search.now
+    return search, one, other
+
+
+def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
+    search, one, other = unanswered()
+    search.go_on(UNANSWERED_US / SECOND)
+    other.heard_at = search.now
     search.miss(0)
     assert search.feeders.feeder(0) is one
     search.go_on(STEP_US / SECOND)
+    other.heard_at = search.now
     search.miss(0)
     assert search.feeders.feeder(0) is not one
     assert search.feeders.feeder(1) is other
+
+
+def test_a_feeder_that_pushes_something_else_is_there_whatever_it_acknowledges() -> None:
+    search, one, other = unanswered()
+    search.go_on(1)
+    one.heard_at = other.heard_at = search.now
+    search.miss(0)
+    assert search.feeders.feeder(0) is one
 
 
 def test_far_away_more_time_passes_before_a_feeder_is_taken_for_gone() -> None:
@@ -465,13 +481,42 @@ def test_far_away_more_time_passes_before_a_feeder_is_taken_for_gone() -> None:
 
 
 def test_when_nobody_is_heard_those_who_acknowledge_nothing_are_kept() -> None:
-    search, one, other = two_feeders()
-    one.heard_at = other.heard_at = search.now
-    line_of(one).silent_since = line_of(other).silent_since = search.now
+    """What was under way when our line went is unanswered since before others were heard last."""
+    search, one, other = unanswered()
+    line_of(other).silent_since = search.now
+    for peer in (one, other):
+        peer.heard_at = search.now + 50 * MILLISECOND
     search.go_on(1)
     search.miss(0)
     assert search.feeders.feeder(0) is one
     assert search.feeders.feeder(1) is other
+
+
+def test_the_only_neighbour_is_not_left_for_what_may_be_our_own_line() -> None:
+    search = Search()
+    only = search.knows(1, 100)
+    search.fed_by(only)
+    search.go_on(1)
+    search.pushes.clear()
+    line_of(only).silent_since = search.now
+    search.go_on(5)
+    search.miss(0)
+    assert search.feeders.feeder(0) is only
+
+
+def test_how_long_the_machine_is_up_says_nothing_of_what_is_usual() -> None:
+    search = Search(substreams=2)
+    search.now = 864_000 * SECOND
+    search.feeders.start(2, -1, search.now)
+    one, other = search.knows(1, 100, 0xFFFF), search.knows(2, 0xFFFF, 100, home=1)
+    search.look()
+    for number, peer in ((0, one), (1, other)):
+        search.feed(peer, number)
+    search.go_on(2)
+    search.pushes.clear()
+    search.go_on(1)
+    search.miss(0)
+    assert line_of(one).probes == 1
 
 
 # Feeders that are not fed themselves
@@ -510,15 +555,70 @@ def test_a_feeder_that_is_not_fed_is_given_time_to_be() -> None:
     assert search.feeders.feeder(0) is not feeder
 
 
-def test_a_feeder_that_says_again_and_again_that_it_is_fed_and_brings_nothing_is_left() -> None:
+def test_a_feeder_that_says_again_and_again_that_it_is_not_fed_wins_no_more_time() -> None:
+    """Nor by bringing a piece now and then."""
     search, feeder = cut_off()
-    while search.feeders.feeder(0) and search.now < 10 * SECOND:
+    began = search.now
+    while search.feeders.feeder(0) and search.now < 20 * SECOND:
         search.go_on(0.1)
         search.feed(feeder)
         search.pushes.clear()
+        if search.now % SECOND == 0:
+            search.feeders.note_pushed(search.pushed[0], feeder, 0, search.now)
         search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
         search.miss(2)
-    assert search.now - SECOND <= SILENCE_US_MAX + 200 * MILLISECOND
+    assert search.now - began <= CUT_US_MAX + SECOND
+
+
+def test_who_feeds_us_says_at_most_twice_a_second_that_it_is_not_fed() -> None:
+    """All below us are told."""
+    search, feeder = cut_off()
+    search.feed(feeder)
+    search.pushes.clear()
+    search.turned.clear()
+    for _ in range(100):
+        search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+        search.feeders.on_feed(feeder, Feed(0, 100, (SOURCE,)), search.now)
+    assert not search.turned
+    search.go_on(HEARS_AGAIN_US / SECOND)
+    for _ in range(100):
+        search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+        search.feeders.on_feed(feeder, Feed(0, 100, (SOURCE,)), search.now)
+    assert search.turned == [0, 0]
+
+
+def test_who_says_that_it_is_not_fed_and_pushes_is_a_feeder_again() -> None:
+    search, feeder = cut_off()
+    search.pushes[0] = feeder, 0
+    for _ in range(20):
+        search.go_on(0.1)
+        search.miss(0)
+    assert search.feeders.path(0)
+
+
+def test_who_was_cut_off_by_its_own_word_is_no_liar() -> None:
+    search = Search()
+    feeder = search.knows(1, 100)
+    search.fed_by(feeder)
+    search.pushes.clear()
+    search.feeders.on_feed(feeder, Feed(0, LAG_UNKNOWN_MS, (b"hop0",)), search.now)
+    while search.now < 30 * SECOND and feeder not in search.asked():
+        search.go_on(0.1)
+        search.miss(2)
+    assert search.now < 15 * SECOND, "avoided, not distrusted"
+
+
+def test_after_the_publishers_restart_feeders_have_all_the_time_again() -> None:
+    search = Search()
+    feeder = search.knows(1, 100)
+    search.fed_by(feeder)
+    search.go_on(1)
+    search.pushes.clear()
+    search.go_on(5)
+    search.feeders.start(1, 1_000, search.now)
+    search.go_on(FEED_PATIENCE_US / SECOND)
+    search.feeders.look_for_failures({0: 2}, [1_002], search.now)
+    assert search.feeders.feeder(0) is feeder
 
 
 def test_a_feeder_that_is_fed_again_is_one_as_before() -> None:

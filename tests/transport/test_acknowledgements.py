@@ -179,3 +179,35 @@ def test_whoever_acknowledges_anything_is_there_whatever_was_lost() -> None:
         pair.run(0.05)
         since = pair.client.unanswered_at
         assert since is None or wire.now - since < 200 * MILLISECOND
+
+
+def test_who_answers_late_answers() -> None:
+    """A queue of 300 ms: each probe timeout takes for lost what is acknowledged after it."""
+    pair, wire = quiet_pair()
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(0.2)
+    wire.link = Link(delay_us=170 * MILLISECOND)
+    longest_us = 0
+    pair.client.keep_alive()
+    for _ in range(100):
+        pair.run(0.01)
+        since = pair.client.unanswered_at
+        longest_us = max(longest_us, 0 if since is None else wire.now - since)
+    assert longest_us < 450 * MILLISECOND
+
+
+def test_a_lost_ping_that_is_not_repeated_does_not_count_for_ever() -> None:
+    pair, wire = quiet_pair()
+    wire.lost = {0}
+    pair.client.keep_alive()
+    pair.run(0.01)
+    pair.client.send_independent(bytes(200), wire.now + SECOND)
+    pair.run(1)
+    assert pair.client.unanswered_at is None
+
+
+def test_after_the_handshake_nothing_is_unanswered() -> None:
+    pair, _ = quiet_pair()
+    assert pair.client.unanswered_at is None
+    assert pair.server is not None
+    assert pair.server.unanswered_at is None
