@@ -296,7 +296,7 @@ class Channel(Extension):
         looked_at, self._looked_at = self._looked_at, now
         if now - looked_at > STOPPED_US:
             return  # We were stopped ourselves, and have not read yet what came meanwhile.
-        has_lost = self.children.let_unresponsive_go()
+        has_lost = self.children.let_unresponsive_go(now)
         if not self.is_source:
             overdue = self._picker.overdue(now)
             self.feeders.look_for_failures(overdue, self._picker.due(now), now)

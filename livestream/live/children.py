@@ -85,7 +85,7 @@ class Children:
         """Feed a peer, or tell it who may."""
         number = message.substream
         path = self.path(number)
-        is_able = bool(path) and peer.node_id not in path and not self._is_gone(peer)
+        is_able = bool(path) and peer.node_id not in path and not self._is_gone(peer, now)
         if is_able:
             self._make_room(peer, number, now)
         first = message.from_index
@@ -144,9 +144,10 @@ class Children:
             else:
                 self._send(child, self._feed(child, number, path))
 
-    def let_unresponsive_go(self) -> bool:
+    def let_unresponsive_go(self, now: int) -> bool:
         """Feed those no more who acknowledge nothing any more; whether there were any."""
-        gone = [child for child in self._choker.substreams_by_child() if self._is_gone(child)]
+        children = self._choker.substreams_by_child()
+        gone = [child for child in children if self._is_gone(child, now)]
         for child in gone:
             for number in range(self._substreams):
                 if self._choker.is_child(child, number):
@@ -208,9 +209,11 @@ class Children:
 
     # Helpers
 
-    def _is_gone(self, peer: Peer) -> bool:
+    def _is_gone(self, peer: Peer, now: int) -> bool:
         """Whether it acknowledged nothing for long when others were heard last."""
         patience_us = HEAD_UNANSWERED_US if self._is_source else UNANSWERED_US
+        if not peer.is_unresponsive(now, patience_us):
+            return False  # Nearly always; the rest looks at all neighbours.
         return peer.is_unresponsive(self._neighbours.heard_at(peer), patience_us)
 
     def _replaceable(self, number: int, now: int) -> int:

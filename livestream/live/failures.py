@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from livestream.live.neighbours import Neighbours
-from livestream.live.substream import FeedState, Substream
+from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
-__all__ = ["FEED_PATIENCE_US", "WELL", "Verdict", "judge"]
+__all__ = ["FEED_PATIENCE_US", "Verdict", "judge"]
 
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
@@ -18,8 +18,6 @@ HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a
 MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
 UNANSWERED_US: Final = 350 * MILLISECOND  # Of who brings nothing, and was asked for a sign.
 QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
-
-_FED: Final = FeedState.FED
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +31,13 @@ class Verdict:
     has_failed: bool = False
 
 
-WELL: Final = Verdict()
-
-
 def judge(
     substream: Substream, overdue: int, missed: int, neighbours: Neighbours, now: int
 ) -> Verdict:
-    """Judge the feeder of a substream.
+    """Judge a feeder that has brought nothing for FEED_PATIENCE_US.
 
     Args:
-        substream: Ours; one that is not fed has nobody to judge.
+        substream: Ours, which it feeds.
         overdue: How many of its pieces should have come, and are not here.
         missed: How many should have come that the feeder did not bring, wherever they are now: in
             slow channels each is fetched elsewhere, or given up, before the next is overdue.
@@ -51,9 +46,6 @@ def judge(
         now: Machine time, µs.
     """
     silent_us = now - substream.pushed_at
-    feeder = substream.feeder
-    if substream.state is not _FED or feeder is None or silent_us <= FEED_PATIENCE_US:
-        return WELL
     usual_us = max(substream.gaps.longest_us, FEED_PATIENCE_US)
     is_silent = now - substream.came_at > usual_us
     is_overdue = overdue >= OVERDUE_MAX
@@ -64,12 +56,15 @@ def judge(
     return Verdict(
         is_doubted=overdue > 0 or is_silent,
         is_missed=is_missed or is_silent,
-        has_failed=is_late or _is_gone(feeder, neighbours.heard_at(feeder)),
+        has_failed=is_late or _is_gone(substream.feeder, neighbours, now),
     )
 
 
-def _is_gone(feeder: Peer, others_at: int) -> bool:
+def _is_gone(feeder: Peer | None, neighbours: Neighbours, now: int) -> bool:
     """Whether it was silent for too long when others were heard last."""
+    if feeder is None or feeder.heard_at >= now - UNANSWERED_US:
+        return False  # The rest looks at all neighbours, and this is asked for each substream.
+    others_at = neighbours.heard_at(feeder)
     if feeder.heard_at < others_at - QUIET_US:
         return True
     is_unheard = feeder.heard_at < others_at - UNANSWERED_US

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from livestream.live.failures import FEED_PATIENCE_US, WELL, judge
+from livestream.live.failures import FEED_PATIENCE_US, judge
 from livestream.live.neighbours import Neighbours
 from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
@@ -186,12 +186,14 @@ class Feeders:
         """
         count = len(self._substreams)
         for substream, newest in zip(self._substreams, due, strict=False):
-            feeder, late = substream.feeder, overdue.get(substream.number, 0)
+            feeder = substream.feeder
             substream.take_time(now)
-            missed = substream.missed(newest, count)
-            verdict = judge(substream, late, missed, self._neighbours, now)
-            if feeder is None or verdict is WELL:
+            if substream.state is not _FED or feeder is None:
                 continue
+            if now - substream.pushed_at <= FEED_PATIENCE_US:
+                continue
+            late, missed = overdue.get(substream.number, 0), substream.missed(newest, count)
+            verdict = judge(substream, late, missed, self._neighbours, now)
             if verdict.is_doubted:
                 self._probe(substream, feeder, now)
             if verdict.is_missed and substream.cut_at is None:

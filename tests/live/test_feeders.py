@@ -401,17 +401,23 @@ def two_feeders() -> tuple[Search, Peer, Peer]:
     return search, one, other
 
 
-def test_a_feeder_that_says_nothing_while_others_do_is_left_before_pieces_are_due() -> None:
-    search, one, other = two_feeders()
-    one.heard_at = other.heard_at = search.now
-    search.go_on(QUIET_US / SECOND)
+def check_that_only_one_is_left(search: Search, one: Peer, other: Peer, *, after_us: int) -> None:
+    """Of two feeders, the one that is silent is left just then, if the other one is heard."""
+    search.go_on(after_us / SECOND)
+    other.heard_at = search.now
     search.miss(0)
     assert search.feeders.feeder(0) is one
-    search.go_on(0.1)
+    search.go_on(STEP_US / SECOND)
     other.heard_at = search.now
     search.miss(0)
     assert search.feeders.feeder(0) is not one
     assert search.feeders.feeder(1) is other
+
+
+def test_a_feeder_that_says_nothing_while_others_do_is_left_before_pieces_are_due() -> None:
+    search, one, other = two_feeders()
+    one.heard_at = other.heard_at = search.now
+    check_that_only_one_is_left(search, one, other, after_us=QUIET_US)
 
 
 def test_when_nobody_is_heard_nobody_is_left() -> None:
@@ -453,15 +459,7 @@ def unanswered() -> tuple[Search, Peer, Peer]:
 
 def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
     search, one, other = unanswered()
-    search.go_on(UNANSWERED_US / SECOND)
-    other.heard_at = search.now
-    search.miss(0)
-    assert search.feeders.feeder(0) is one
-    search.go_on(STEP_US / SECOND)
-    other.heard_at = search.now
-    search.miss(0)
-    assert search.feeders.feeder(0) is not one
-    assert search.feeders.feeder(1) is other
+    check_that_only_one_is_left(search, one, other, after_us=UNANSWERED_US)
 
 
 def test_a_feeder_that_pushes_something_else_is_there_whatever_it_acknowledges() -> None:
