@@ -144,6 +144,23 @@ def test_over_lost_pictures_the_page_goes_on_at_the_next_key_frame(theatre: Thea
     theatre.script(work)
 
 
+def test_a_seek_to_where_pictures_were_lost_goes_on_at_the_next_key_frame(
+    theatre: Theatre,
+) -> None:
+    tracks, samples = pictures(4)
+
+    async def work(page: Visit, view: ScriptedView) -> None:
+        view.outputs.start(tracks)
+        view.outputs.write(between(samples, 1, 2))
+        await page.until("document.querySelector('video').currentTime > 1.5")
+        await page.page.evaluate("document.querySelector('video').currentTime = 2.3")
+        view.outputs.write(between(samples, 2.6, 3.2))  # 2.6 is a key frame's time.
+        await page.until("document.querySelector('video').currentTime > 2.9")
+        assert page.complaints == []
+
+    theatre.script(work)
+
+
 def test_a_publisher_that_comes_back_is_shown_again(theatre: Theatre) -> None:
     tracks, samples = pictures(2)
 

@@ -10,6 +10,7 @@ const TICK_MS = 100;
 const WAIT_MS = 250; // From one attempt to the next; longer while they fail at once.
 const WAIT_MS_MAX = 3000;
 const GAP_S = 0.1; // So near to the end of what is buffered, the picture stands.
+const SEEK_MS = 1000; // A seek that takes longer waits for pictures that were lost, if newer ones are here.
 
 export class LivePlayer {
   constructor(video) {
@@ -24,6 +25,8 @@ export class LivePlayer {
     this.lows = [];
     this.hasStarted = false;
     this.stoodAt = NaN;
+    this.soughtAt = NaN;
+    video.addEventListener("seeking", () => { this.soughtAt = performance.now(); });
     video.addEventListener("waiting", () => { if (this.#isSteady()) this.stoodAt = performance.now(); });
     video.addEventListener("playing", () => this.#onPlaying());
     setInterval(() => this.#tick(), TICK_MS);
@@ -171,7 +174,11 @@ export class LivePlayer {
   #tick() {
     const { video } = this;
     const ranges = video.buffered;
-    if (!ranges.length || video.seeking) return;
+    if (!ranges.length) return;
+    if (video.seeking) {
+      this.#leaveLostSeek(ranges);
+      return;
+    }
     const edge = ranges.end(ranges.length - 1);
     if (!this.hasStarted) {
       this.hasStarted = true;
@@ -198,6 +205,17 @@ export class LivePlayer {
       if (now < ranges.end(index) - GAP_S) return false;
     }
     return false;
+  }
+
+  // Browsers wait for the pictures after the one that is sought, and for ever if those were lost.
+  #leaveLostSeek(ranges) {
+    if (performance.now() - this.soughtAt < SEEK_MS) return;
+    for (let index = 0; index < ranges.length; index++) {
+      if (this.video.currentTime < ranges.start(index)) {
+        this.#seek(ranges.start(index) + 0.001);
+        return;
+      }
+    }
   }
 
   #follow(edge) {
