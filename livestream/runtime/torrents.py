@@ -92,7 +92,7 @@ class TorrentSession(TorrentHost):
             allowance=throttle,
         )
         check_transport(self.node, transport)
-        self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self.pump)
+        self.udp = UdpDriver(self.node, self.clock, on_event, on_turn=self._on_turn)
         self.tcp = TcpDriver(self.node.streams, self.clock, self._on_bytes, throttle)
         self.web = WebSeedDriver(self.node.web_seeds, self.clock, self._on_bytes, throttle)
         self._is_pumping = False
@@ -312,6 +312,12 @@ class TorrentSession(TorrentHost):
         finally:
             self._is_pumping = False
         self.pump()
+
+    def _on_turn(self) -> None:
+        """UDP was served already; what that brought may be for the others."""
+        self.web.drain()
+        if self.tcp.drain():
+            self.pump()
 
     def _on_bytes(self) -> None:
         self.node.handle_streams(self.clock.now())

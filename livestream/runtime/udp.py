@@ -305,17 +305,17 @@ class UdpDriver:
         return True
 
     def _send(self, train: Train) -> None:
-        size = train.datagram_size
+        size, data = train.datagram_size, train.data
         span = (
             size * max(1, min(SEGMENTS_MAX, SEND_BYTES_MAX // size)) if self._use_trains else size
         )
-        if len(train.data) <= span:
+        if len(data) <= span:
             self._send_one(train)
-        elif self._use_trains:
-            for at in range(0, len(train.data), span):
-                self._send_one(replace(train, data=train.data[at : at + span]))
-        else:
-            self._send_apart(train)
+            return
+        view = memoryview(data)  # Slices of it are no copies.
+        for at in range(0, len(data), span):
+            part = Train(train.address, view[at : at + span], size, train.dont_fragment)
+            self._send_one(part)
 
     def _send_apart(self, train: Train) -> None:
         for datagram in train.datagrams():

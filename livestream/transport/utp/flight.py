@@ -18,7 +18,7 @@ class Flight:
     first: int
     "The first row's sequence number."
     rows: int
-    data: bytes | bytearray
+    data: bytes | memoryview
     "Headers and payload: what is lost is cut out of it and sent again."
     datagram_size: int
     "Of each row but the last."

@@ -14,6 +14,7 @@ __all__ = ["check_rows", "payload_of", "rows_of", "stamp_rows", "write_rows"]
 _WORD_BYTES: Final = 4  # Type, version, extension and connection id: the same in all rows.
 _SEQ_AT: Final = 16
 _ROWS_MAX: Final = 1024
+_HEADER_TYPE: Final = np.dtype((np.void, HEADER_BYTES))
 # Sequence numbers as they stand in consecutive packets, wrapping: any run of them is one slice.
 _SEQUENCE: Final = (np.arange((1 << 16) + _ROWS_MAX) & 0xFFFF).astype(">u2")
 _SEQUENCE_BYTES: Final = _SEQUENCE.tobytes()
@@ -66,7 +67,7 @@ def payload_of(
 
 def write_rows(
     header: bytes, first: int, payload: Sequence[bytes | bytearray | memoryview], width: int
-) -> bytearray:
+) -> memoryview:
     """Return a train of data packets.
 
     Args:
@@ -75,25 +76,45 @@ def write_rows(
         payload: Buffers to be carried, in order.
         width: Payload bytes of each datagram; the last may have fewer.
     """
-    source = payload[0] if len(payload) == 1 else b"".join(payload)
-    full, rest = divmod(len(source), width)
+    full, rest = divmod(sum(map(len, payload)), width)
     size = width + HEADER_BYTES
-    train = bytearray(full * size + (HEADER_BYTES + rest if rest else 0))
+    # Not a bytearray: all of it is written below, and zeros would be written for nothing.
+    train = memoryview(np.empty(full * size + (HEADER_BYTES + rest if rest else 0), np.uint8))
     if full:
-        strides = (size, 1)
-        np.ndarray((full, HEADER_BYTES), np.uint8, train, 0, strides)[...] = np.frombuffer(
-            header, np.uint8
+        np.ndarray((full,), _HEADER_TYPE, train, 0, (size,))[...] = np.frombuffer(
+            header, _HEADER_TYPE
         )
-        body = np.frombuffer(source, np.uint8, full * width).reshape(full, width)
-        np.ndarray((full, width), np.uint8, train, HEADER_BYTES, strides)[...] = body
         numbers = _SEQUENCE[first : first + full]
         np.ndarray((full,), ">u2", train, _SEQ_AT, (size,))[...] = numbers
     if rest:
-        at = full * size
         fields = HEADER.unpack(header)
-        HEADER.pack_into(train, at, *fields[:6], (first + full) & 0xFFFF, fields[7])
-        train[at + HEADER_BYTES :] = memoryview(source)[full * width :]
+        HEADER.pack_into(train, full * size, *fields[:6], (first + full) & 0xFFFF, fields[7])
+    at = 0
+    for buffer in payload:
+        _write_payload(train, at, buffer, width)
+        at += len(buffer)
     return train
+
+
+def _write_payload(
+    train: memoryview, at: int, source: bytes | bytearray | memoryview, width: int
+) -> None:
+    """Write bytes to rows, from byte `at` of the payload on: whole rows at once."""
+    size = width + HEADER_BYTES
+    row, begun = divmod(at, width)
+    head = min(-begun % width, len(source))
+    place = row * size + HEADER_BYTES + begun
+    train[place : place + head] = source[:head]
+    if begun:
+        row += 1
+    full, rest = divmod(len(source) - head, width)
+    if full:
+        start = row * size + HEADER_BYTES
+        body = np.frombuffer(source, np.uint8, full * width, head).reshape(full, width)
+        np.ndarray((full, width), np.uint8, train, start, (size, 1))[...] = body
+    if rest:
+        place = (row + full) * size + HEADER_BYTES
+        train[place : place + rest] = source[len(source) - rest :]
 
 
 def stamp_rows(train: bytearray, datagram_size: int, rows: int, header: bytes) -> None:

@@ -20,6 +20,9 @@ __all__ = ["Sender"]
 
 TRAIN_BYTES_MAX: Final = 65_000  # Below what one GSO send takes.
 ROWS_MAX: Final = 60
+# What is made and kept as one is sent in so many parts, each as long as such a send. Longer trains
+# would fall out of the cache between being written and being sent.
+PARTS_MAX: Final = 4
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
 HOLE_RESERVE_ROWS: Final = 16
 OVERTAKEN_US_MAX: Final = SECOND  # A packet that is older has not been overtaken: a clock was set.
@@ -212,7 +215,7 @@ class Sender:
                 self._paced_until = self._pacer.next_at(now)
                 return 0
             room = min(room, paced)
-        return max(1, min(room // size, ROWS_MAX, TRAIN_BYTES_MAX // size))
+        return max(1, min(room // size, PARTS_MAX * min(ROWS_MAX, TRAIN_BYTES_MAX // size)))
 
     def _cut(self, stream: Stream, size: int, rows: int, now: int, *, is_probe: bool) -> Train:
         width = size - HEADER_BYTES
