@@ -33,7 +33,7 @@ MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
 DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybody could have told.
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
-TURN_BYTES: Final = 256 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+TURN_BYTES: Final = 512 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -120,8 +120,10 @@ class UdpDriver:
         self._socket: socket.socket | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: int | None = None
-        "When it is to go off."
+        self._timer_at = 0
+        "When it goes off."
+        self._wake_at: int | None = None
+        "When there is to be a turn: not before the timer goes off."
         self._due_at: int | None = None
         "What the machine said last."
         self._rests = Rests(rest_us)
@@ -170,7 +172,7 @@ class UdpDriver:
         """Stop, without a word to anyone."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = self._timer_at = None
+            self._timer = None
         self._is_resting = False
         if self._socket is not None and self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
@@ -215,20 +217,25 @@ class UdpDriver:
         wake_at = self._rests.until if self._is_resting else self._due_at
         if wake_at is not None and wake_at < self._rests.until:
             wake_at = self._rests.until
-        if wake_at == self._timer_at:
+        self._wake_at = wake_at
+        if wake_at is None or self._loop is None:
             return
-        self._timer_at = wake_at
         if self._timer is not None:
+            # Nearly each turn puts off what was due: the timer is set anew only when it goes off.
+            if self._timer_at <= wake_at:
+                return
             self._timer.cancel()
-            self._timer = None
-        if wake_at is not None and self._loop is not None:
-            # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
-            delay_s = max(0, -(-(wake_at - self._clock.now()) // MILLISECOND)) / 1e3
-            self._timer = self._loop.call_later(delay_s, self._on_timer)
+        # uvloop would make nothing of half a millisecond, and wake us in vain until it is over.
+        delay_s = max(0, -(-(wake_at - self._clock.now()) // MILLISECOND)) / 1e3
+        self._timer_at = wake_at
+        self._timer = self._loop.call_later(delay_s, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = self._timer_at = None
-        self._turn(is_readable=self._is_resting)
+        self._timer = None
+        if self._wake_at is not None and self._wake_at <= self._timer_at:
+            self._turn(is_readable=self._is_resting)
+        else:
+            self._arm()
 
     def _on_readable(self) -> None:
         if self._clock.now() >= self._rests.until:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from livestream.pieces.assembly import BLOCK_BYTES, Assembly
 from livestream.swarm.blockpeer import BlockPeer
 
@@ -23,12 +25,17 @@ class Bookings:
     # Blocks
 
     def book(
-        self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int, now: int
-    ) -> tuple[int, int, int]:
-        """Note that a block is asked of a peer; returns its (piece, begin, length)."""
-        assembly.asked[block].append(peer)
-        peer.owed[assembly.index, block] = now
-        return assembly.index, block * BLOCK_BYTES, assembly.block_length(block)
+        self, peer: BlockPeer, assembly: Assembly[BlockPeer], blocks: Sequence[int], now: int
+    ) -> list[tuple[int, int, int]]:
+        """Note that blocks are asked of a peer; returns (piece, begin, length) of each."""
+        index, size, asked, owed = assembly.index, len(assembly.buffer), assembly.asked, peer.owed
+        booked = []
+        for block in blocks:
+            asked[block].append(peer)
+            owed[index, block] = now
+            begin = block * BLOCK_BYTES
+            booked.append((index, begin, min(BLOCK_BYTES, size - begin)))
+        return booked
 
     def take_back(self, peer: BlockPeer, assembly: Assembly[BlockPeer], block: int) -> None:
         """Ask no longer for a block that a peer owes: a cancel is to tell it so."""

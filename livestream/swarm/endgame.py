@@ -44,7 +44,7 @@ class Endgame:
                     return found
                 is_late = len(asked) == 1 and now - asked[0].owed[index, block] > RESCUE_US
                 if is_late and asked[0] is not peer:
-                    found.append(self._bookings.book(peer, assembly, block, now))
+                    found += self._bookings.book(peer, assembly, (block,), now)
         return found
 
     def take_over(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
@@ -65,7 +65,7 @@ class Endgame:
                     continue
                 self._bookings.take_back(other, assembly, block)
                 assembly.free.remove(block)
-                found.append(self._bookings.book(peer, assembly, block, now))
+                found += self._bookings.book(peer, assembly, (block,), now)
         return found
 
     def duplicate(self, peer: BlockPeer, room: int, now: int) -> list[tuple[int, int, int]]:
@@ -86,7 +86,7 @@ class Endgame:
                     for other in asked
                 )
                 if len(asked) < COPIES or is_hopeless:
-                    found.append(self._bookings.book(peer, assembly, block, now))
+                    found += self._bookings.book(peer, assembly, (block,), now)
                     if len(found) >= room:
                         return found
         return found

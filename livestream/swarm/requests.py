@@ -139,10 +139,9 @@ class Requests:
         if room <= 0 or (peer.chokes_us and not peer.fast):
             return []
         found: list[tuple[int, int, int]] = []
-        book = self._bookings.book
         for assembly in self._openings.of(peer):
             free = _free_blocks(peer, assembly, room - len(found))
-            found += [book(peer, assembly, block, now) for block in free]
+            found += self._bookings.book(peer, assembly, free, now)
             if len(found) >= room:
                 return found
         if peer.chokes_us or peer.is_snubbed:
@@ -197,9 +196,11 @@ class Requests:
         extra = []
         owed = peer.owed
         taken = 0
+        assembly: Assembly[BlockPeer] | None = None
         for index, begin in blocks:
             block = begin // BLOCK_BYTES
-            assembly = self._begun.get(index)
+            if assembly is None or assembly.index != index or not assembly.missing:
+                assembly = self._begun.get(index)
             was_asked = owed.pop((index, block), None) is not None
             others = assembly.mark(block, peer) if was_asked and assembly is not None else None
             if assembly is None or others is None:

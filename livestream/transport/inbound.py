@@ -134,11 +134,9 @@ class Inbound:
     # Straight to the pieces
 
     def _places(self, count: int) -> list[memoryview]:
-        self._offered = list(islice(self._expected.items(), count))
-        spaces: list[memoryview] = []
-        for slot, (_, place) in zip(self._slots, self._offered, strict=False):
-            spaces.append(slot)
-            spaces.append(place)
+        self._offered = offered = list(islice(self._expected.items(), count))
+        spaces = [place for _, place in offered for _ in (0, 1)]
+        spaces[::2] = self._slots[: len(offered)]
         if self._placed:
             spaces[:2] = [self._offered[0][1][self._placed - BLOCK_HEADER_BYTES :]]
         return spaces
@@ -177,7 +175,13 @@ class Inbound:
 
     def _count_right(self, count: int, known: int) -> int:
         """Return how many of the first headers are what was expected."""
-        wanted = b"".join([_header(*item) for item in self._offered[known:count]])
+        pack = BLOCK_HEADER.pack
+        wanted = b"".join(
+            [
+                pack(LENGTH_OVERHEAD + len(place), PIECE_ID, index, begin)
+                for (index, begin), place in self._offered[known:count]
+            ]
+        )
         start = known * BLOCK_HEADER_BYTES
         if self._headers[start : start + len(wanted)] == wanted:
             return count
