@@ -79,7 +79,7 @@ def write_rows(
     full, rest = divmod(sum(map(len, payload)), width)
     size = width + HEADER_BYTES
     # Not a bytearray: all of it is written below, and zeros would be written for nothing.
-    train = memoryview(np.empty(full * size + (HEADER_BYTES + rest if rest else 0), np.uint8))
+    train = np.empty(full * size + (HEADER_BYTES + rest if rest else 0), np.uint8).data
     if full:
         np.ndarray((full,), _HEADER_TYPE, train, 0, (size,))[...] = np.frombuffer(
             header, _HEADER_TYPE

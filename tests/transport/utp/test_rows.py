@@ -23,7 +23,7 @@ def _header(seq: int, ack: int = 7, timestamp: int = 1_000) -> bytes:
     return Packet(PacketType.DATA, 0xABCD, timestamp, 33, 4_444, seq, ack).to_bytes()
 
 
-def _cut(train: bytes | bytearray, size: int) -> list[Packet]:
+def _cut(train: bytes | bytearray | memoryview, size: int) -> list[Packet]:
     return [parse_packet(bytes(train[at : at + size])) for at in range(0, len(train), size)]
 
 
