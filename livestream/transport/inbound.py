@@ -94,6 +94,39 @@ class Inbound:
 
     # Bytes
 
+    def place(self, view: memoryview) -> tuple[int, list[tuple[int, int]]]:
+        """Take the expected blocks, in their order, with which bytes begin that are here already.
+
+        Nothing is touched but for what was expected just so; the last block may be unfinished.
+
+        Returns:
+            How many bytes that were, and which blocks are whole now.
+        """
+        at, size, begun = 0, len(view), self._placed
+        placed: list[tuple[int, int]] = []
+        for key, place in self._expected.items() if self._start == self._end else ():
+            stop = at + BLOCK_HEADER_BYTES + len(place) - begun
+            if not begun:
+                header = _header(key, place)
+                if bytes(view[at : at + BLOCK_HEADER_BYTES]) != header:
+                    break
+                at += BLOCK_HEADER_BYTES
+                begun = BLOCK_HEADER_BYTES
+            filled = begun - BLOCK_HEADER_BYTES
+            if stop > size:
+                place[filled : filled + size - at] = view[at:]
+                self._placed = begun + size - at
+                self._headers[:BLOCK_HEADER_BYTES] = _header(key, place)
+                at = size
+                break
+            place[filled:] = view[at:stop]
+            placed.append(key)
+            at = stop
+            self._placed = begun = 0
+        for key in placed:
+            del self._expected[key]
+        return at, placed
+
     def spaces(self, wanted: int = BUFFER_BYTES * PLACES_MAX) -> list[memoryview]:
         """Return where the next bytes go, in order; never nothing, nor much more than wanted."""
         self._offered = []
