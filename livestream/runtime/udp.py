@@ -33,7 +33,9 @@ MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT
 DONT_FRAGMENT: Final = 3  # IP_PMTUDISC_PROBE: nor is an MTU believed that anybody could have told.
 BUFFER_BYTES: Final = 4 << 20  # The default of 208 KiB overflows at a few hundred Mbit/s.
 READS_MAX: Final = 128  # A wake-up handles so many reads...
-TURN_BYTES: Final = 512 * 1024  # ...or so many bytes, then lets others run, and acknowledges.
+TURN_BYTES: Final = 1 << 20  # ...or so many bytes, then lets others run, and acknowledges.
+BATCH_BYTES: Final = 128 * 1024  # After so much at once, the machine is asked for more at once...
+BATCHES_MAX: Final = 32  # ...so many times; then others get their turn.
 QUEUE_MAX: Final = 1024  # Trains that wait for a full socket buffer; further ones are lost.
 SEGMENTS_MAX: Final = 60
 SEND_BYTES_MAX: Final = 65_507  # Of one sendmsg, train or not: what UDP over IPv4 can carry.
@@ -200,17 +202,25 @@ class UdpDriver:
 
     def _drain(self) -> None:
         now = self._clock.now()
-        for train in self._machine.trains_to_send(now):
-            self._send(train)
+        self._send_all(now)
         was_told = False
         while (event := self._machine.next_event()) is not None:
             self._on_event(event)
             was_told = True
         if was_told:
-            for train in self._machine.trains_to_send(now):
-                self._send(train)
+            self._send_all(now)
         self._due_at = self._machine.get_timer()
         self._arm()
+
+    def _send_all(self, now: int) -> None:
+        """Send what there is; who has much gives it in parts, which are in the cache still."""
+        for _ in range(BATCHES_MAX):
+            size = 0
+            for train in self._machine.trains_to_send(now):
+                self._send(train)
+                size += len(train.data)
+            if size < BATCH_BYTES:
+                return
 
     def _arm(self) -> None:
         """See that there is a turn when one is due, and none before the rest is over."""

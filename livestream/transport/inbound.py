@@ -340,15 +340,13 @@ class Inbound:
     def _parse_requests(self, view: memoryview, position: int, events: list[Event]) -> int:
         """Take a run of requests; returns where it ends."""
         requests: list[tuple[int, int, int]] = []
-        end = self._end
-        while end - position >= REQUEST.size:
-            size, kind, index, begin, length = REQUEST.unpack_from(view, position)
+        whole = (self._end - position) // REQUEST.size * REQUEST.size
+        for size, kind, index, begin, length in REQUEST.iter_unpack(view[position : position + whole]):
             if kind != REQUEST_ID or size != REQUEST_LENGTH:
                 break
             requests.append((index, begin, length))
-            position += REQUEST.size
         events.append(RequestsReceived(requests))
-        return position
+        return position + len(requests) * REQUEST.size
 
 
 def _header(key: tuple[int, int], place: memoryview) -> bytes:

@@ -26,6 +26,7 @@ HOLE_ROUND_TRIPS: Final = 4  # ...round trips, is not being filled: see `_look_a
 HOLE_AGE_MAX_US: Final = 5 * SECOND  # Then another connection is quicker than waiting...
 HOLE_ROUND_TRIPS_MAX: Final = 24  # ...so many round trips, too.
 STUCK_ACK_WAIT_US: Final = 2 * SECOND  # Longer than others wait before they send all again.
+PART_ROWS: Final = 176  # Of a train, so many are handed on at once: they stay in the cache.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
 DATA_FIRST: Final = PacketType.DATA << 4 | VERSION  # The first byte of data.
@@ -83,6 +84,11 @@ class UtpConnection:
         """Whether the endpoint may forget this connection."""
         return self.state is UtpState.CLOSED
 
+    @property
+    def has_more(self) -> bool:
+        """Whether `trains_to_send` has left something that may go at once."""
+        return self._sender.has_more
+
     # Packets in
 
     def receive_run(self, train: Train, now: int) -> bool:
@@ -109,7 +115,9 @@ class UtpConnection:
             return True
         receiving.advance(rows)
         self._rows_to_ack += rows
-        self._deliver(payload_of(data, size, self._shared.scratch), now)
+        for at in range(0, len(data), PART_ROWS * size):
+            part = data[at : at + PART_ROWS * size]
+            self._deliver(payload_of(part, size, self._shared.scratch), now)
         return True
 
     def receive_packet(self, packet: Packet, now: int) -> None:
@@ -214,7 +222,8 @@ class UtpConnection:
     # Packets out
 
     def trains_to_send(self, now: int) -> list[Train]:
-        """Return what must go out now."""
+        """Return what must go out now; once more when `has_more`."""
+        self._sender.has_more = False
         if self.state is UtpState.CLOSED:
             return []
         if self.state is UtpState.SYN_SENT:

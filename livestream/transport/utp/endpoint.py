@@ -30,7 +30,7 @@ __all__ = ["UtpEndpoint", "UtpStats"]
 EARLY_BYTES_MAX: Final = 64 << 20  # What came before its turn, of all connections together.
 RESETS_PER_SECOND: Final = 20  # Answers to packets of no connection; a flood gets no more.
 IDS_TRIES_MAX: Final = 16
-SCRATCH_BYTES: Final = 640 * 1024  # As long as a turn of the driver, and more.
+SCRATCH_BYTES: Final = 384 * 1024  # As long as what a connection takes out of a train at once.
 FIRST_SEQ: Final = 2  # The SYN has number 1 (BEP 29).
 ANSWER_WINDOW: Final = 1 << 20  # Bytes; the connection says more when there is one.
 CHUNK_ROWS: Final = 44  # Of a train in which something is missing: the rest goes fast again.
@@ -147,8 +147,10 @@ class UtpEndpoint(Machine):
             self._collect(connection)
             if connection.is_over:
                 self._forget(connection)
-            else:
-                self._timers.set(connection, connection.get_timer())
+                continue
+            self._timers.set(connection, connection.get_timer())
+            if connection.has_more:
+                self._mark(connection)
         if self._allowance is not None:
             self._hand_out_at = self._allowance.next_tokens_at(now) if self._waiting else None
         return trains

@@ -23,6 +23,7 @@ ROWS_MAX: Final = 60
 # What is made and kept as one is sent in so many parts, each as long as such a send. Longer trains
 # would fall out of the cache between being written and being sent.
 PARTS_MAX: Final = 4
+ROWS_AT_ONCE: Final = 128  # After so many, what was made is sent before more is.
 ROWS_IN_FLIGHT_MAX: Final = 1 << 14  # A quarter of the numbers: old ones cannot be mistaken.
 HOLE_RESERVE_ROWS: Final = 16
 OVERTAKEN_US_MAX: Final = SECOND  # A packet that is older has not been overtaken: a clock was set.
@@ -54,6 +55,8 @@ class Sender:
         self.peer_window = floor  # Until it says.
         self.is_given_up = False
         "Nothing was heard of too many bytes for too long."
+        self.has_more = False
+        "Something may go at once that `send` has left."
         self.least_echo_us = 0
         "The least that both ways were seen to take together; 0 until known."
         self._echo_us = 0  # What they took last.
@@ -141,7 +144,10 @@ class Sender:
     # What goes out
 
     def send(self, stream: Stream, now: int) -> list[Train]:
-        """Return what is lost, and as much of the stream as may go."""
+        """Return what is lost, and of the stream a train; call it again when `has_more`.
+
+        A window is more than the cache holds: each train is sent before the next one is made.
+        """
         self._pacer.set_rate(
             self.ledbat.window_bytes,
             self.board.rtt.smoothed_us,
@@ -149,10 +155,15 @@ class Sender:
         )
         self._paced_until = None
         trains = self.send_lost(now)
+        first = self.board.next_seq
         while stream.backlog_bytes:
             size, is_probe = self._mtu.size, False
             rows = self._rows_allowed(size, now)
             if not rows:
+                break
+            if self.board.next_seq - first >= ROWS_AT_ONCE:
+                self.has_more = True
+                self._paced_until = now
                 break
             may_probe = stream.backlog_bytes > 2 * size and not self._is_shut
             probe = self._mtu.next_probe() if may_probe else None
