@@ -341,7 +341,9 @@ class Inbound:
         """Take a run of requests; returns where it ends."""
         requests: list[tuple[int, int, int]] = []
         whole = (self._end - position) // REQUEST.size * REQUEST.size
-        for size, kind, index, begin, length in REQUEST.iter_unpack(view[position : position + whole]):
+        for size, kind, index, begin, length in REQUEST.iter_unpack(
+            view[position : position + whole]
+        ):
             if kind != REQUEST_ID or size != REQUEST_LENGTH:
                 break
             requests.append((index, begin, length))

@@ -11,7 +11,7 @@ from livestream.errors import NetworkError
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Machine, Train
 from livestream.runtime.clock import Clock
 from livestream.runtime.rests import BUSY_BYTES
-from livestream.runtime.udp import UdpDriver
+from livestream.runtime.udp import BATCH_BYTES, UdpDriver
 
 HERE = Address("127.0.0.1", 0)
 # The last two are more than one sendmsg carries, in datagrams and in bytes.
@@ -247,6 +247,58 @@ def test_a_timer_that_is_due_during_a_rest_goes_off_after_it() -> None:
         sending.drain()
         await receiver.until(1)
         await asyncio.wait_for(receiver.rang.wait(), 10)
+        sending.close()
+        receiving.close()
+
+    asyncio.run(run())
+
+
+class Sleeper(Alarm):
+    """Wants to be woken once, and puts that off before it is due."""
+
+    def put_off(self, to: int) -> None:
+        self.timer = to
+
+    def handle_timer(self, now: int) -> None:
+        assert self.timer is not None
+        assert now >= self.timer
+        super().handle_timer(now)
+
+
+def test_a_timer_that_is_put_off_goes_off_when_it_is_due() -> None:
+    async def run() -> None:
+        clock, machine = Clock(), Sleeper()
+        driver = UdpDriver(machine, clock, lambda event: None)
+        await driver.open(HERE)
+        for wait_us in (10 * MILLISECOND, 30 * MILLISECOND, 20 * MILLISECOND):
+            machine.put_off(clock.now() + wait_us)
+            driver.drain()
+        await asyncio.wait_for(machine.rang.wait(), 10)
+        driver.close()
+
+    asyncio.run(run())
+
+
+class Hoard(Mailbox):
+    """Gives what it has to send train by train."""
+
+    def trains_to_send(self, now: int) -> list[Train]:
+        return [self.outgoing.popleft()] if self.outgoing else []
+
+
+def test_who_gives_much_in_parts_is_asked_until_all_is_sent() -> None:
+    async def run() -> None:
+        sender, receiver = Hoard(), Mailbox()
+        sending = UdpDriver(sender, Clock(), lambda event: None)
+        receiving = UdpDriver(receiver, Clock(), lambda event: None)
+        await sending.open(HERE)
+        to = await receiving.open(HERE)
+        count = BATCH_BYTES // 1_024
+        for _ in range(5):
+            sender.outgoing.append(Train(to, bytes(count * 1_024), 1_024))
+        sending.drain()
+        assert not sender.outgoing
+        await receiver.until(5 * count)
         sending.close()
         receiving.close()
 

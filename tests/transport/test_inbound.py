@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import cycle
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,9 +34,13 @@ def content(index: int, begin: int, length: int = BLOCK_BYTES) -> bytes:
 
 
 class Desk:
-    """A stream, and pieces of `blocks` blocks that its blocks belong to."""
+    """A stream, and pieces of `blocks` blocks that its blocks belong to.
 
-    def __init__(self, blocks: int = 8) -> None:
+    What comes is read as from a socket, or is in memory already, as `reads` says of each time.
+    """
+
+    def __init__(self, blocks: int = 8, reads: Sequence[bool] = (False,)) -> None:
+        self._reads = cycle(reads)
         self.stream = Stream(Address("192.0.2.1", 1), lambda changed: None, 0, is_outgoing=True)
         self.stream.connected(0)
         self.pieces = {index: bytearray(blocks * BLOCK_BYTES) for index in range(4)}
@@ -50,7 +58,7 @@ class Desk:
 
     def take(self, data: bytes, step: int = 1 << 30) -> None:
         for at in range(0, len(data), step):
-            self.stream.receive_data(data[at : at + step], 0)
+            self._receive(memoryview(data)[at : at + step])
             while (event := self.stream.next_event()) is not None:
                 if isinstance(event, BlocksPlaced):
                     self.placed += event.blocks
@@ -62,6 +70,13 @@ class Desk:
                     self.others.append(event.data)
             self.stream.rewind()
 
+    def _receive(self, view: memoryview) -> None:
+        if not next(self._reads):
+            self.stream.receive_data(view, 0)
+            return
+        while view:
+            view = view[self.stream.receive_some(view, 0) :]
+
     def has(self, index: int, begin: int, length: int = BLOCK_BYTES) -> bool:
         found = self.pieces[index][begin : begin + length]
         return found == content(index, begin, length)
@@ -71,6 +86,7 @@ def message(index: int, begin: int, length: int = BLOCK_BYTES) -> bytes:
     return framed(Piece(index, begin, content(index, begin, length)).to_bytes())
 
 
+WAYS = pytest.mark.parametrize("reads", [(False,), (True,), (False, True)])
 BLOCKS = [(index, number * BLOCK_BYTES) for index in range(3) for number in range(8)]
 
 
@@ -80,11 +96,12 @@ BLOCKS = [(index, number * BLOCK_BYTES) for index in range(3) for number in rang
     st.lists(st.integers(0, len(BLOCKS)), max_size=6),
     st.integers(700, 70_000),
     st.sets(st.integers(0, len(BLOCKS) - 1), max_size=10),
+    st.lists(st.booleans(), min_size=1, max_size=5),
 )
 def test_in_any_order_with_anything_between_and_cut_anyhow(
-    order: list[int], haves: list[int], step: int, unexpected: set[int]
+    order: list[int], haves: list[int], step: int, unexpected: set[int], reads: list[bool]
 ) -> None:
-    desk = Desk()
+    desk = Desk(reads=reads)
     expected = [block for number, block in enumerate(BLOCKS) if number not in unexpected]
     desk.expect(*expected)
     data = b""
@@ -102,16 +119,18 @@ def test_in_any_order_with_anything_between_and_cut_anyhow(
     ]
 
 
-def test_in_order_nothing_is_copied() -> None:
-    desk = Desk()
+@WAYS
+def test_in_order_nothing_is_copied(reads: Sequence[bool]) -> None:
+    desk = Desk(reads=reads)
     desk.expect(*BLOCKS)
     desk.take(b"".join(message(*block) for block in BLOCKS), 100_001)
     assert desk.placed == BLOCKS
     assert desk.others == [HANDSHAKE]
 
 
-def test_a_block_of_another_length_is_nobodys_place() -> None:
-    desk = Desk()
+@WAYS
+def test_a_block_of_another_length_is_nobodys_place(reads: Sequence[bool]) -> None:
+    desk = Desk(reads=reads)
     desk.expect((0, 0), (0, BLOCK_BYTES))
     short = content(0, 0, 100)
     desk.take(framed(Piece(0, 0, short).to_bytes()) + message(0, BLOCK_BYTES), 50)
@@ -119,9 +138,10 @@ def test_a_block_of_another_length_is_nobodys_place() -> None:
     assert desk.placed == [(0, BLOCK_BYTES)]
 
 
-def test_what_is_forgotten_in_the_middle_is_not_written_any_more() -> None:
+@WAYS
+def test_what_is_forgotten_in_the_middle_is_not_written_any_more(reads: Sequence[bool]) -> None:
     for cut in (4, 13, 14, 5_000, 16_396):
-        desk = Desk()
+        desk = Desk(reads=reads)
         desk.expect((0, 0), (0, BLOCK_BYTES))
         data = message(0, 0)
         desk.take(data[:cut])
@@ -133,8 +153,9 @@ def test_what_is_forgotten_in_the_middle_is_not_written_any_more() -> None:
         assert desk.placed == [(0, BLOCK_BYTES)]
 
 
-def test_a_whole_piece_is_forgotten() -> None:
-    desk = Desk()
+@WAYS
+def test_a_whole_piece_is_forgotten(reads: Sequence[bool]) -> None:
+    desk = Desk(reads=reads)
     desk.expect((0, 0), (0, BLOCK_BYTES), (1, 0))
     desk.take(message(0, 0)[:100])
     desk.stream.forget(0)
@@ -146,8 +167,9 @@ def test_a_whole_piece_is_forgotten() -> None:
     assert desk.placed == [(1, 0)]
 
 
-def test_other_messages_where_many_blocks_were_expected_are_heard() -> None:
-    desk = Desk(2 * PLACES_MAX)
+@WAYS
+def test_other_messages_where_many_blocks_were_expected_are_heard(reads: Sequence[bool]) -> None:
+    desk = Desk(2 * PLACES_MAX, reads)
     desk.expect(*((0, number * BLOCK_BYTES) for number in range(2 * PLACES_MAX)))
     talk = framed(Unchoke().to_bytes()) + b"".join(
         framed(Have(number).to_bytes()) for number in range(100_000)

@@ -6,10 +6,12 @@ from random import Random
 
 from livestream.machine import MILLISECOND
 from livestream.transport.utp.packet import PacketType
+from livestream.transport.utp.sender import ROWS_AT_ONCE
 from livestream.wire.image import BLOCK_BYTES
 from tests.transport.utp.pair import GREETING, HERE, THERE, Pair
 from tests.transport.utp.path import Narrow
 from tests.transport.utp.stranger import Stranger, listening
+from tests.world import Link
 
 BLOCKS = 120
 
@@ -59,6 +61,25 @@ def test_whole_trains_are_acknowledged_once_each() -> None:
     pair.run(5)
     there, here = pair.world.traffic_of(THERE), pair.world.traffic_of(HERE)
     assert there.datagrams < here.datagrams / 4
+
+
+def test_a_large_window_goes_out_in_parts_each_of_which_may_be_sent_at_once() -> None:
+    pair = Pair(1, Link(delay_us=MILLISECOND))  # Too short a path to be paced.
+    pair.greet()
+    _send_blocks(pair, 400)
+    pair.run(5)
+    _send_blocks(pair, 100)
+    now, end = pair.world.now, pair.client_end
+    parts: list[int] = []
+    are_due: list[bool] = []
+    while part := end.trains_to_send(now):
+        parts.append(sum(len(train.data) for train in part))
+        timer = end.get_timer()
+        assert timer is not None
+        are_due.append(timer <= now)
+    assert len(parts) > 1
+    assert max(parts) < 2 * ROWS_AT_ONCE * 1_500
+    assert are_due == [True] * (len(parts) - 1) + [False], "who asks by the timer gets it, too"
 
 
 def test_a_train_of_another_version_is_none() -> None:
