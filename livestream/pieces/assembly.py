@@ -35,7 +35,8 @@ class Assembly(Generic[A]):
         self.missing = wanted
         self.free = list(range(wanted - 1, -1, -1))
         buffer[wanted * BLOCK_BYTES :] = bytes(max(0, len(buffer) - wanted * BLOCK_BYTES))
-        self.asked: list[list[A]] = [[] for _ in range(count)]
+        # Tuples: a run of blocks shares one, and those that nobody was asked for share none.
+        self.asked: list[tuple[A, ...]] = [()] * count
         self.authors: list[A | None] = [None] * count
         self.owner: A | None = None
         "Whoever is quick enough takes the piece alone, so that a bad one has one author."
@@ -70,21 +71,19 @@ class Assembly(Generic[A]):
         self.authors[block] = author
         self.missing -= 1
         asked = self.asked[block]
+        self.asked[block] = ()
         if len(asked) == 1 and asked[0] is author:
-            asked.clear()
             return ()
         if not asked:
             self.free.remove(block)
-        others = [peer for peer in asked if peer is not author]
-        asked.clear()
-        return others
+        return [peer for peer in asked if peer is not author]
 
     def release(self, block: int, peer: A) -> None:
         """A peer that was asked will not give this block."""
         asked = self.asked[block]
         if peer in asked:
-            asked.remove(peer)
-            if not asked and self.authors[block] is None:
+            self.asked[block] = tuple(each for each in asked if each is not peer)
+            if len(asked) == 1 and self.authors[block] is None:
                 self.free.append(block)
 
     def digests(self) -> list[bytes]:

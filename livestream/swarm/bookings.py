@@ -29,9 +29,10 @@ class Bookings:
     ) -> list[tuple[int, int, int]]:
         """Note that blocks are asked of a peer; returns (piece, begin, length) of each."""
         index, size, asked, owed = assembly.index, len(assembly.buffer), assembly.asked, peer.owed
+        alone = (peer,)
         booked = []
         for block in blocks:
-            asked[block].append(peer)
+            asked[block] = (*asked[block], peer) if asked[block] else alone
             owed[index, block] = now
             begin = block * BLOCK_BYTES
             booked.append((index, begin, min(BLOCK_BYTES, size - begin)))

@@ -107,8 +107,11 @@ class Inbound:
         for key, place in self._expected.items() if self._start == self._end else ():
             stop = at + BLOCK_HEADER_BYTES + len(place) - begun
             if not begun:
-                header = _header(key, place)
-                if bytes(view[at : at + BLOCK_HEADER_BYTES]) != header:
+                if size - at < BLOCK_HEADER_BYTES:
+                    break
+                length, kind, index, begin = BLOCK_HEADER.unpack_from(view, at)
+                is_next = (index, begin) == key and length == LENGTH_OVERHEAD + len(place)
+                if not is_next or kind != PIECE_ID:
                     break
                 at += BLOCK_HEADER_BYTES
                 begun = BLOCK_HEADER_BYTES

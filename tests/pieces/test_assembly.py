@@ -22,7 +22,7 @@ def begun(*asked: tuple[int, str]) -> Assembly[str]:
     for number, peer in asked:
         if number in assembly.free:
             assembly.free.remove(number)
-        assembly.asked[number].append(peer)
+        assembly.asked[number] = (*assembly.asked[number], peer)
     return assembly
 
 
