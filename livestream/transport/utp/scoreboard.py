@@ -14,8 +14,9 @@ from livestream.transport.utp.rtt import RoundTrip
 
 __all__ = ["BEHIND_MAX", "AckNews", "Scoreboard"]
 
-# An acknowledgement so far behind is no late one (others: 3 packets; ours come a train at a time).
-BEHIND_MAX: Final = 3 * 44
+# An acknowledgement so far behind is no late one (others: 3 packets; ours are for a turn of the
+# driver, up to a MiB).
+BEHIND_MAX: Final = 768
 REORDER_SHARES_MAX: Final = 8  # In quarters of the least round trip (RFC 8985 section 6.2).
 REORDER_MIN_US: Final = 1 * MILLISECOND
 
