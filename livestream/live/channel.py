@@ -171,8 +171,8 @@ class Channel(Extension):
         self._status_at: int | None = None
         self._overdue_at: int | None = None
         self._looked_at = 0
-        self._told_at = 0
-        "When our neighbours heard how we are, besides each second."
+        self._told_at = {False: 0, True: 0}
+        "When our neighbours heard besides each second that we are fed, or cut off, at home."
         self._cut: set[int] = set()
         "Substreams that do not reach us now."
 
@@ -428,16 +428,15 @@ class Channel(Extension):
     # Helpers
 
     def _on_turned(self, number: int, now: int) -> None:
-        """Tell our children; and all, once we can feed others again: some of them wait for that."""
+        """Tell our children; and all neighbours, of our home: orphans have to know whom to ask."""
         self.children.tell_path(number)
-        if not self.feeders.path(number):
-            self._cut.add(number)
-        elif number in self._cut:
-            self._cut.remove(number)
-            is_wanted = number == self.choker.home and self.choker.spare_slots
-            if is_wanted and now - self._told_at >= TOLD_AGAIN_US:
-                self._told_at = now
-                self._reports.tell_status(now)
+        is_cut = not self.feeders.path(number)
+        if is_cut == (number in self._cut):
+            return
+        (self._cut.add if is_cut else self._cut.remove)(number)
+        if number == self.choker.home and now - self._told_at[is_cut] >= TOLD_AGAIN_US:
+            self._told_at[is_cut] = now
+            self._reports.tell_status(now)
 
     def _seek_room(self, number: int, now: int) -> None:
         """Call a stranger who is said to have room in a substream, or else in any."""

@@ -71,6 +71,8 @@ class Children:
         self._substreams = 0
         self._rate_bps = 0
         self._overload_at = 0
+        self._heir: Peer | None = None
+        "A child that takes our place, as a head, if we fail."
         self._useless: dict[Peer, int] = {}
         "Heads that fed nobody, until when they take nobody's place."
 
@@ -113,6 +115,8 @@ class Children:
         """A peer left."""
         self._choker.drop(peer)
         self._useless.pop(peer, None)
+        if self._heir is peer:
+            self._heir = None
 
     # What we do
 
@@ -121,7 +125,7 @@ class Children:
         number = index % self._substreams
         self._choker.expire(now)
         children = self._choker.children_of_index(index)
-        children.sort(key=lambda child: -self._neighbours.weight(child, number))
+        children.sort(key=lambda child: self._merit(child, number), reverse=True)
         for child in children:
             if child is besides:
                 continue
@@ -183,18 +187,23 @@ class Children:
             return ()
         return (self._swarm.node_id,) if self._is_source else self._feeders.path(number)
 
-    def heir(self) -> Peer | None:
-        """Return the child at home that is of so much more use than we that it should be fed first.
+    def name_heir(self) -> Peer | None:
+        """Name the child at home that can feed most, as a head: it takes our place if we fail.
 
-        The publisher, which has never met it, may make it a head in our place.
+        The publisher gets in touch with it, and takes it at once if it is of much more use than
+        we are; all other children turn to it. It stays the same as long as nobody outweighs it.
         """
         home = self._choker.home
         children = [child for child in self._choker.children(home) if child.is_reachable]
         heir = max(children, key=lambda child: self._neighbours.weight(child, home), default=None)
-        if heir is None:
-            return None
-        outweighs = self._neighbours.weight(heir, home) > OUTWEIGHS * self._choker.slots
-        return heir if outweighs else None
+        most = self._neighbours.weight(heir, home) if heir is not None else 0
+        named = self._heir
+        if named in children and OUTWEIGHS * self._neighbours.weight(named, home) >= most > 0:
+            return named
+        self._heir = heir if most else None
+        if self._heir is not named:
+            self.tell_path(home)
+        return self._heir
 
     def count_replaceable(self, now: int) -> int:
         """Return how many of the publisher's heads give way to anybody who feeds others."""
@@ -231,8 +240,11 @@ class Children:
     def _feed(self, child: Peer, number: int, path: tuple[bytes, ...]) -> Feed:
         """Return what a child is told; where the publisher is, heads keep to themselves."""
         feeder = self._feeders.feeder(number)
+        if feeder is not None and self._neighbours.is_source(feeder):
+            has_heir = number == self._choker.home and child is not self._heir
+            feeder = self._heir if has_heir else None
         above: Address | None = None
-        if feeder is not None and feeder.is_reachable and not self._neighbours.is_source(feeder):
+        if feeder is not None and feeder.is_reachable:
             above = feeder.address
         first = self._choker.fed_from(child, number)
         return Feed(number, self._lag_ms(number), path, above, first)
@@ -266,8 +278,11 @@ class Children:
         if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
             return
         weight = self._neighbours.weight(peer, number)
-        if not weight:
+        if not weight and self._is_source:
             self._replace_useless(peer, number, now)
+            return
+        if not weight:
+            self._replace_taker(peer, number, now)
             return
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:
@@ -286,6 +301,21 @@ class Children:
         if self._is_source and self._is_useless(least, number, now):
             self._useless[least] = now + USELESS_US
         self._let_go(least, number, now, first=peer)
+
+    def _replace_taker(self, peer: Peer, number: int, now: int) -> None:
+        """Whoever feeds others, elsewhere, takes the place of somebody who feeds nobody."""
+        if not self._neighbours.gives(peer):
+            return
+        for child in self._choker.children(number):
+            if now - self._choker.fed_since(child, number) < STAY_US:
+                continue
+            if not self._neighbours.weight(child, number) and not self._neighbours.gives(child):
+                self._let_go(child, number, now, first=peer)
+                return
+
+    def _merit(self, child: Peer, number: int) -> tuple[int, bool]:
+        """More wait behind it, or it feeds others elsewhere."""
+        return self._neighbours.weight(child, number), self._neighbours.gives(child)
 
     def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""
@@ -308,7 +338,7 @@ class Children:
         self._overload_at = now + OVERLOAD_INTERVAL_US
         self._choker.note_overload(now)
         fed = [
-            (self._neighbours.weight(child, number), number, child)
+            (self._merit(child, number), number, child)
             for number in range(self._substreams)
             for child in self._choker.children(number)
         ]

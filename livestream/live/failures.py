@@ -10,7 +10,7 @@ from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
-__all__ = ["FEED_PATIENCE_US", "Verdict", "judge"]
+__all__ = ["FEED_PATIENCE_US", "QUIET_US", "Verdict", "judge"]
 
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...

@@ -35,6 +35,7 @@ SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
 BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
 BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
 CLIMB_AFTER_US: Final = 2 * SECOND  # Who was just taken has no children yet.
+HEADS_PATH: Final = 2  # The publisher and a head.
 CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
 
 
@@ -369,7 +370,8 @@ class Feeders:
     def _climb(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
         """Return who feeds our feeder, if it is of use to ask; call it first."""
         is_settled = now - substream.since >= CLIMB_AFTER_US
-        if substream.above is None or not is_settled:
+        is_heir = len(substream.path) <= HEADS_PATH  # Fed by the same as we.
+        if substream.above is None or is_heir or not is_settled:
             return None
         if not self.selection.may_climb(substream, now):
             return None
@@ -408,6 +410,8 @@ class Feeders:
     def _orphan(self, substream: Substream, now: int, *, avoid_us: int) -> None:
         if substream.feeder is not None and avoid_us:
             self.selection.avoid(substream, substream.feeder, now + avoid_us, now)
+        if substream.above is not None:  # It has lost a child, or takes that one's place.
+            self._neighbours.note_room(substream.number, substream.above, now)
         is_cut = substream.state is FeedState.FED and substream.cut_at is None
         substream.free(now)
         if is_cut:

@@ -104,6 +104,10 @@ class Neighbours:
         status = self._statuses.get(peer)
         return status.children if status is not None else 0
 
+    def gives(self, peer: Peer) -> bool:
+        """Whether it feeds others."""
+        return self.children_of(peer) > 0
+
     def capacity(self, peer: Peer) -> int:
         """Return how many children it can have, wherever it has them."""
         status = self._statuses.get(peer)

@@ -100,11 +100,11 @@ class Reports:
     # Helpers
 
     def _heir(self, publisher: Peer) -> bytes:
-        """Tell the publisher, whose head we are, of a child that it had better feed."""
+        """Tell the publisher, whose head we are, of a child for our place."""
         home = self._choker.home
         if self._feeders.feeder(home) is not publisher:
             return b""
-        heir = self._children.heir()
+        heir = self._children.name_heir()
         return _rooms([(home, heir)] if heir is not None else [])
 
     def _window_update(self, start: int) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
+from livestream.live.failures import QUIET_US
 from livestream.live.neighbours import ANY_HOME, Neighbours
 from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
@@ -22,6 +23,7 @@ BETTER_SHARE: Final = 0.8  # ...by so much...
 BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
 DISTRUST_US: Final = 10 * SECOND
 DISTRUST_US_MAX: Final = 300 * SECOND
+HOME_FIRST_US: Final = 2 * SECOND
 CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
 CLIMB_WEIGHT: Final = 4
 HIGHER_US: Final = 20 * MILLISECOND
@@ -49,11 +51,15 @@ class FeederSelection:
         """Return whom an orphan asks: somebody with room, else somebody who may know of room."""
         number = substream.number
         takes_foreign = now - substream.orphan_at >= FOREIGN_AFTER_US
+        # Compared with the others: when nobody is heard, it is our own line.
+        heard_at = max((peer.heard_at for peer in peers), default=0) - QUIET_US
         best: tuple[bool, float] | None = None
         chosen: Peer | None = None
         for peer in peers:
             lag_us = self._expected_lag_us(peer, number)
             if lag_us is None or not self.may_ask(substream, peer, now):
+                continue
+            if peer.heard_at < heard_at:
                 continue
             has_room = self._neighbours.has_room(peer)
             is_home = self._neighbours.is_home(peer, number)
@@ -113,7 +119,13 @@ class FeederSelection:
         return is_sooner and self.may_ask(substream, peer, now)
 
     def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
-        """Return the publisher, if it wants a head and does not feed us yet."""
+        """Return the publisher, if it wants a head and does not feed us yet.
+
+        At first those at home there are to be heads: most others wait below them already.
+        """
+        is_first = now - substream.pushed_at < HOME_FIRST_US
+        if is_first and not self._may_be_head(substream.number):
+            return None
         for peer in peers:
             is_able = self._neighbours.is_source(peer) and self._neighbours.has_room(peer)
             if is_able and peer is not substream.feeder and self.may_ask(substream, peer, now):

@@ -141,7 +141,7 @@ class Feed(LiveMessage):
     path: tuple[bytes, ...]
     "Ids of the nodes that a piece passes, the publisher first and the sender last."
     above: Address | None = None
-    "Who feeds the sender: somebody who feeds many may take your place there, or above it."
+    "Who feeds the sender; of a head, another of its children, which takes its place if it fails."
     first: int = 0
     "The first piece that I push."
 

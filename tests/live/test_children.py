@@ -386,6 +386,54 @@ def test_a_viewer_keeps_children_that_feed_nobody() -> None:
     assert here.channel.choker.children(HOME) == [leaf, second]
 
 
+def full_of_takers() -> tuple[Neighbourhood, Peer, list[Peer]]:
+    """Return a viewer without room, who feeds it, and its two children, who feed nobody."""
+    here, feeder = feeding(upload_x=TWO_SLOTS_X)
+    takers = [here.join(1), here.join(2)]
+    for peer in takers:
+        here.tell(peer, weighing(0))
+        here.tell(peer, Subscribe(HOME, 0))
+    return here, feeder, takers
+
+
+def stay(here: Neighbourhood, feeder: Peer) -> None:
+    """Let those stay whom we feed until somebody may take their place."""
+    step_s = 0.25
+    for number in range(int(STAY_US / SECOND / step_s)):
+        one_more(here, feeder, number)
+        here.go_on(step_s)
+
+
+def test_who_feeds_others_elsewhere_takes_the_place_of_who_feeds_nobody() -> None:
+    here, feeder, takers = full_of_takers()
+    giver = here.join(3)
+    here.tell(giver, weighing(5, children=1, home=HOME + 1))
+    here.tell(giver, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == takers, "not at once: each change leaves a gap"
+    stay(here, feeder)
+    for peer in takers:
+        here.heard(peer)
+    here.tell(giver, Subscribe(HOME, 0))
+    first, second = here.channel.choker.children(HOME)
+    assert first in takers
+    assert second is giver
+    (displaced,) = (peer for peer in takers if peer is not first)
+    assert refused(here, displaced)[0].notice_ms * 1_000 == NOTICE_US
+
+
+def test_nobody_takes_the_place_of_who_feeds_others_elsewhere() -> None:
+    here, feeder, givers = full_of_takers()
+    for peer in givers:
+        here.tell(peer, weighing(5, children=1, home=HOME + 1))
+    other = here.join(3)
+    here.tell(other, weighing(9, children=9, home=HOME + 1))
+    stay(here, feeder)
+    here.heard(other)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == givers
+    assert refused(here, other)
+
+
 # What children are told
 
 
@@ -503,15 +551,40 @@ def heir_of(weight: int) -> tuple[Neighbourhood, Peer]:
     return here, child
 
 
-def test_a_child_of_much_more_use_than_we_is_our_heir() -> None:
-    here, child = heir_of(40)
-    assert here.channel.children.heir() is child
+def test_a_child_that_can_feed_others_is_our_heir() -> None:
+    here, child = heir_of(1)
+    assert here.channel.children.name_heir() is child
+    here, _ = heir_of(0)
+    assert here.channel.children.name_heir() is None
 
 
-def test_a_child_of_about_as_much_use_as_we_is_not() -> None:
-    """Two of a kind would take turns for ever."""
-    here, _ = heir_of(8)
-    assert here.channel.children.heir() is None
+def test_the_heir_is_another_once_that_can_feed_more_than_twice_as_many() -> None:
+    here, child = heir_of(4)
+    other = here.join(2)
+    here.tell(other, weighing(8))
+    here.tell(other, Subscribe(HOME, 40 * SUBSTREAMS))
+    assert here.channel.children.name_heir() is other
+    here.tell(child, weighing(16))
+    assert here.channel.children.name_heir() is other, "or two of a kind would take turns"
+    here.tell(child, weighing(17))
+    assert here.channel.children.name_heir() is child
+    here.tell(child, Unsubscribe(HOME))
+    assert here.channel.children.name_heir() is other
+
+
+def test_children_of_a_head_hear_who_its_heir_is() -> None:
+    here, publisher = feeding()
+    here.tell(publisher, Status(True, 0xFF, 5, 0, fed(0)))
+    heir, leaf = here.join(1), here.join(2)
+    for peer, weight in ((heir, 9), (leaf, 0)):
+        here.tell(peer, weighing(weight))
+        here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
+        here.heard(peer)
+    assert here.channel.children.name_heir() is heir
+    told = [message for message in here.heard(leaf) if isinstance(message, Feed)]
+    assert [feed.above for feed in told] == [heir.address]
+    told = [message for message in here.heard(heir) if isinstance(message, Feed)]
+    assert [feed.above for feed in told] == [None]
 
 
 def test_who_leaves_tells_its_children_who_fed_it() -> None:
@@ -542,9 +615,12 @@ def test_a_connection_is_promised_the_share_of_the_rate_that_it_carries() -> Non
 
 def test_whoever_feeds_most_gets_a_piece_first_and_nobody_gets_back_its_own() -> None:
     here, feeder = feeding()
-    leaf, middle, large = here.join(1), here.join(2), here.join(3)
-    for peer, weight in ((leaf, 0), (middle, 2), (large, 9)):
-        here.tell(peer, weighing(weight))
+    leaf, middle, large, giver = (here.join(number) for number in (1, 2, 3, 4))
+    here.tell(leaf, weighing(0))
+    here.tell(middle, weighing(2))
+    here.tell(large, weighing(9))
+    here.tell(giver, weighing(5, children=5, home=HOME + 1))
+    for peer in (leaf, middle, large, giver):
         here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
     here.send()
     here.pushed()
@@ -555,8 +631,10 @@ def test_whoever_feeds_most_gets_a_piece_first_and_nobody_gets_back_its_own() ->
     assert here.pushed() == [
         (large, first),
         (middle, first),
+        (giver, first),
         (leaf, first),
         (large, second),
+        (giver, second),
         (leaf, second),
     ]
 
@@ -615,6 +693,20 @@ def test_neighbours_hear_at_once_that_there_is_room_again_but_not_each_time() ->
         told += sum(isinstance(message, Status) for message in here.heard(watcher))
         here.go_on(0.1)
     assert 2 <= told <= 5, "each 0.5 s in two seconds"
+
+
+def test_neighbours_hear_at_once_that_nothing_reaches_us_at_home() -> None:
+    """Orphans would ask us in vain until they hear of it."""
+    here, feeder = feeding()
+    watcher = here.join(7)
+    for feed, is_fed in (
+        (Feed(HOME, LAG_UNKNOWN_MS, (feeder.node_id,)), False),
+        (Feed(HOME, 50, (SOURCE, feeder.node_id)), True),
+    ):
+        here.heard(watcher)
+        here.tell(feeder, feed)
+        (status,) = (each for each in here.heard(watcher) if isinstance(each, Status))
+        assert (status.lags_ms[HOME] != LAG_UNKNOWN_MS) is is_fed
 
 
 def test_children_hear_when_nothing_reaches_their_feeder_and_when_it_does_again() -> None:

@@ -163,11 +163,13 @@ class Search:
             if isinstance(message, Subscribe) and message.substream == number
         ]
 
-    def fed_by(self, peer: Peer, *, lag_ms: int = 100, hops: int = 1) -> None:
+    def fed_by(
+        self, peer: Peer, *, lag_ms: int = 100, hops: int = 1, above: Address | None = None
+    ) -> None:
         """Get to where this neighbour feeds us."""
         self.look()
         assert self.asked() == [peer]
-        self.feed(peer, lag_ms=lag_ms, hops=hops)
+        self.feed(peer, lag_ms=lag_ms, hops=hops, above=above)
 
 
 # Whom to ask
@@ -209,6 +211,18 @@ def test_who_has_room_is_asked_before_who_is_quicker_and_full() -> None:
     search.peers.remove(roomy)
     search.look()
     assert search.asked() == [full], "it may make room, or know of some"
+
+
+def test_who_says_nothing_while_others_do_is_not_asked() -> None:
+    search = Search()
+    silent, other = search.knows(1, 50), search.knows(2, 200)
+    silent.heard_at, other.heard_at = 0, QUIET_US + 1
+    search.look()
+    assert search.asked() == [other]
+    search = Search()
+    search.knows(1, 50).heard_at = 0
+    search.go_on(QUIET_US / SECOND + 1)
+    assert search.asked(), "of a neighbour alone nothing can be said"
 
 
 def test_what_we_feed_to_others_is_asked_for_first() -> None:
@@ -985,15 +999,29 @@ def test_silence_is_when_nothing_comes_in_several_substreams() -> None:
     assert search.feeders.is_silent(search.now)
 
 
-def test_in_silence_the_publisher_is_asked_and_the_feeder_kept_until_it_feeds_us() -> None:
-    search, peers = silent_search()
+def test_in_silence_the_publisher_is_asked_elsewhere_a_little_later() -> None:
+    search, _ = silent_search()
     for number in range(CROWD):
         search.knows(number + 10, *[LAG_UNKNOWN_MS] * 3)
     source = search.publisher()
+    search.feeders.selection.home = 1
     search.pushes.clear()
     search.go_on(0.5)
     assert search.asked(1) == []
     search.go_on(0.5)
+    assert search.asked(2) == [], "those who are at home there go first"
+    search.go_on(1.5)
+    assert search.asked(2) == [source]
+
+
+def test_in_silence_who_is_at_home_asks_the_publisher_and_is_fed_until_that_feeds_it() -> None:
+    search, peers = silent_search()
+    for number in range(CROWD):
+        search.knows(number + 10, *[LAG_UNKNOWN_MS] * 3)
+    source = search.publisher()
+    search.feeders.selection.home = 1
+    search.pushes.clear()
+    search.go_on(1)
     assert search.asked(1) == [source]
     assert search.feeders.feeder(1) is peers[1]
     search.feed(source, 1)
@@ -1023,7 +1051,7 @@ def fed_below(above: Peer, *, slots: int) -> Search:
     feeder = search.knows(1, 200)
     search.look()
     assert search.asked() == [feeder]
-    search.feed(feeder, lag_ms=200, hops=2, above=above.address)
+    search.feed(feeder, lag_ms=200, hops=3, above=above.address)
     return search
 
 
@@ -1039,6 +1067,28 @@ def test_who_feeds_many_calls_whoever_feeds_its_feeder_and_asks_for_a_place_ther
     assert search.asked() == [above], "room or not: it may take somebody's place"
     search.feed(above, lag_ms=100)
     assert search.feeders.feeder(0) is above
+
+
+def test_a_heads_heir_is_not_asked_while_the_head_is_there() -> None:
+    """It gets its pieces from where we do."""
+    search, heir = Search(home=0), make_peer(9)
+    search.feeders.selection.weight = CLIMB_WEIGHT
+    search.fed_by(search.knows(1, 200), lag_ms=200, hops=2, above=heir.address)
+    search.go_on(CLIMB_AFTER_US / SECOND + 1)
+    assert not search.sought
+
+
+def test_who_loses_its_feeder_calls_whoever_is_above_or_takes_its_place() -> None:
+    for hops in (2, 3):
+        search, above = Search(), make_peer(9)
+        feeder = search.knows(1, 200)
+        search.fed_by(feeder, lag_ms=200, hops=hops, above=above.address)
+        search.go_on(0.5)
+        search.peers.remove(feeder)
+        search.feeders.on_gone(feeder, search.now)
+        search.look()
+        assert search.sought == [(search.now, 0)]
+        assert search.neighbours.take_room(0, search.now) == above.address
 
 
 def test_who_feeds_few_stays_where_it_is() -> None:
