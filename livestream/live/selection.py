@@ -23,7 +23,7 @@ BETTER_SHARE: Final = 0.8  # ...by so much...
 BETTER_US: Final = 50 * MILLISECOND  # ...and by this.
 DISTRUST_US: Final = 10 * SECOND
 DISTRUST_US_MAX: Final = 300 * SECOND
-HOME_FIRST_US: Final = 2 * SECOND
+HOME_FIRST_US: Final = 1_200 * MILLISECOND
 CROWD: Final = 10  # With so many neighbours, only who is at home there asks the publisher.
 CLIMB_WEIGHT: Final = 4
 HIGHER_US: Final = 20 * MILLISECOND
@@ -121,11 +121,12 @@ class FeederSelection:
     def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
         """Return the publisher, if it wants a head and does not feed us yet.
 
-        At first those at home there are to be heads: most others wait below them already.
+        At first those at home there, if any, are to be heads: many others wait below them.
         """
-        is_first = now - substream.pushed_at < HOME_FIRST_US
-        if is_first and not self._may_be_head(substream.number):
-            return None
+        if now - substream.pushed_at < HOME_FIRST_US and not self._may_be_head(substream.number):
+            others = (peer for peer in peers if peer is not substream.feeder)
+            if any(self._neighbours.is_home(peer, substream.number) for peer in others):
+                return None
         for peer in peers:
             is_able = self._neighbours.is_source(peer) and self._neighbours.has_room(peer)
             if is_able and peer is not substream.feeder and self.may_ask(substream, peer, now):

@@ -999,19 +999,18 @@ def test_silence_is_when_nothing_comes_in_several_substreams() -> None:
     assert search.feeders.is_silent(search.now)
 
 
-def test_in_silence_the_publisher_is_asked_elsewhere_a_little_later() -> None:
-    search, _ = silent_search()
-    for number in range(CROWD):
-        search.knows(number + 10, *[LAG_UNKNOWN_MS] * 3)
-    source = search.publisher()
-    search.feeders.selection.home = 1
-    search.pushes.clear()
-    search.go_on(0.5)
-    assert search.asked(1) == []
-    search.go_on(0.5)
-    assert search.asked(2) == [], "those who are at home there go first"
-    search.go_on(1.5)
-    assert search.asked(2) == [source]
+def test_in_silence_those_at_home_are_to_ask_the_publisher_first_if_there_are_any() -> None:
+    for home, is_first in ((2, False), (0, True)):
+        search, _ = silent_search()
+        for number in range(CROWD):
+            search.knows(number + 10, *[LAG_UNKNOWN_MS] * 3, home=home)
+        source = search.publisher()
+        search.feeders.selection.home = 1
+        search.pushes.clear()
+        search.go_on(1)
+        assert search.asked(2) == ([source] if is_first else [])
+        search.go_on(0.5)
+        assert search.asked(2) == [source], "again, as it has not answered"
 
 
 def test_in_silence_who_is_at_home_asks_the_publisher_and_is_fed_until_that_feeds_it() -> None:
