@@ -15,7 +15,6 @@ LATENCY_MIN_US: Final = 600 * MILLISECOND  # Nearer, repairs would have no time 
 LATENCY_MAX_US: Final = 3 * SECOND
 MEMORY_S: Final = 8  # What came longer ago does not count.
 SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, in any order.
-ONCE_S: Final = 2  # Late within so many seconds in a row: that was once.
 LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
 SPARE_US: Final = 220 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
 CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, which come in time.
@@ -84,18 +83,10 @@ class Latency:
     def _adapt(self, second: _Second) -> None:
         pieces = sum(each.pieces for each in self._seconds)
         late = sum(each.late for each in self._seconds)
-        if second.late and late > LATE_SHARE * pieces and self._has_been_late():
+        if second.late and late > LATE_SHARE * pieces:
             highest_us = max(LATENCY_MAX_US, self._lowest_us)
             self.target_us = min(self.target_us + RAISE_US, highest_us)
             return
         close = sum(each.close for each in self._seconds)
         if len(self._seconds) == MEMORY_S and not late and close <= CLOSE_SHARE * pieces:
             self.target_us = max(self.target_us - LOWER_US, self._lowest_us)
-
-    def _has_been_late(self) -> bool:
-        """Whether pieces were late before, too: not just when a feeder failed us.
-
-        That is over when it shows, and to play further behind from then on would mend nothing.
-        """
-        late = [number for number, each in enumerate(self._seconds) if each.late]
-        return late[-1] - late[0] >= ONCE_S

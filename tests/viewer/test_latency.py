@@ -9,7 +9,6 @@ from viewer.latency import (
     LATENCY_START_US,
     LOWER_US,
     MEMORY_S,
-    ONCE_S,
     RAISE_US,
     SETTLING_US,
     SPARE_US,
@@ -62,23 +61,12 @@ def test_a_few_that_are_repaired_just_in_time_do_not_keep_it_up() -> None:
 def test_late_pieces_raise_it_as_long_as_they_are_late() -> None:
     watching = Watching()
     watching.go_on(SETTLED_S + 1)
-    watching.go_on(ONCE_S + 4, late=1)
+    watching.go_on(4, late=1)
     assert watching.latency.target_us == LATENCY_START_US + 4 * RAISE_US
     watching.go_on(MEMORY_S - 2)
     assert watching.latency.target_us == LATENCY_START_US + 4 * RAISE_US, "not forgotten yet"
     watching.go_on(90, late=5)
     assert watching.latency.target_us == LATENCY_MAX_US
-
-
-def test_what_was_late_once_does_not_raise_it_but_what_is_late_again_does() -> None:
-    """A feeder that failed is over when it shows."""
-    watching = Watching()
-    watching.go_on(SETTLED_S + 1)
-    watching.go_on(ONCE_S, late=9)
-    watching.go_on(2)
-    assert watching.latency.target_us == LATENCY_START_US
-    watching.go_on(1, late=1)
-    assert watching.latency.target_us == LATENCY_START_US + RAISE_US
 
 
 def test_what_was_late_at_first_says_nothing() -> None:
@@ -96,7 +84,7 @@ def test_never_nearer_than_the_viewer_asked_for() -> None:
     watching = Watching(Latency(2 * SECOND))
     watching.go_on(30)
     assert watching.latency.target_us == 2 * SECOND
-    watching.go_on(ONCE_S + 3, late=1)
+    watching.go_on(3, late=1)
     assert watching.latency.target_us == 2 * SECOND + 3 * RAISE_US
     watching.go_on(60)
     assert watching.latency.target_us == 2 * SECOND
