@@ -96,7 +96,9 @@ class Substream:
 
     def free(self, now: int) -> None:
         """Be without a feeder."""
-        if self.state is FeedState.FED and self.leaves_at is None:
+        # One that brought nothing was none: its promise would hide that the substream starves.
+        has_fed = self.state is FeedState.FED and self.pushed_at > self.since
+        if has_fed and self.leaves_at is None:
             self.orphan_at = now
         self.leaves_at = None
         self.feeder = None

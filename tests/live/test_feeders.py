@@ -1040,6 +1040,20 @@ def test_starved_is_what_found_no_feeder_in_good_time() -> None:
     assert search.feeders.starved(search.now) == [1]
 
 
+def test_promises_do_not_hide_that_a_substream_starves() -> None:
+    """Each of them fed us by its own word, and brought nothing."""
+    search = Search()
+    for number in range(4):
+        peer = search.knows(number + 1, 100)
+        search.go_on(0.2)
+        assert search.asked() == [peer]
+        search.feeders.on_feed(peer, Feed(0, 100, (SOURCE,)), search.now)
+        search.go_on(0.2)
+        search.peers.remove(peer)
+        search.feeders.on_gone(peer, search.now)
+    assert search.feeders.starved(search.now) == [0]
+
+
 # Further up
 
 
