@@ -433,7 +433,7 @@ class Channel(Extension):
         is_cut = not self.feeders.path(number)
         if is_cut == (number in self._cut):
             return
-        (self._cut.add if is_cut else self._cut.remove)(number)
+        self._cut ^= {number}
         if number == self.choker.home and now - self._told_at[is_cut] >= TOLD_AGAIN_US:
             self._told_at[is_cut] = now
             self._reports.tell_status(now)

@@ -125,7 +125,7 @@ class Children:
         number = index % self._substreams
         self._choker.expire(now)
         children = self._choker.children_of_index(index)
-        children.sort(key=lambda child: self._merit(child, number), reverse=True)
+        children.sort(key=lambda child: self._neighbours.merit(child, number), reverse=True)
         for child in children:
             if child is besides:
                 continue
@@ -278,11 +278,11 @@ class Children:
         if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
             return
         weight = self._neighbours.weight(peer, number)
-        if not weight and self._is_source:
-            self._replace_useless(peer, number, now)
-            return
         if not weight:
-            self._replace_taker(peer, number, now)
+            if self._is_source:
+                self._replace_useless(peer, number, now)
+            else:
+                self._replace_taker(peer, number, now)
             return
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:
@@ -304,18 +304,12 @@ class Children:
 
     def _replace_taker(self, peer: Peer, number: int, now: int) -> None:
         """Whoever feeds others, elsewhere, takes the place of somebody who feeds nobody."""
-        if not self._neighbours.gives(peer):
-            return
+        merit = self._neighbours.merit(peer, number)
         for child in self._choker.children(number):
-            if now - self._choker.fed_since(child, number) < STAY_US:
-                continue
-            if not self._neighbours.weight(child, number) and not self._neighbours.gives(child):
+            has_stayed = now - self._choker.fed_since(child, number) >= STAY_US
+            if has_stayed and self._neighbours.merit(child, number) < merit:
                 self._let_go(child, number, now, first=peer)
                 return
-
-    def _merit(self, child: Peer, number: int) -> tuple[int, bool]:
-        """More wait behind it, or it feeds others elsewhere."""
-        return self._neighbours.weight(child, number), self._neighbours.gives(child)
 
     def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""
@@ -338,7 +332,7 @@ class Children:
         self._overload_at = now + OVERLOAD_INTERVAL_US
         self._choker.note_overload(now)
         fed = [
-            (self._merit(child, number), number, child)
+            (self._neighbours.merit(child, number), number, child)
             for number in range(self._substreams)
             for child in self._choker.children(number)
         ]

@@ -104,10 +104,6 @@ class Neighbours:
         status = self._statuses.get(peer)
         return status.children if status is not None else 0
 
-    def gives(self, peer: Peer) -> bool:
-        """Whether it feeds others."""
-        return self.children_of(peer) > 0
-
     def capacity(self, peer: Peer) -> int:
         """Return how many children it can have, wherever it has them."""
         status = self._statuses.get(peer)
@@ -133,7 +129,18 @@ class Neighbours:
     def weight(self, peer: Peer, number: int) -> int:
         """Return how many children it can have in a substream: those who count go on top."""
         # Nobody can have more: whoever claims to is not worth more for it.
-        return self.capacity(peer) if self.is_home(peer, number) else 0
+        return self.merit(peer, number)[0]
+
+    def merit(self, peer: Peer, number: int) -> tuple[int, bool]:
+        """Return its weight in a substream, and whether it feeds anybody anywhere: who goes first.
+
+        Asked of each child for each piece: in one look.
+        """
+        status = self._statuses.get(peer)
+        if status is None:
+            return 0, False
+        able = status.children + status.spare_slots if status.home == number else 0
+        return min(able, SLOTS_MAX), status.children > 0
 
     def lag_ms(self, peer: Peer, number: int) -> int | None:
         """Return how old a piece of a substream is when it gets there; None: it is not fed."""
