@@ -71,8 +71,8 @@ class Children:
         self._substreams = 0
         self._rate_bps = 0
         self._overload_at = 0
-        self._heir: Peer | None = None
-        "A child that takes our place, as a head, if we fail."
+        self._heirs: dict[int, Peer] = {}
+        "By substream, a child that takes our place, as a head, if we fail."
         self._useless: dict[Peer, int] = {}
         "Heads that fed nobody, until when they take nobody's place."
 
@@ -115,8 +115,7 @@ class Children:
         """A peer left."""
         self._choker.drop(peer)
         self._useless.pop(peer, None)
-        if self._heir is peer:
-            self._heir = None
+        self._heirs = {number: heir for number, heir in self._heirs.items() if heir is not peer}
 
     # What we do
 
@@ -187,23 +186,35 @@ class Children:
             return ()
         return (self._swarm.node_id,) if self._is_source else self._feeders.path(number)
 
-    def name_heir(self) -> Peer | None:
-        """Name the child at home that can feed most, as a head: it takes our place if we fail.
+    def name_heirs(self, publisher: Peer) -> list[tuple[int, Peer]]:
+        """Name an heir for each place that we have as a head."""
+        heirs = [
+            (number, self.name_heir(number))
+            for number in range(self._substreams)
+            if self._feeders.feeder(number) is publisher
+        ]
+        return [(number, heir) for number, heir in heirs if heir is not None]
+
+    def name_heir(self, number: int) -> Peer | None:
+        """Name the child that can feed most in a substream of which we are a head.
 
         The publisher gets in touch with it, and takes it at once if it is of much more use than
-        we are; all other children turn to it. It stays the same as long as nobody outweighs it.
+        we are; all other children turn to it if we fail. It stays the same as long as nobody
+        outweighs it.
         """
-        home = self._choker.home
-        children = [child for child in self._choker.children(home) if child.is_reachable]
-        heir = max(children, key=lambda child: self._neighbours.weight(child, home), default=None)
-        most = self._neighbours.weight(heir, home) if heir is not None else 0
-        named = self._heir
-        if named in children and OUTWEIGHS * self._neighbours.weight(named, home) >= most > 0:
+        children = [child for child in self._choker.children(number) if child.is_reachable]
+        heir = max(children, key=lambda each: self._neighbours.weight(each, number), default=None)
+        most = self._neighbours.weight(heir, number) if heir is not None else 0
+        named = self._heirs.get(number)
+        if named in children and OUTWEIGHS * self._neighbours.weight(named, number) >= most > 0:
             return named
-        self._heir = heir if most else None
-        if self._heir is not named:
-            self.tell_path(home)
-        return self._heir
+        if heir is not None and most:
+            self._heirs[number] = heir
+        else:
+            self._heirs.pop(number, None)
+        if self._heirs.get(number) is not named:
+            self.tell_path(number)
+        return self._heirs.get(number)
 
     def count_replaceable(self, now: int) -> int:
         """Return how many of the publisher's heads give way to anybody who feeds others."""
@@ -241,8 +252,8 @@ class Children:
         """Return what a child is told; where the publisher is, heads keep to themselves."""
         feeder = self._feeders.feeder(number)
         if feeder is not None and self._neighbours.is_source(feeder):
-            has_heir = number == self._choker.home and child is not self._heir
-            feeder = self._heir if has_heir else None
+            heir = self._heirs.get(number)
+            feeder = heir if heir is not child else None
         above: Address | None = None
         if feeder is not None and feeder.is_reachable:
             above = feeder.address

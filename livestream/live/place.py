@@ -89,6 +89,8 @@ class Place:
             self._home_at = now + HOME_LOOK_US
             choker.home = self._neighbours.neediest(substreams, self._rng)
             return
+        if choker.home in starved:
+            return  # Or what few are fed in, all would leave for where they find children.
         busiest = choker.busiest()
         at_home = len(choker.children(choker.home))
         if len(choker.children(busiest)) >= HOME_CHANGE * max(1, at_home):

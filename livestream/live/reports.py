@@ -82,7 +82,7 @@ class Reports:
             # Who heard of itself would call itself.
             told = rooms if peer not in roomy else _rooms(known, besides=peer)
             if peer in self._swarm.source_peers:
-                told = self._heir(peer)
+                told = _rooms(self._children.name_heirs(peer))
             if told:
                 self._send(peer, told)
 
@@ -98,14 +98,6 @@ class Reports:
                 self._send(peer, payload)
 
     # Helpers
-
-    def _heir(self, publisher: Peer) -> bytes:
-        """Tell the publisher, whose head we are, of a child for our place."""
-        home = self._choker.home
-        if self._feeders.feeder(home) is not publisher:
-            return b""
-        heir = self._children.name_heir()
-        return _rooms([(home, heir)] if heir is not None else [])
 
     def _window_update(self, start: int) -> bytes:
         start = max(start, self._window.first)

@@ -23,6 +23,7 @@ from livestream.wire.live import (
     Feed,
     Goodbye,
     Refuse,
+    Rooms,
     Status,
     Subscribe,
     Unsubscribe,
@@ -553,9 +554,9 @@ def heir_of(weight: int) -> tuple[Neighbourhood, Peer]:
 
 def test_a_child_that_can_feed_others_is_our_heir() -> None:
     here, child = heir_of(1)
-    assert here.channel.children.name_heir() is child
+    assert here.channel.children.name_heir(HOME) is child
     here, _ = heir_of(0)
-    assert here.channel.children.name_heir() is None
+    assert here.channel.children.name_heir(HOME) is None
 
 
 def test_the_heir_is_another_once_that_can_feed_more_than_twice_as_many() -> None:
@@ -563,13 +564,13 @@ def test_the_heir_is_another_once_that_can_feed_more_than_twice_as_many() -> Non
     other = here.join(2)
     here.tell(other, weighing(8))
     here.tell(other, Subscribe(HOME, 40 * SUBSTREAMS))
-    assert here.channel.children.name_heir() is other
+    assert here.channel.children.name_heir(HOME) is other
     here.tell(child, weighing(16))
-    assert here.channel.children.name_heir() is other, "or two of a kind would take turns"
+    assert here.channel.children.name_heir(HOME) is other, "or two of a kind would take turns"
     here.tell(child, weighing(17))
-    assert here.channel.children.name_heir() is child
+    assert here.channel.children.name_heir(HOME) is child
     here.tell(child, Unsubscribe(HOME))
-    assert here.channel.children.name_heir() is other
+    assert here.channel.children.name_heir(HOME) is other
 
 
 def test_children_of_a_head_hear_who_its_heir_is() -> None:
@@ -580,11 +581,28 @@ def test_children_of_a_head_hear_who_its_heir_is() -> None:
         here.tell(peer, weighing(weight))
         here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
         here.heard(peer)
-    assert here.channel.children.name_heir() is heir
+    assert here.channel.children.name_heir(HOME) is heir
     told = [message for message in here.heard(leaf) if isinstance(message, Feed)]
     assert [feed.above for feed in told] == [heir.address]
     told = [message for message in here.heard(heir) if isinstance(message, Feed)]
     assert [feed.above for feed in told] == [None]
+
+
+def test_a_head_elsewhere_than_at_home_names_an_heir_who_is_at_home_there() -> None:
+    """It weighs nothing there: the publisher is to hear of somebody better."""
+    here, feeder = feeding()
+    be_fed(here, publisher := here.join(91), HOME + 1)
+    for source in (feeder, publisher):
+        here.tell(source, Status(True, 0xFF, 5, 0, fed(0)))
+    here.channel.choker.open()
+    heir, passer_by = here.join(1), here.join(2)
+    for peer, home in ((heir, HOME + 1), (passer_by, HOME)):
+        here.tell(peer, weighing(4, home=home))
+        here.tell(peer, Subscribe(HOME + 1, 40 * SUBSTREAMS))
+    here.heard(publisher)
+    here.go_on(1.1)
+    told = [each.rooms for each in here.heard(publisher) if isinstance(each, Rooms)]
+    assert told == [((HOME + 1, heir.address),)]
 
 
 def test_who_leaves_tells_its_children_who_fed_it() -> None:

@@ -206,6 +206,17 @@ def test_who_is_busy_at_home_stays_there() -> None:
     assert here.channel.choker.home == 0
 
 
+def test_who_is_at_home_where_hardly_anybody_is_fed_stays_though_it_finds_children_elsewhere() -> (
+    None
+):
+    """Else what few are fed in would be left by those who could feed it."""
+    here = lacking(7, upload_x=1.0, children=4)
+    here.channel.choker.home = 7
+    here.go_on(5)
+    assert here.channel.feeders.starved(here.now) == [7]
+    assert here.channel.choker.home == 7
+
+
 def headless(here: Neighbourhood, *wanted: int) -> None:
     """Let the publisher come, who wants heads in these; elsewhere there is more need of others."""
     source = here.join(91)
