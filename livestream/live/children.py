@@ -71,6 +71,8 @@ class Children:
         self._substreams = 0
         self._rate_bps = 0
         self._overload_at = 0
+        self._overloads = 0
+        "How many go next, if our uplink is overloaded yet."
         self._heirs: dict[int, Peer] = {}
         "By substream, a child that takes our place, as a head, if we fail."
         self._useless: dict[Peer, int] = {}
@@ -107,9 +109,7 @@ class Children:
             self._choker.give_notice(peer, number, now + NOTICE_US, message.end)
         else:
             self._choker.unsubscribe(peer, number)
-        self._swarm.uploads.withdraw(
-            peer, lambda index: index >= message.end and index % self._substreams == number
-        )
+        self._withdraw(peer, number, message.end)
 
     def on_gone(self, peer: Peer) -> None:
         """A peer left."""
@@ -125,10 +125,14 @@ class Children:
         self._choker.expire(now)
         children = self._choker.children_of_index(index)
         children.sort(key=lambda child: self._neighbours.merit(child, number), reverse=True)
-        for child in children:
-            if child is besides:
-                continue
-            if not self._swarm.push(child, index, now + PUSH_LIFETIME_US, now):
+        until = now + PUSH_LIFETIME_US
+        late = [
+            child
+            for child in children
+            if child is not besides and not self._swarm.push(child, index, until, now)
+        ]
+        for child in late:
+            if child in self._choker.children_of_index(index):
                 self._on_overload(child, number, now)
 
     def tell_path(self, number: int) -> None:
@@ -333,23 +337,27 @@ class Children:
         """A push has waited for too long: somebody must find another feeder.
 
         If only this child is slow, or gone, it is the one. If many wait, it is our uplink: whoever
-        feeds fewest goes, one at a time, as the others may do with what that frees.
+        feeds fewest goes, as the others may do with what that frees; if they do not, two, then
+        four: a line that is down to a tenth carries hardly anybody. The publisher goes slowly, for
+        without heads there is no channel.
         """
         if self._swarm.uploads.count_waiting(now) <= WAITING_MAX:
             self._let_go(child, number)
             return
         if now < self._overload_at:
             return
+        is_again = now - self._overload_at < OVERLOAD_INTERVAL_US and not self._is_source
+        self._overloads = 2 * self._overloads if is_again else 1
         self._overload_at = now + OVERLOAD_INTERVAL_US
-        self._choker.note_overload(now)
         fed = [
-            (self._neighbours.merit(child, number), number, child)
-            for number in range(self._substreams)
-            for child in self._choker.children(number)
+            (self._neighbours.merit(each, home), home, each)
+            for home in range(self._substreams)
+            for each in self._choker.children(home)
         ]
-        if fed:
-            _, number, child = min(fed, key=lambda each: each[:2])
-            self._let_go(child, number)
+        fed.sort(key=lambda each: each[:2])
+        for _, home, least in fed[: self._overloads]:
+            self._choker.note_overload(now)
+            self._let_go(least, home)
 
     def _let_go(
         self,
@@ -366,11 +374,18 @@ class Children:
         notice_us = HEAD_NOTICE_US if is_head else NOTICE_US
         if now is None:
             self._choker.unsubscribe(child, number)
+            self._withdraw(child, number)
         else:
             self._choker.give_notice(child, number, now + notice_us)
         notice_ms = 0 if now is None else notice_us // MILLISECOND
         guides = self._guides(child, number, first, besides)
         self._send(child, Refuse(number, guides, notice_ms))
+
+    def _withdraw(self, child: Peer, number: int, end: int = 0) -> None:
+        """Send it nothing more of a substream from a piece on, not even what is queued."""
+        self._swarm.uploads.withdraw(
+            child, lambda index: index >= end and index % self._substreams == number
+        )
 
     def _guides(
         self, peer: Peer, number: int, first: Peer | None = None, besides: Peer | None = None

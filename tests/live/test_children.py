@@ -776,22 +776,53 @@ def test_one_child_that_is_too_slow_is_let_go_and_the_slots_stay() -> None:
     assert here.channel.choker.slots == slots
 
 
-def test_when_many_wait_those_who_feed_fewest_go_one_at_a_time() -> None:
-    here, feeder = feeding()
-    weights = (7, 3, 9, 1, 5)
+def overloaded(here: Neighbourhood, feeder: Peer, *weights: int) -> tuple[list[Peer], int]:
+    """Let children of these weights come, none of whom takes any piece, so that one has to go.
+
+    Returns them, and the next piece.
+    """
     peers = [here.join(number + 1) for number in range(len(weights))]
     for peer, weight in zip(peers, weights, strict=True):
         here.tell(peer, weighing(weight))
         here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
         here.heard(peer)
     stuck(here, *peers)
-    index = push_until_it_waits(here, feeder, 40 * SUBSTREAMS + HOME)
-    left = here.channel.choker.children(HOME)
-    assert left == [peers[0], peers[1], peers[2], peers[4]]
-    assert here.channel.choker.slots < len(peers)
+    return peers, push_until_it_waits(here, feeder, 40 * SUBSTREAMS + HOME)
+
+
+def test_when_many_wait_those_who_feed_fewest_go_first_and_twice_as_many_each_time() -> None:
+    here, feeder = feeding()
+    peers, index = overloaded(here, feeder, 7, 3, 9, 1, 5)
+    choker = here.channel.choker
+    assert choker.children(HOME) == [peers[0], peers[1], peers[2], peers[4]]
+    assert choker.slots < len(peers)
     here.go_on(OVERLOAD_INTERVAL_US / SECOND)
     here.give(feeder, index)
+    assert choker.children(HOME) == [peers[0], peers[2]]
+    here.go_on(OVERLOAD_INTERVAL_US / SECOND)
+    here.give(feeder, index + SUBSTREAMS)
+    assert choker.children(HOME) == []
+
+
+def test_an_overload_some_time_after_another_begins_with_one_again() -> None:
+    here, feeder = feeding()
+    peers, index = overloaded(here, feeder, 7, 3, 9, 1, 5)
+    here.go_on(2 * OVERLOAD_INTERVAL_US / SECOND)
+    here.give(feeder, index)
     assert here.channel.choker.children(HOME) == [peers[0], peers[2], peers[4]]
+
+
+def test_who_is_let_go_is_sent_nothing_of_what_waits() -> None:
+    """The line is wanted for those that stay; what is missed will be asked for elsewhere."""
+    here, feeder = feeding()
+    peers, _ = overloaded(here, feeder, 7, 3, 9, 1, 5)
+    assert [here.swarm.uploads.length(peer) > 0 for peer in peers] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_the_publisher_says_at_once_when_it_lost_a_head() -> None:
