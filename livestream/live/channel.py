@@ -312,6 +312,7 @@ class Channel(Extension):
             for number in range(self.head.substreams):
                 self._seek_room(number, now)  # Heirs of heads: nobody else is told to it.
         self._reports.tell_status(now)
+        self._reports.tell_window()  # In the same datagrams.
         self.children.reserve_all()
 
     # Messages

@@ -18,7 +18,7 @@ from livestream.wire.live import Rooms, Status, WindowUpdate
 
 __all__ = ["Reports"]
 
-WINDOW_INTERVAL_US: Final = 350 * MILLISECOND  # Half of a piece's time before it is repaired.
+WINDOW_INTERVAL_US: Final = 500 * MILLISECOND  # One goes with each status, and one in between.
 ROOMS_TOLD: Final = 4
 
 

@@ -30,7 +30,7 @@ L0: Final = Scenario("L0", "viewers at home, 1 % loss, 5 % a minute come and go"
 SCENARIOS: Final = {
     scenario.name: scenario
     for scenario in (
-        L0,
+        replace(L0, seconds=120.0),
         replace(
             L0, name="still", summary="L0 without loss or churn", loss=0.0, churn_per_minute=0.0
         ),

@@ -13,6 +13,7 @@ from livestream.live.place import (
     PROBATION_US,
     STANDBY_MAX,
 )
+from livestream.live.reports import WINDOW_INTERVAL_US
 from livestream.machine import SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.wire.live import Refuse, Status, Subscribe, WindowUpdate
@@ -91,12 +92,12 @@ def test_windows_are_told_to_those_who_want_them_as_long_as_they_do() -> None:
     for peer in (eager, other):
         windows(here, peer)
     here.publish()
-    here.go_on(0.4)
+    here.go_on(WINDOW_INTERVAL_US / SECOND + 0.05)
     assert windows(here, eager) == [WindowUpdate(0, 0, 1)]
     assert windows(here, other) == []
     here.say(eager, NotInterested())
     here.publish()
-    here.go_on(0.4)
+    here.go_on(WINDOW_INTERVAL_US / SECOND + 0.05)
     assert windows(here, eager) == []
 
 
@@ -106,12 +107,30 @@ def test_only_what_is_new_is_told() -> None:
     here.say(eager, Interested())
     for _ in range(3):
         here.publish()
-    here.go_on(0.4)
+    here.go_on(WINDOW_INTERVAL_US / SECOND + 0.05)
     windows(here, eager)
     here.publish()
     here.publish()
-    here.go_on(0.4)
+    here.go_on(WINDOW_INTERVAL_US / SECOND + 0.05)
     assert windows(here, eager) == [WindowUpdate(0, 3, 0b11)]
+
+
+def test_a_window_goes_with_each_status_and_once_in_between() -> None:
+    """In one datagram: most of what a quiet neighbour costs is datagrams, and answers to them."""
+    here = Neighbourhood(is_source=True)
+    eager = here.join(1)
+    here.say(eager, Interested())
+    here.go_on(0.5)
+    here.heard(eager)
+    told: list[tuple[int, int]] = []
+    for _ in range(40):
+        here.publish()
+        here.go_on(0.1)
+        heard = [type(message) for message in here.heard(eager)]
+        told.append((heard.count(Status), heard.count(WindowUpdate)))
+    assert sum(statuses for statuses, _ in told) == 4
+    assert all(windows == 1 for statuses, windows in told if statuses)
+    assert sum(windows for _, windows in told) in {8, 9}
 
 
 # Where we feed
