@@ -51,6 +51,8 @@ class Stream(Connection):
         self.state = ConnectionState.CONNECTING
         self.rtt_measured_us: int | None = None
         "For the driver to set, from what the kernel says."
+        self.silent_since: int | None = None
+        "When the oldest left of what nothing was heard of; for a driver that knows."
         self._on_change = on_change
         self._inbound = Inbound()
         self.bytes_uncounted = 0
@@ -242,6 +244,11 @@ class Stream(Connection):
     def rtt_us(self) -> int:
         """The kernel's smoothed round-trip time; 100 ms until it is known."""
         return RTT_ASSUMED_US if self.rtt_measured_us is None else self.rtt_measured_us
+
+    @property
+    def unanswered_at(self) -> int | None:
+        """Over µTP, since when nothing was heard (µs); the kernel's TCP does not tell."""
+        return self.silent_since
 
     # The five verbs
 

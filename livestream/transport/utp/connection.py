@@ -158,6 +158,7 @@ class UtpConnection:
             return False
         self._our_delay = (now - packet.timestamp) & 0xFFFFFFFF
         self.stream.rtt_measured_us = self._sender.board.rtt.smoothed_us
+        self.stream.silent_since = self._sender.unanswered_at
         return True
 
     def _take_data(self, packet: Packet, now: int) -> None:
@@ -231,6 +232,7 @@ class UtpConnection:
         if self._silent_until is not None and now < self._silent_until:
             return []
         trains = self._sender.send(self.stream, now)
+        self.stream.silent_since = self._sender.unanswered_at
         if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
             self._stop_waiting()
             self._end_at = self._end_at or now + LINGER_US

@@ -74,6 +74,11 @@ class Sender:
         self._recovered_at = 0  # The number up to which losses are those of the last timeout.
         self._paced_until: int | None = None
 
+    @property
+    def unanswered_at(self) -> int | None:
+        """Since when nothing was heard while something was under way; None: nothing is."""
+        return self._silent_since if self.board.flights else None
+
     # What is heard
 
     def receive(self, packet: Packet, now: int) -> bool:

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import pytest
 
-from livestream.machine import SECOND, Address
+from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.transport.connection import Connected, ConnectionState, Disconnected
 from livestream.transport.utp.packet import PacketType
-from tests.transport.utp.pair import GREETING, HERE, TEXT, THERE, Pair
+from tests.transport.utp.pair import BACKLOG, GREETING, HERE, TEXT, THERE, Pair
+from tests.transport.utp.path import Narrow
 from tests.transport.utp.stranger import Stranger, framed, listening
 
 HUNG_UP = Disconnected("hung up", is_local=False)
@@ -234,3 +235,38 @@ def test_an_idle_connection_says_something_every_29_seconds() -> None:
     assert pair.is_open()
     assert Connected(b"") in pair.events["client"]
     assert pair.client.state is ConnectionState.CONNECTED
+
+
+# Who is not heard
+
+
+def test_what_nothing_is_heard_of_is_told_from_when_it_left() -> None:
+    """By that a feeder that died is left, over µTP as over QUIC."""
+    gone: list[bool] = []
+    pair = Pair(censor=lambda _, data: [] if gone else [data])
+    pair.greet()
+    seen = [pair.client.unanswered_at]
+    gone.append(True)
+    left_at = pair.world.now
+    for _ in range(5):
+        pair.client.send(TEXT)
+        pair.run(0.2)
+    seen.append(pair.client.unanswered_at)
+    gone.clear()
+    pair.run(2)
+    seen.append(pair.client.unanswered_at)
+    assert seen == [None, left_at, None]
+
+
+def test_whoever_is_heard_is_there_however_much_is_under_way() -> None:
+    pair = Pair(link=Narrow(delay_us=40 * MILLISECOND, rate_bps=2_000_000))
+    pair.greet()
+    longest_us = 0
+    for _ in range(100):
+        while pair.client.backlog_bytes < BACKLOG:
+            pair.client.send(TEXT)
+        pair.run(0.05)
+        since = pair.client.unanswered_at
+        assert since is not None
+        longest_us = max(longest_us, pair.world.now - since)
+    assert longest_us < 300 * MILLISECOND

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from livestream.machine import MILLISECOND
+from livestream.runtime.udp import TURN_BYTES
 from livestream.transport.utp.flight import Flight, runs
 from livestream.transport.utp.scoreboard import BEHIND_MAX, AckNews, Scoreboard
 
@@ -166,6 +167,14 @@ TestScoreboards = Scoreboards.TestCase
 
 
 # By example
+
+
+def test_an_acknowledgement_is_heard_though_all_of_a_turn_was_read_before_it() -> None:
+    """A turn reads a MiB; what the other side said before it had read ours may come behind that."""
+    rows = TURN_BYTES // 1_448
+    board = _board(rows)
+    assert board.on_ack(1 + rows, 0, 0) is not None
+    assert board.on_ack(1, 0, 0) is not None
 
 
 def _board(rows: int, sent_at: int = 0) -> Scoreboard:
