@@ -8,6 +8,7 @@ from typing import Final
 from livestream.live.choker import LiveChoker
 from livestream.live.feeders import Feeders
 from livestream.live.neighbours import Neighbours
+from livestream.live.places import Places
 from livestream.live.window import LiveWindow
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.peer import Peer
@@ -26,21 +27,16 @@ __all__ = ["Children"]
 
 PUSH_LIFETIME_US: Final = 2 * SECOND  # A pushed piece older than this has missed every deadline.
 OVERLOAD_INTERVAL_US: Final = 500 * MILLISECOND
-TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
 CATCH_UP_MAX: Final = 16  # A new child is sent what it needs of the newest; it asks for the rest.
 NEXT_REACH: Final = 256  # Pieces: whoever lacks a substream for so long knows nothing of it.
-HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
 # A hiccup of a child's line is common, and it has all of its feeders at once; of those who feed
 # many, all below wait.
 UNANSWERED_US: Final = SECOND
 HEAD_UNANSWERED_US: Final = 500 * MILLISECOND
-USELESS_US: Final = 60 * SECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
 NOTICE_US: Final = 1_500 * MILLISECOND  # Time to call somebody, to be refused, and to call again.
 HEAD_NOTICE_US: Final = 4 * SECOND  # Its whole tree would wait with it.
-STAY_US: Final = 2 * SECOND  # Nobody's place is taken sooner: each change leaves a gap.
-OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.
 
 
 class Children:
@@ -73,15 +69,13 @@ class Children:
         self._overload_at = 0
         self._overloads = 0
         "How many go next, if our uplink is overloaded yet."
-        self._heirs: dict[int, Peer] = {}
-        "By substream, a child that takes our place, as a head, if we fail."
-        self._useless: dict[Peer, int] = {}
-        "Heads that fed nobody, until when they take nobody's place."
+        self.places = Places(choker, neighbours, is_source=is_source)
 
     def start(self, substreams: int, rate_bps: int) -> None:
         """Begin an epoch."""
         self._substreams = substreams
         self._rate_bps = rate_bps
+        self.places.start(substreams)
 
     # What children ask for
 
@@ -114,8 +108,7 @@ class Children:
     def on_gone(self, peer: Peer) -> None:
         """A peer left."""
         self._choker.drop(peer)
-        self._useless.pop(peer, None)
-        self._heirs = {number: heir for number, heir in self._heirs.items() if heir is not peer}
+        self.places.drop(peer)
 
     # What we do
 
@@ -191,45 +184,16 @@ class Children:
         return (self._swarm.node_id,) if self._is_source else self._feeders.path(number)
 
     def name_heirs(self, publisher: Peer) -> list[tuple[int, Peer]]:
-        """Name an heir for each place that we have as a head."""
-        heirs = [
-            (number, self.name_heir(number))
-            for number in range(self._substreams)
-            if self._feeders.feeder(number) is publisher
-        ]
-        return [(number, heir) for number, heir in heirs if heir is not None]
-
-    def name_heir(self, number: int) -> Peer | None:
-        """Name the child that can feed most in a substream of which we are a head.
-
-        The publisher gets in touch with it, and takes it at once if it is of much more use than
-        we are; all other children turn to it if we fail. It stays the same as long as nobody
-        outweighs it.
-        """
-        children = [child for child in self._choker.children(number) if child.is_reachable]
-        heir = max(children, key=lambda each: self._neighbours.weight(each, number), default=None)
-        most = self._neighbours.weight(heir, number) if heir is not None else 0
-        named = self._heirs.get(number)
-        if named in children and OUTWEIGHS * self._neighbours.weight(named, number) >= most > 0:
-            return named
-        if heir is not None and most:
-            self._heirs[number] = heir
-        else:
-            self._heirs.pop(number, None)
-        if self._heirs.get(number) is not named:
-            self.tell_path(number)
-        return self._heirs.get(number)
-
-    def count_replaceable(self, now: int) -> int:
-        """Return how many of the publisher's heads give way to anybody who feeds others."""
-        return sum(self._replaceable(number, now) for number in range(self._substreams))
-
-    def crowded(self, now: int) -> list[bool]:
-        """Return whether the publisher has the heads that it wants, by substream."""
-        return [
-            not (self._choker.wants_child(number) or self._replaceable(number, now))
-            for number in range(self._substreams)
-        ]
+        """Name an heir for each place that we have as a head, and tell the other children."""
+        heirs = []
+        for number in range(self._substreams):
+            if self._feeders.feeder(number) is publisher:
+                named, heir = self.places.heir(number), self.places.name_heir(number)
+                if heir is not named:
+                    self.tell_path(number)
+                if heir is not None:
+                    heirs.append((number, heir))
+        return heirs
 
     # Helpers
 
@@ -239,10 +203,6 @@ class Children:
         if not peer.is_unresponsive(now, patience_us):
             return False  # Nearly always; the rest looks at all neighbours.
         return peer.is_unresponsive(self._neighbours.heard_at(peer), patience_us)
-
-    def _replaceable(self, number: int, now: int) -> int:
-        heads = self._choker.children(number) if self._is_source else ()
-        return sum(not self._worth(child, number, now) for child in heads)
 
     def _next_index(self, number: int) -> int:
         """Return the first piece of a substream that we have not had yet, nor any after it."""
@@ -256,7 +216,7 @@ class Children:
         """Return what a child is told; where the publisher is, heads keep to themselves."""
         feeder = self._feeders.feeder(number)
         if feeder is not None and self._neighbours.is_source(feeder):
-            heir = self._heirs.get(number)
+            heir = self.places.heir(number)
             feeder = heir if heir is not child else None
         above: Address | None = None
         if feeder is not None and feeder.is_reachable:
@@ -267,64 +227,15 @@ class Children:
     def _lag_ms(self, number: int) -> int:
         return 0 if self._is_source else self._feeders.lags_ms()[number]
 
-    def _worth(self, child: Peer, number: int, now: int) -> int:
-        """How many children it may have in a substream; nothing if it found none in good time."""
-        if self._is_useless(child, number, now):
-            return 0
-        return self._neighbours.weight(child, number)
-
-    def _replace_useless(self, peer: Peer, number: int, now: int) -> None:
-        """Anybody is better than a head that feeds nobody."""
-        for child in self._choker.children(number) if self._is_source else ():
-            if self._is_useless(child, number, now):
-                self._useless[child] = now + USELESS_US
-                self._let_go(child, number, first=peer)
-                return
-
-    def _is_useless(self, child: Peer, number: int, now: int) -> bool:
-        """Whether it had time to find children, and has none: it cannot, or nobody trusts it."""
-        if now - child.heard_at > HEARD_US:
-            return True
-        is_tried = now - self._choker.fed_since(child, number) > TRIAL_US
-        return is_tried and not self._neighbours.children_of(child)
-
     def _make_room(self, peer: Peer, number: int, now: int) -> None:
-        """Whoever feeds many takes the place of somebody who feeds few: trees stay low."""
-        if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
+        """Let somebody go who has less of a claim to the place."""
+        gone = self.places.displaced_by(peer, number, now)
+        if gone is None:
             return
-        weight = self._neighbours.weight(peer, number)
-        if not weight:
-            if self._is_source:
-                self._replace_useless(peer, number, now)
-            else:
-                self._replace_taker(peer, number, now)
-            return
-        strangers = [] if self._is_source else self._choker.strangers()
-        if strangers and number == self._choker.home:
-            self._let_go(*strangers[0], now, besides=peer)
-            return
-        least: Peer | None = None
-        least_worth = weight
-        for child in self._choker.children(number):
-            if now - self._choker.fed_since(child, number) < STAY_US:
-                continue
-            worth = self._worth(child, number, now)
-            if child is not peer and worth * OUTWEIGHS < weight and worth < least_worth:
-                least, least_worth = child, worth
-        if least is None:
-            return
-        if self._is_source and self._is_useless(least, number, now):
-            self._useless[least] = now + USELESS_US
-        self._let_go(least, number, now, first=peer)
-
-    def _replace_taker(self, peer: Peer, number: int, now: int) -> None:
-        """Whoever feeds others, elsewhere, takes the place of somebody who feeds nobody."""
-        merit = self._neighbours.merit(peer, number)
-        for child in self._choker.children(number):
-            has_stayed = now - self._choker.fed_since(child, number) >= STAY_US
-            if has_stayed and self._neighbours.merit(child, number) < merit:
-                self._let_go(child, number, now, first=peer)
-                return
+        if gone.is_stranger:
+            self._let_go(gone.child, gone.number, now, besides=peer)
+        else:
+            self._let_go(gone.child, gone.number, now if gone.has_notice else None, first=peer)
 
     def _push_since(self, peer: Peer, number: int, from_index: int, now: int) -> None:
         """Send what arrived while the subscription travelled."""

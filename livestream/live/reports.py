@@ -106,10 +106,10 @@ class Reports:
 
     def _status(self, now: int) -> bytes:
         if self._is_source:
-            lags_ms = tuple(map(int, self._children.crowded(now)))
+            lags_ms = tuple(map(int, self._children.places.crowded(now)))
         else:
             lags_ms = self._feeders.lags_ms()
-        spare = min(self._choker.spare_slots + self._children.count_replaceable(now), 0xFF)
+        spare = min(self._choker.spare_slots + self._children.places.count_replaceable(now), 0xFF)
         children = min(self._choker.used_slots, 0xFFFF)
         return Status(self._is_source, self._choker.home, spare, children, lags_ms).to_bytes()
 

@@ -6,15 +6,12 @@ from livestream.live.children import (
     CATCH_UP_MAX,
     HEAD_NOTICE_US,
     HEAD_UNANSWERED_US,
-    HEARD_US,
     NOTICE_US,
     OVERLOAD_INTERVAL_US,
-    STAY_US,
-    TRIAL_US,
     UNANSWERED_US,
-    USELESS_US,
 )
 from livestream.live.feeders import RETRY_US
+from livestream.live.places import HEARD_US, STAY_US, TRIAL_US, USELESS_US
 from livestream.machine import SECOND
 from livestream.swarm.peer import Peer
 from livestream.swarm.uploads import PUSH_WAIT_US_MAX
@@ -341,9 +338,9 @@ def test_the_publisher_tells_how_many_heads_it_would_replace() -> None:
     here = on_air()
     first, _ = heads(here, 9, 9)
     here.tell(first, weighing(9, children=0))
-    assert here.channel.children.count_replaceable(here.now) == 0
+    assert here.channel.children.places.count_replaceable(here.now) == 0
     here.go_on(TRIAL_US / SECOND + 0.1)
-    assert here.channel.children.count_replaceable(here.now) == 1
+    assert here.channel.children.places.count_replaceable(here.now) == 1
 
 
 def wanted(here: Neighbourhood, peer: Peer) -> list[int]:
@@ -554,9 +551,9 @@ def heir_of(weight: int) -> tuple[Neighbourhood, Peer]:
 
 def test_a_child_that_can_feed_others_is_our_heir() -> None:
     here, child = heir_of(1)
-    assert here.channel.children.name_heir(HOME) is child
+    assert here.channel.children.places.name_heir(HOME) is child
     here, _ = heir_of(0)
-    assert here.channel.children.name_heir(HOME) is None
+    assert here.channel.children.places.name_heir(HOME) is None
 
 
 def test_the_heir_is_another_once_that_can_feed_more_than_twice_as_many() -> None:
@@ -564,13 +561,15 @@ def test_the_heir_is_another_once_that_can_feed_more_than_twice_as_many() -> Non
     other = here.join(2)
     here.tell(other, weighing(8))
     here.tell(other, Subscribe(HOME, 40 * SUBSTREAMS))
-    assert here.channel.children.name_heir(HOME) is other
+    assert here.channel.children.places.name_heir(HOME) is other
     here.tell(child, weighing(16))
-    assert here.channel.children.name_heir(HOME) is other, "or two of a kind would take turns"
+    assert here.channel.children.places.name_heir(HOME) is other, (
+        "or two of a kind would take turns"
+    )
     here.tell(child, weighing(17))
-    assert here.channel.children.name_heir(HOME) is child
+    assert here.channel.children.places.name_heir(HOME) is child
     here.tell(child, Unsubscribe(HOME))
-    assert here.channel.children.name_heir(HOME) is other
+    assert here.channel.children.places.name_heir(HOME) is other
 
 
 def test_children_of_a_head_hear_who_its_heir_is() -> None:
@@ -581,7 +580,7 @@ def test_children_of_a_head_hear_who_its_heir_is() -> None:
         here.tell(peer, weighing(weight))
         here.tell(peer, Subscribe(HOME, 40 * SUBSTREAMS))
         here.heard(peer)
-    assert here.channel.children.name_heir(HOME) is heir
+    assert here.channel.children.name_heirs(publisher) == [(HOME, heir)]
     told = [message for message in here.heard(leaf) if isinstance(message, Feed)]
     assert [feed.above for feed in told] == [heir.address]
     told = [message for message in here.heard(heir) if isinstance(message, Feed)]
