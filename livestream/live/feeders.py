@@ -8,6 +8,7 @@ from typing import Final
 
 from livestream.live.failures import FEED_PATIENCE_US, judge
 from livestream.live.neighbours import Neighbours
+from livestream.live.rivals import ANSWER_TIMEOUT_US, AVOID_FAILED_US, Rivals
 from livestream.live.selection import LATE_US, FeederSelection
 from livestream.live.substream import FeedState, Substream
 from livestream.machine import MILLISECOND, SECOND
@@ -24,19 +25,14 @@ from livestream.wire.live import (
 
 __all__ = ["FeedState", "Feeders"]
 
-ANSWER_TIMEOUT_US: Final = 500 * MILLISECOND  # Two round trips of a long path, and its queues.
 AVOID_REFUSED_US: Final = SECOND  # Whoever had no room may have some then.
-AVOID_FAILED_US: Final = 10 * SECOND
 NOTICE_US_MAX: Final = 5 * SECOND  # Whatever a feeder says.
 RETRY_US: Final = 100 * MILLISECOND
 SEEK_US: Final = 300 * MILLISECOND  # From one stranger that an orphan calls to the next.
+FIRST_AHEAD_MAX: Final = 256  # Pieces: who was cut off for seconds knows of no newer ones.
 LOOK_US: Final = 250 * MILLISECOND  # How often it is looked at whether pieces come.
 SILENT_MIN: Final = 2  # Substreams: one may have an unlucky feeder.
-BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next...
-BETTER_LOOKS: Final = 5  # ...which must be better so many times in a row...
-CLIMB_AFTER_US: Final = 2 * SECOND  # Who was just taken has no children yet.
-HEADS_PATH: Final = 2  # The publisher and a head.
-CLIMB_US: Final = 10 * SECOND  # How often those who feed many ask further up, room or none.
+BETTER_EVERY: Final = 4  # Looks from one for a better feeder to the next.
 
 
 _ORPHAN: Final = FeedState.ORPHAN  # Asked for each message, and an enum's members are slow.
@@ -66,6 +62,7 @@ class Feeders:
         """
         self.failovers = 0
         self.selection = FeederSelection(neighbours, rng)
+        self._rivals = Rivals(neighbours, self.selection, send, seek)
         self._node_id = node_id
         self._rng = rng
         self._neighbours = neighbours
@@ -138,7 +135,9 @@ class Feeders:
         if substream.state is FeedState.ASKED:
             substream.move(FeedState.FED, now)
             substream.pushed_at = now
-            substream.pushed_index = feed.first - 1
+            # Whoever promised to begin in a distant future would have missed nothing before.
+            newest = max(each.pushed_index for each in self._substreams)
+            substream.pushed_index = min(feed.first - 1, newest + FIRST_AHEAD_MAX)
             substream.lag_us = feed.lag_ms * MILLISECOND + peer.connection.rtt_us / 2
             substream.looks = 0
         is_turned = substream.path != feed.path or substream.cut_at is not None
@@ -230,9 +229,9 @@ class Feeders:
             self._looks += 1
             for substream in self._substreams:
                 if substream.is_silent(now):
-                    self._ask_source(substream, peers, from_index, now)
+                    self._rivals.ask_source(substream, peers, from_index, now)
                 elif self._looks % BETTER_EVERY == 0 or substream.lag_us > LATE_US:
-                    self._look_for_better(substream, peers, from_index, now)
+                    self._rivals.look_for_better(substream, peers, from_index, now)
         self._wake(self._looks_at)
 
     # Queries
@@ -305,7 +304,7 @@ class Feeders:
             substream.rival = None
         rival = self._find(substream, peers, now)
         if rival is not None:
-            self._ask_rival(substream, rival, from_index, now)
+            self._rivals.ask(substream, rival, from_index, now)
             self._wake(now + ANSWER_TIMEOUT_US)
 
     def _find(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
@@ -336,56 +335,6 @@ class Feeders:
     def _has_room_at_home(self, substream: Substream, peer: Peer) -> bool:
         is_home = self._neighbours.is_home(peer, substream.number)
         return is_home and self._neighbours.has_room(peer)
-
-    def _ask_source(
-        self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int
-    ) -> None:
-        """Be a head ourselves, if the publisher wants one: whoever feeds us may get nothing."""
-        if substream.rival is not None and now - substream.rival_since <= ANSWER_TIMEOUT_US:
-            return
-        publisher = self.selection.publisher(substream, peers, now)
-        if publisher is not None:
-            self._ask_rival(substream, publisher, from_index, now)
-
-    def _look_for_better(
-        self, substream: Substream, peers: Sequence[Peer], from_index: int, now: int
-    ) -> None:
-        """Ask a rival once it has promised much less lag for some time."""
-        if substream.rival is not None and now - substream.rival_since > ANSWER_TIMEOUT_US:
-            self.selection.avoid(substream, substream.rival, now + AVOID_FAILED_US, now)
-            substream.rival = None
-        if substream.state is not FeedState.FED or substream.rival is not None:
-            return
-        above = self._climb(substream, peers, now)
-        rival = above or self.selection.better(substream, peers, now)
-        substream.looks = substream.looks + 1 if rival is not None else 0
-        is_source = rival is not None and self._neighbours.is_source(rival)
-        is_urgent = above is not None or is_source or substream.lag_us > LATE_US
-        if rival is None or (substream.looks < BETTER_LOOKS and not is_urgent):
-            return
-        substream.looks = 0
-        substream.climbs_at = now + CLIMB_US
-        self._ask_rival(substream, rival, from_index, now)
-
-    def _climb(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
-        """Return who feeds our feeder, if it is of use to ask; call it first."""
-        is_settled = now - substream.since >= CLIMB_AFTER_US
-        is_heir = len(substream.path) <= HEADS_PATH  # Fed by the same as we.
-        if substream.above is None or is_heir or not is_settled:
-            return None
-        if not self.selection.may_climb(substream, now):
-            return None
-        for peer in peers:
-            if peer.address == substream.above:
-                return peer if self.selection.is_higher(substream, peer, now) else None
-        self._neighbours.note_room(substream.number, substream.above, now)
-        self._seek(substream.number, now)
-        return None
-
-    def _ask_rival(self, substream: Substream, rival: Peer, from_index: int, now: int) -> None:
-        """Ask somebody to take over from the feeder, which goes on until then."""
-        substream.rival, substream.rival_since = rival, now
-        self._send(rival, Subscribe(substream.number, from_index, is_fed=True))
 
     # Whoever is above our feeder
 

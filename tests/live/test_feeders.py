@@ -13,17 +13,16 @@ from livestream.live.failures import (
     UNANSWERED_US,
 )
 from livestream.live.feeders import (
-    ANSWER_TIMEOUT_US,
     AVOID_REFUSED_US,
     BETTER_EVERY,
-    BETTER_LOOKS,
-    CLIMB_AFTER_US,
+    FIRST_AHEAD_MAX,
     LOOK_US,
     NOTICE_US_MAX,
     SEEK_US,
     Feeders,
 )
 from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.rivals import ANSWER_TIMEOUT_US, BETTER_LOOKS, CLIMB_AFTER_US
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
 from livestream.live.substream import CUT_US_MAX, HEARS_AGAIN_US, STARVED_US
 from livestream.machine import MILLISECOND, SECOND, Address
@@ -401,6 +400,20 @@ def test_a_feeder_of_a_slow_channel_is_left_though_all_it_failed_to_push_was_fet
     """Where a substream has a piece a second, never two of them are overdue at a time."""
     expected_us = MISSED_PATIENCE_US + HOP_PATIENCE_US
     assert abs(patience_us(1, fetched=2) - expected_us) <= STEP_US
+
+
+def test_who_promises_to_begin_in_a_distant_future_is_left_all_the_same() -> None:
+    """Else it would have missed nothing for ever, where all of it is fetched elsewhere in time."""
+    search = Search()
+    liar = search.knows(1, 100)
+    search.look()
+    search.feeders.on_feed(liar, Feed(0, 100, (SOURCE,), first=0xFFFF_FFFF), search.now)
+    assert search.feeders.feeder(0) is liar
+    due = [FIRST_AHEAD_MAX + 2 * search.substreams] * search.substreams
+    for _ in range(30):
+        search.go_on(0.1)
+        search.feeders.look_for_failures({}, due, search.now)
+    assert search.feeders.feeder(0) is not liar
 
 
 def two_feeders() -> tuple[Search, Peer, Peer]:
