@@ -158,8 +158,9 @@ class Children:
         """Tell those whom we feed that we leave, and who may feed them."""
         for number in range(self._substreams):
             feeder = self._feeders.feeder(number)
+            sponsor = feeder.address if feeder is not None and feeder.is_reachable else None
             for child in self._choker.children(number):
-                self._send(child, Goodbye(feeder.address if feeder else None))
+                self._send(child, Goodbye(sponsor))
 
     def reserve(self, peer: Peer) -> None:
         """Let a connection carry what is promised to its peer."""
@@ -307,6 +308,6 @@ class Children:
         if len(found) < GUIDES:
             others = [each for each in self._swarm.ready if each not in among]
             found += self._neighbours.guides(number, others, peer, GUIDES - len(found))
-        if first is not None:
+        if first is not None and first.is_reachable:
             found = [first, *[each for each in found if each is not first]]
         return tuple(each.address for each in found if each is not besides)[:GUIDES]

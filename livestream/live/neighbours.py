@@ -81,7 +81,11 @@ class Neighbours:
     def rooms(self, rng: Random, count: int) -> list[tuple[int, Peer]]:
         """Return some who have room at home, each of another substream, for others to know."""
         found: dict[int, Peer] = {}
-        peers = [peer for peer, status in self._statuses.items() if status.spare_slots]
+        peers = [
+            peer
+            for peer, status in self._statuses.items()
+            if status.spare_slots and peer.is_reachable
+        ]
         rng.shuffle(peers)
         for peer in peers:
             home = self._statuses[peer].home
@@ -161,6 +165,7 @@ class Neighbours:
             peer
             for peer in among
             if peer is not besides
+            and peer.is_reachable
             and (self.is_home(peer, number) or self.has_room(peer))
             and not self.is_source(peer)
             and self.lag_ms(peer, number) is not None

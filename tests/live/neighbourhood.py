@@ -31,8 +31,8 @@ UNFED = (live.LAG_UNKNOWN_MS,) * SUBSTREAMS
 class Line(QuietConnection):
     """A connection of a given round trip, which remembers what was promised to it."""
 
-    def __init__(self, number: int, rtt_us: int) -> None:
-        super().__init__(number, Transport.QUIC)
+    def __init__(self, number: int, rtt_us: int, transport: Transport = Transport.QUIC) -> None:
+        super().__init__(number, transport)
         self._rtt_us = rtt_us
         self.journal: list[tuple[Line, int]] = []
         "Pieces that it was given, by index; several may share one."
@@ -153,9 +153,15 @@ class Neighbourhood:
 
     # Neighbours
 
-    def join(self, number: int, *, rtt_us: int = 20 * MILLISECOND) -> Peer:
-        """Let somebody call, and say hello."""
-        line, key = Line(number, rtt_us), bytes([number]) * 32
+    def join(
+        self,
+        number: int,
+        *,
+        rtt_us: int = 20 * MILLISECOND,
+        transport: Transport = Transport.QUIC,
+    ) -> Peer:
+        """Let somebody call, and say hello. Over TCP nobody knows where it listens."""
+        line, key = Line(number, rtt_us, transport), bytes([number]) * 32
         line.is_outgoing = False
         line.journal = self._journal
         greeting = Handshake(self.swarm.info_hash, peer_id_of(key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livestream.config import Transport
 from livestream.live.children import (
     CATCH_UP_MAX,
     HEAD_NOTICE_US,
@@ -42,10 +43,12 @@ def on_air() -> Neighbourhood:
     return Neighbourhood(is_source=True)
 
 
-def feeding(*, upload_x: float = 3.0) -> tuple[Neighbourhood, Peer]:
+def feeding(
+    *, upload_x: float = 3.0, transport: Transport = Transport.QUIC
+) -> tuple[Neighbourhood, Peer]:
     """Return a viewer that is fed in its home, and may feed others there; and who feeds it."""
     here = Neighbourhood(upload_bps=int(upload_x * RATE_BPS))
-    feeder = here.join(90)
+    feeder = here.join(90, transport=transport)
     be_fed(here, feeder, HOME)
     for index in range(HOME, 40 * SUBSTREAMS, SUBSTREAMS):
         here.give(feeder, index)
@@ -143,6 +146,31 @@ def test_who_is_refused_hears_of_those_who_are_fed_and_have_room() -> None:
     here.tell(third, Subscribe(HOME, 0))
     assert refused(here, third) == [Refuse(HOME, (second.address, first.address))]
     assert here.channel.choker.children(HOME) == [first, second]
+
+
+def test_nobody_is_sent_to_where_nobody_listens() -> None:
+    """Whoever called us over TCP said where from, and that is no address to call."""
+    here = on_air()
+    hidden = here.join(1, transport=Transport.TCP)
+    seen = here.join(2)
+    for peer in (hidden, seen):
+        here.tell(peer, weighing(5, children=1))
+        here.tell(peer, Subscribe(HOME, 0))
+    third = here.join(3)
+    here.heard(third)
+    here.tell(third, Subscribe(HOME, 0))
+    assert refused(here, third) == [Refuse(HOME, (seen.address,))]
+
+
+def test_a_displaced_child_is_not_sent_to_where_nobody_listens() -> None:
+    here = on_air()
+    lesser, least = heads(here, 9, 4)
+    large = here.join(3, transport=Transport.TCP)
+    here.tell(large, weighing(20))
+    here.go_on(STAY_US / SECOND)
+    here.tell(large, Subscribe(HOME, 0))
+    (answer,) = refused(here, least)
+    assert answer.alternatives == (lesser.address,)
 
 
 def test_who_is_not_fed_feeds_nobody() -> None:
@@ -613,6 +641,15 @@ def test_who_leaves_tells_its_children_who_fed_it() -> None:
     here.channel.say_goodbye()
     assert here.heard(child) == [Goodbye(feeder.address)]
     assert here.heard(stranger) == []
+
+
+def test_who_leaves_does_not_name_a_feeder_that_nobody_can_call() -> None:
+    here, _ = feeding(transport=Transport.TCP)
+    child = here.join(1)
+    here.tell(child, Subscribe(HOME, 0))
+    here.heard(child)
+    here.channel.say_goodbye()
+    assert here.heard(child) == [Goodbye(None)]
 
 
 def test_a_connection_is_promised_the_share_of_the_rate_that_it_carries() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from livestream.config import Transport
 from livestream.live.neighbours import ANY_HOME
 from livestream.swarm.peer import Peer
 from livestream.wire import live, messages
@@ -68,6 +69,15 @@ def test_all_are_told_once_a_second_of_one_with_room_in_each_substream() -> None
     here.tell(full, Status(False, 5, 0, 9, fed(100)))
     assert rooms_told(here, other) == [Rooms(((4, roomy.address),))]
     assert rooms_told(here, full) == [Rooms(((4, roomy.address),))]
+
+
+def test_rooms_that_nobody_can_call_are_not_told_of() -> None:
+    here = Neighbourhood()
+    hidden, other = here.join(1, transport=Transport.TCP), here.join(2)
+    here.tell(hidden, Status(False, 4, 3, 0, fed(50)))
+    here.heard(other)
+    here.go_on(1.1)
+    assert rooms_told(here, other) == []
 
 
 def test_where_nobody_has_room_nothing_is_told_of_it() -> None:
