@@ -32,6 +32,7 @@ from livestream.sim.scenarios import (
     scenario_named,
     with_overrides,
 )
+from livestream.sim.sweepplot import draw_runs
 
 __all__ = ["SimulateOptions", "run"]
 
@@ -103,12 +104,31 @@ def run(options: SimulateOptions) -> int:
                 sys.stdout.write(_table(outcome, job.scenario))
         if len(results) > 1 and len(scenarios) == 1:
             sys.stdout.write(_worst(results))
-    if options.plot_file is not None and isinstance(outcomes[-1], Result):
-        draw(outcomes[-1], jobs[-1].scenario, options.plot_file)
+    if options.plot_file is not None:
+        _draw(list(zip(jobs, outcomes, strict=True)), scenarios, options)
     if options.json_file is not None and results:
         _write_json([result.to_json() for result in results], options.json_file)
     _keep([outcome for outcome in outcomes if isinstance(outcome, Failed)])
     return 0
+
+
+def _draw(
+    ran: Sequence[tuple[LiveJob, Result | Failed]],
+    scenarios: Sequence[tuple[Mapping[str, object], Scenario]],
+    options: SimulateOptions,
+) -> None:
+    """Draw a run, or all of several over what makes them differ."""
+    where = options.plot_file or ""
+    swept = [changes for changes, _ in scenarios for _ in options.seeds]
+    runs = [
+        (changes, outcome)
+        for changes, (_, outcome) in zip(swept, ran, strict=True)
+        if isinstance(outcome, Result)
+    ]
+    if len(ran) == 1 and runs:
+        draw(runs[0][1], ran[0][0].scenario, where)
+    elif runs:
+        draw_runs(runs, where)
 
 
 def _run_files(

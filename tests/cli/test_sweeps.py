@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_runs_of_a_sweep_are_those_that_one_gets_alone() -> None:
     assert [result["seed"] for result in results] == [1, 2, 1, 2]
     alone = simulate(*FILES, "--sweep", "pieces=4", "--seed", "2")
     assert json.loads(alone.stdout)["trace_hash"] == results[3]["trace_hash"]
+
+
+def test_the_picture_of_a_sweep_has_all_its_runs(tmp_path: Path) -> None:
+    """Of the last run alone it would tell nothing of what was swept."""
+    quick = ("still", "--seconds", "6", "--seed", "1")
+    swept, last = tmp_path / "swept.png", tmp_path / "last.png"
+    for viewers, picture in (("2,3", swept), ("3", last)):
+        done = simulate(*quick, "--sweep", f"viewers={viewers}", "--plot", str(picture))
+        assert done.returncode == 0, done.stderr
+    assert swept.read_bytes().startswith(b"\x89PNG")
+    assert swept.read_bytes() != last.read_bytes()
 
 
 def test_how_pieces_spread_can_be_swept() -> None:
