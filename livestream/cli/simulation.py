@@ -105,7 +105,8 @@ def run(options: SimulateOptions) -> int:
         if len(results) > 1 and len(scenarios) == 1:
             sys.stdout.write(_worst(results))
     if options.plot_file is not None:
-        _draw(list(zip(jobs, outcomes, strict=True)), scenarios, options)
+        swept = [changes for changes, _ in scenarios for _ in options.seeds]
+        _draw(list(zip(swept, outcomes, strict=True)), jobs[0].scenario, options.plot_file)
     if options.json_file is not None and results:
         _write_json([result.to_json() for result in results], options.json_file)
     _keep([outcome for outcome in outcomes if isinstance(outcome, Failed)])
@@ -113,20 +114,12 @@ def run(options: SimulateOptions) -> int:
 
 
 def _draw(
-    ran: Sequence[tuple[LiveJob, Result | Failed]],
-    scenarios: Sequence[tuple[Mapping[str, object], Scenario]],
-    options: SimulateOptions,
+    ran: Sequence[tuple[Mapping[str, object], Result | Failed]], scenario: Scenario, where: str
 ) -> None:
-    """Draw a run, or all of several over what makes them differ."""
-    where = options.plot_file or ""
-    swept = [changes for changes, _ in scenarios for _ in options.seeds]
-    runs = [
-        (changes, outcome)
-        for changes, (_, outcome) in zip(swept, ran, strict=True)
-        if isinstance(outcome, Result)
-    ]
+    """Draw a run of this scenario, or all of several over what makes them differ."""
+    runs = [(changes, outcome) for changes, outcome in ran if isinstance(outcome, Result)]
     if len(ran) == 1 and runs:
-        draw(runs[0][1], ran[0][0].scenario, where)
+        draw(runs[0][1], scenario, where)
     elif runs:
         draw_runs(runs, where)
 

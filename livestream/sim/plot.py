@@ -15,8 +15,9 @@ from livestream.sim.scenario import Scenario
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["check_plot", "draw"]
+__all__ = ["check_plot", "draw", "save"]
 
 INK: Final = "#22303c"
 BLUE: Final = "#1f77b4"
@@ -58,9 +59,14 @@ def draw(result: Result, scenario: Scenario, where: str) -> None:
     _draw_lag(axes["lag"], result, scenario)
     _draw_continuity(axes["continuity"], result, scenario)
     _draw_publisher(axes["publisher"], result)
-    for each in axes.values():
-        each.spines[["top", "right"]].set_visible(False)
-        each.grid(alpha=0.25)
+    save(figure, where)
+
+
+def save(figure: Figure, where: str) -> None:
+    """Write a picture, all of whose axes look alike. Raises DiskError: it cannot be written."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
     try:
         figure.savefig(Path(where))
     except (OSError, ValueError) as error:

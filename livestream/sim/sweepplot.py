@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from livestream.errors import DiskError
 from livestream.sim.plot import (
     BLUE,
     GOAL_CONTINUITY,
@@ -16,6 +14,7 @@ from livestream.sim.plot import (
     INK,
     RED,
     check_plot,
+    save,
 )
 from livestream.sim.result import Result
 
@@ -101,11 +100,18 @@ def positions_of(runs: Sequence[Run]) -> Positions:
 def curve_of(key: str, runs: Sequence[Run], positions: Positions) -> list[tuple[float, float]]:
     """Return the median of a figure at each place, from left to right; where there is one."""
     found: dict[float, list[float]] = {}
-    for at, (_, result) in zip(positions.at, runs, strict=True):
-        value = result.to_json()[key]
-        if isinstance(value, (int, float)):
-            found.setdefault(at, []).append(float(value))
+    for at, value in _dots(key, runs, positions):
+        found.setdefault(at, []).append(value)
     return [(at, median(values)) for at, values in sorted(found.items())]
+
+
+def _dots(key: str, runs: Sequence[Run], positions: Positions) -> list[tuple[float, float]]:
+    figures = (result.to_json()[key] for _, result in runs)
+    return [
+        (at, float(value))
+        for at, value in zip(positions.at, figures, strict=True)
+        if isinstance(value, (int, float))
+    ]
 
 
 def draw_runs(runs: Sequence[Run], where: str) -> None:
@@ -126,21 +132,17 @@ def draw_runs(runs: Sequence[Run], where: str) -> None:
     positions = positions_of(runs)
     for axes, panel in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         _draw_panel(axes, panel, runs, positions)
-    try:
-        figure.savefig(Path(where))
-    except (OSError, ValueError) as error:
-        raise DiskError(f"{where}: the picture cannot be written: {error}.") from error
+    save(figure, where)
 
 
 def _draw_panel(axes: Axes, panel: _Panel, runs: Sequence[Run], positions: Positions) -> None:
     axes.set_title(panel.title, loc="left", color=INK)
     for key, words, colour in panel.curves:
-        curve = curve_of(key, runs, positions)
+        curve, dots = curve_of(key, runs, positions), _dots(key, runs, positions)
         scaled = [panel.scale * value for _, value in curve]
         axes.plot([at for at, _ in curve], scaled, color=colour, lw=2, label=words)
-        for at, run in zip(positions.at, runs, strict=True):
-            for _, value in curve_of(key, [run], Positions("", [at], [])):
-                axes.scatter([at], [panel.scale * value], color=colour, s=22, zorder=3)
+        scaled = [panel.scale * value for _, value in dots]
+        axes.scatter([at for at, _ in dots], scaled, color=colour, s=22, zorder=3)
     for goal in panel.goals:
         axes.axhline(goal, color=GREEN, lw=1.5, ls="--", label=f"goal: {goal:g}")
     if positions.names:
@@ -154,6 +156,4 @@ def _draw_panel(axes: Axes, panel: _Panel, runs: Sequence[Run], positions: Posit
     axes.set_xlabel(positions.label)
     if panel.is_from_zero:
         axes.set_ylim(bottom=0)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
     axes.legend(loc="best", framealpha=0.85, edgecolor="none")
