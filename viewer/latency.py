@@ -20,6 +20,10 @@ SPARE_US: Final = 220 * MILLISECOND  # If nearly all pieces had so much time lef
 CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, which come in time.
 RAISE_US: Final = 100 * MILLISECOND
 LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
+# A piece that is not there when it is due is waited for, little by little: without it there would
+# be no picture up to the next key frame.
+WAIT_US: Final = 25 * MILLISECOND
+WAITS_US_MAX: Final = 500 * MILLISECOND  # Within MEMORY_S.
 
 
 @dataclass(slots=True)
@@ -29,6 +33,7 @@ class _Second:
     pieces: int = 0
     late: int = 0
     close: int = 0
+    waited_us: int = 0
 
 
 class Latency:
@@ -58,6 +63,16 @@ class Latency:
         self._is_settled = False
         self._next_at = None
 
+    def wait(self) -> int:
+        """Something is due and not there: return the target, which is later if that helps."""
+        waited_us = sum(each.waited_us for each in self._seconds)
+        if self._is_settled and waited_us < WAITS_US_MAX:
+            highest_us = max(LATENCY_MAX_US, self._lowest_us)
+            later_us = min(self.target_us + WAIT_US, highest_us)
+            self._seconds[-1].waited_us += later_us - self.target_us
+            self.target_us = later_us
+        return self.target_us
+
     def note_piece(self, lag_us: int, pieces_late: int, now: int) -> bool:
         """A piece came `lag_us` after its capture; whether the target has changed.
 
@@ -85,7 +100,8 @@ class Latency:
         late = sum(each.late for each in self._seconds)
         if second.late and late > LATE_SHARE * pieces:
             highest_us = max(LATENCY_MAX_US, self._lowest_us)
-            self.target_us = min(self.target_us + RAISE_US, highest_us)
+            raise_us = max(0, RAISE_US - second.waited_us)
+            self.target_us = min(self.target_us + raise_us, highest_us)
             return
         close = sum(each.close for each in self._seconds)
         if len(self._seconds) == MEMORY_S and not late and close <= CLOSE_SHARE * pieces:

@@ -7,7 +7,7 @@ drifts, and a picture is never built on something that is missing.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Final, final
@@ -72,7 +72,13 @@ class Playout:
     below `_due_end` is due, and the last of it is held.
     """
 
-    def __init__(self, latency_us: int, first_index: int, tracks: Sequence[Track] = ()) -> None:
+    def __init__(
+        self,
+        latency_us: int,
+        first_index: int,
+        tracks: Sequence[Track] = (),
+        wait: Callable[[], int] | None = None,
+    ) -> None:
         """Start at a piece, best one that begins with a key frame.
 
         Args:
@@ -80,6 +86,8 @@ class Playout:
             first_index: Nothing before this piece is played.
             tracks: Those of the channel. Samples of others are dropped, and a loss makes only
                 video wait for a key frame. Without them, the track of the first key frame waits.
+            wait: Asked when a piece is due and not there; returns the latency from now on. If it
+                is larger than before, the piece is waited for by so much.
         """
         self.pieces_late = 0
         "Pieces that were not there at their deadline: skipped, or released afterwards."
@@ -91,6 +99,8 @@ class Playout:
         self.samples_dropped = 0
         "Samples that could not be decoded, because of a loss or of a wrong time stamp."
         self._latency_us = latency_us
+        self._wait = wait
+        self._waits_until = 0
         self._patience_us = min(PATIENCE_US_MAX, latency_us // 2)
         self._next_index = first_index
         self._due_end = first_index
@@ -119,7 +129,9 @@ class Playout:
             return None
         due = self._by_capture[0][0] + self._latency_us if self._by_capture else None
         is_blocked = self._next_index < self._due_end
-        patience = self._received_first_at + self._patience_us if is_blocked else None
+        patience = None
+        if is_blocked:
+            patience = max(self._received_first_at + self._patience_us, self._waits_until)
         return earliest(due, patience, None if self._is_starved else self._starves_at())
 
     def handle_timer(self, now: int) -> None:
@@ -153,8 +165,9 @@ class Playout:
             return
         if self._received_first_at is None:
             self._received_first_at = now
+        is_waited_for = now < self._waits_until
         is_late = now > captured_at + self._latency_us and self._is_after_start(captured_at)
-        self._held[index] = _HeldPiece(payload, captured_at, is_late)
+        self._held[index] = _HeldPiece(payload, captured_at, is_late and not is_waited_for)
         heappush(self._by_capture, (captured_at, index))
         heappush(self._by_index, index)
         self._forget_released()
@@ -229,9 +242,19 @@ class Playout:
                     self._started_at = now
                 continue
             resume = self._resume_index(now)
-            if resume is None:
+            if resume is None or self._is_waiting(now):
                 return
             self._skip_to(resume)
+
+    def _is_waiting(self, now: int) -> bool:
+        """Whether the next piece, which is not there, is waited for."""
+        if self._wait is None or self._started_at is None:
+            return False
+        if now >= self._waits_until:
+            latency_us = self._wait()
+            self._waits_until = now + latency_us - self._latency_us
+            self._latency_us = latency_us
+        return now < self._waits_until
 
     def _is_gathering(self, now: int) -> bool:
         """Whether to begin a little later, so that the picture does not stumble as it begins."""

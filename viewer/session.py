@@ -275,10 +275,18 @@ class Session:
                 self._late_before += self._playout.pieces_late
             self._ended_at = None
             self._latency.restart()
-            self._playout = Playout(self._latency_us, event.first_index, event.head.tracks)
+            self._playout = Playout(
+                self._latency.target_us, event.first_index, event.head.tracks, self._wait
+            )
             self.outputs.start(event.head.tracks)
         elif isinstance(event, ChannelEnded):
             self._ended_at = self.clock.now()
+
+    def _wait(self) -> int:
+        """Something is not there when it is due: play a little later, if that is likely to help."""
+        latency_us = self._latency.wait()
+        self.channel.set_latency(latency_us)
+        return latency_us
 
     def _follow_latency(self, now: int) -> None:
         self.channel.set_latency(self._latency.target_us)

@@ -32,7 +32,7 @@ NEXT_REACH: Final = 256  # Pieces: whoever lacks a substream for so long knows n
 # A hiccup of a child's line is common, and it has all of its feeders at once; of those who feed
 # many, all below wait.
 UNANSWERED_US: Final = SECOND
-HEAD_UNANSWERED_US: Final = 500 * MILLISECOND
+HEAD_UNANSWERED_US: Final = 300 * MILLISECOND
 WAITING_MAX: Final = 1  # Children that may be slow by themselves, at a time.
 GUIDES: Final = 3
 NOTICE_US: Final = 1_500 * MILLISECOND  # Time to call somebody, to be refused, and to call again.

@@ -10,13 +10,14 @@ from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
-__all__ = ["FEED_PATIENCE_US", "QUIET_US", "Verdict", "judge"]
+__all__ = ["FEED_PATIENCE_US", "QUIET_US", "UNHEARD_US", "Verdict", "judge"]
 
 OVERDUE_MAX: Final = 2  # So many overdue pieces of one substream, and its feeder has failed...
 FEED_PATIENCE_US: Final = 350 * MILLISECOND  # ...unless it pushed something since...
 HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a feeder itself.
 MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
-UNANSWERED_US: Final = 350 * MILLISECOND  # Of who brings nothing, and was asked for a sign.
+# A feeder that was not heard for so long is asked for a sign of life, and has as long to give one.
+UNHEARD_US: Final = 250 * MILLISECOND
 QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
 
 
@@ -24,8 +25,6 @@ QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
 class Verdict:
     """What is to be thought of a feeder."""
 
-    is_doubted: bool = False
-    "It brings nothing: is it there?"
     is_missed: bool = False
     "What it should have brought is not here: nothing gets to those whom we feed either."
     has_failed: bool = False
@@ -54,7 +53,6 @@ def judge(
     patience_us += HOP_PATIENCE_US * len(substream.path)
     is_late = is_missed and silent_us > patience_us and not substream.is_waiting(now)
     return Verdict(
-        is_doubted=overdue > 0 or is_silent,
         is_missed=is_missed or is_silent,
         has_failed=is_late or _is_gone(substream.feeder, neighbours, now),
     )
@@ -62,10 +60,10 @@ def judge(
 
 def _is_gone(feeder: Peer | None, neighbours: Neighbours, now: int) -> bool:
     """Whether it was silent for too long when others were heard last."""
-    if feeder is None or feeder.heard_at >= now - UNANSWERED_US:
+    if feeder is None or feeder.heard_at >= now - UNHEARD_US:
         return False  # The rest looks at all neighbours, and this is asked for each substream.
     others_at = neighbours.heard_at(feeder)
     if feeder.heard_at < others_at - QUIET_US:
         return True
-    is_unheard = feeder.heard_at < others_at - UNANSWERED_US
-    return is_unheard and feeder.is_unresponsive(others_at, UNANSWERED_US)
+    is_unheard = feeder.heard_at < others_at - UNHEARD_US
+    return is_unheard and feeder.is_unresponsive(others_at, UNHEARD_US)

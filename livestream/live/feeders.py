@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
-from livestream.live.failures import FEED_PATIENCE_US, judge
+from livestream.live.failures import FEED_PATIENCE_US, UNHEARD_US, judge
 from livestream.live.neighbours import Neighbours
 from livestream.live.rivals import ANSWER_TIMEOUT_US, AVOID_FAILED_US, Rivals
 from livestream.live.selection import LATE_US, FeederSelection
@@ -190,12 +190,12 @@ class Feeders:
             substream.take_time(now)
             if substream.state is not _FED or feeder is None:
                 continue
+            if feeder.heard_at < now - UNHEARD_US:
+                self._probe(substream, feeder, now)
             if now - substream.pushed_at <= FEED_PATIENCE_US:
                 continue
             late, missed = overdue.get(substream.number, 0), substream.missed(newest, count)
             verdict = judge(substream, late, missed, self._neighbours, now)
-            if verdict.is_doubted:
-                self._probe(substream, feeder, now)
             if verdict.is_missed and substream.cut_at is None:
                 self._cut(substream, now, is_suspect=True)
             if verdict.has_failed:
@@ -339,9 +339,9 @@ class Feeders:
     # Whoever is above our feeder
 
     def _probe(self, substream: Substream, feeder: Peer, now: int) -> None:
-        """Have a feeder that brings nothing give a sign of life."""
+        """Have a feeder that was not heard give a sign of life."""
         if now >= substream.probes_at and feeder.connection.unanswered_at is None:
-            substream.probes_at = now + FEED_PATIENCE_US
+            substream.probes_at = now + UNHEARD_US
             feeder.connection.keep_alive()
 
     def _cut(self, substream: Substream, now: int, *, is_suspect: bool) -> None:

@@ -30,6 +30,7 @@ URGENT_PIECE_BITS: Final = 3 * 4_096 * 8 // 2
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND
+LINGER_US: Final = 50 * MILLISECOND  # A viewer may wait for what is not there when it is due.
 NO_HOLDER_US: Final = 50 * MILLISECOND  # How soon to look again when nobody has the piece.
 SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much later than viewers.
 REPAIR_PER_PEER_MAX: Final = 8
@@ -283,7 +284,7 @@ class DeadlinePicker(Picker[Peer]):
         if index < self._window.first:
             return True
         # The first group of pictures may start before the playout point: decoding needs it still.
-        allowance = TUNE_IN_LATE_US if index < self._tune_in_end else 0
+        allowance = TUNE_IN_LATE_US if index < self._tune_in_end else LINGER_US
         return deadline is not None and deadline + allowance < now
 
     def _due_at(self, index: int, missing: Missing, deadline: int | None) -> int:

@@ -157,7 +157,7 @@ class Viewer:
             self.due_before += due
             self.late_before += min(self.playout.pieces_late, due)
         latency_us = self.channel.config.latency_us
-        self.playout = Playout(latency_us, event.first_index, event.head.tracks)
+        self.playout = Playout(latency_us, event.first_index, event.head.tracks, self._wait)
         self.latency.restart()
         self.first_index = event.first_index
 
@@ -184,6 +184,11 @@ class Viewer:
                 self.channel.set_latency(self.latency.target_us)
                 self.playout.set_latency(self.latency.target_us)
                 self._drain(self.playout, now)
+
+    def _wait(self) -> int:
+        latency_us = self.latency.wait()
+        self.channel.set_latency(latency_us)
+        return latency_us
 
     def _drain(self, playout: Playout, now: int) -> None:
         while (event := playout.next_event()) is not None:

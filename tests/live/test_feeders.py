@@ -10,7 +10,7 @@ from livestream.live.failures import (
     HOP_PATIENCE_US,
     MISSED_PATIENCE_US,
     QUIET_US,
-    UNANSWERED_US,
+    UNHEARD_US,
 )
 from livestream.live.feeders import (
     AVOID_REFUSED_US,
@@ -462,18 +462,20 @@ def line_of(peer: Peer) -> Line:
     return peer.connection
 
 
-def test_a_feeder_that_brings_nothing_is_asked_for_a_sign_of_life_now_and_then() -> None:
+def test_a_feeder_that_is_not_heard_is_asked_for_a_sign_of_life_whatever_is_due() -> None:
     search, one, other = two_feeders()
-    search.go_on(FEED_PATIENCE_US / SECOND)
-    search.miss(0)
+    one.heard_at = search.now
+    search.go_on(UNHEARD_US / SECOND)
+    other.heard_at = search.now
+    search.feeders.look_for_failures({}, [-1, -1], search.now)
     assert line_of(one).probes == 0
     search.go_on(STEP_US / SECOND)
     for _ in range(2):
-        search.miss(0)
-        assert line_of(one).probes == line_of(other).probes == 1
-    search.go_on(FEED_PATIENCE_US / SECOND)
-    search.miss(0)
-    assert line_of(one).probes == 2
+        search.feeders.look_for_failures({}, [-1, -1], search.now)
+        assert (line_of(one).probes, line_of(other).probes) == (1, 0)
+    search.go_on(UNHEARD_US / SECOND)
+    search.feeders.look_for_failures({}, [-1, -1], search.now)
+    assert (line_of(one).probes, line_of(other).probes) == (2, 1)
 
 
 def unanswered() -> tuple[Search, Peer, Peer]:
@@ -486,7 +488,7 @@ def unanswered() -> tuple[Search, Peer, Peer]:
 
 def test_a_feeder_that_acknowledges_nothing_is_left_before_anything_is_known_to_be_due() -> None:
     search, one, other = unanswered()
-    check_that_only_one_is_left(search, one, other, after_us=UNANSWERED_US)
+    check_that_only_one_is_left(search, one, other, after_us=max(UNHEARD_US, FEED_PATIENCE_US))
 
 
 def test_a_feeder_that_pushes_something_else_is_there_whatever_it_acknowledges() -> None:
@@ -501,8 +503,8 @@ def test_far_away_more_time_passes_before_a_feeder_is_taken_for_gone() -> None:
     peer = make_peer(1, rtt_us=300 * MILLISECOND)
     line_of(peer).silent_since = 0
     allowed_us = UNANSWERED_ROUND_TRIPS * 300 * MILLISECOND
-    assert not peer.is_unresponsive(allowed_us, UNANSWERED_US)
-    assert peer.is_unresponsive(allowed_us + 1, UNANSWERED_US)
+    assert not peer.is_unresponsive(allowed_us, UNHEARD_US)
+    assert peer.is_unresponsive(allowed_us + 1, UNHEARD_US)
 
 
 def test_when_nobody_is_heard_those_who_acknowledge_nothing_are_kept() -> None:

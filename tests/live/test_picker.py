@@ -7,6 +7,7 @@ from livestream.live.clock import ChannelClock
 from livestream.live.picker import (
     BUSY_US,
     GRACE_MIN_US,
+    LINGER_US,
     REPAIR_PER_PEER_MAX,
     RETRY_MIN_US,
     SOURCE_DELAY_US,
@@ -182,6 +183,17 @@ def test_what_is_too_late_is_not_asked_for() -> None:
     assert viewing.now > deadline_us(100)
     viewing.go_on_until(viewing.now + SECOND)
     assert viewing.asked == []
+
+
+def test_what_is_due_is_asked_for_a_little_longer_as_a_viewer_may_wait_for_it() -> None:
+    for late_us, is_asked in ((LINGER_US - INTERVAL_US, True), (LINGER_US + INTERVAL_US, False)):
+        viewing = Viewing()
+        viewing.watch(105, but=(100,))
+        viewing.go_on_until(deadline_us(100) + late_us)
+        viewing.neighbour(1, 100)
+        viewing.picker.note_holders(viewing.now)
+        viewing.go_on_until(viewing.now + INTERVAL_US)
+        assert bool(viewing.asked_for(100)) is is_asked
 
 
 def test_what_is_urgent_goes_before_what_is_not() -> None:

@@ -12,6 +12,8 @@ from viewer.latency import (
     RAISE_US,
     SETTLING_US,
     SPARE_US,
+    WAIT_US,
+    WAITS_US_MAX,
     Latency,
 )
 
@@ -95,3 +97,41 @@ def test_whoever_asks_for_more_than_the_most_gets_it() -> None:
     watching.go_on(SETTLED_S + 1)
     watching.go_on(5, late=1)
     assert watching.latency.target_us == 2 * LATENCY_MAX_US
+
+
+def wait_as_long_as_it_goes(latency: Latency) -> int:
+    """Return by how much the target rose, in steps."""
+    before_us = latency.target_us
+    while (target_us := latency.target_us) < latency.wait():
+        assert latency.target_us - target_us == WAIT_US
+    return latency.target_us - before_us
+
+
+def test_what_is_not_there_when_it_is_due_is_waited_for_so_long_in_some_seconds() -> None:
+    watching = Watching()
+    watching.go_on(SETTLED_S + 1)
+    assert wait_as_long_as_it_goes(watching.latency) == WAITS_US_MAX
+    watching.go_on(MEMORY_S - 1)
+    assert wait_as_long_as_it_goes(watching.latency) == 0
+    watching.go_on(1)
+    assert wait_as_long_as_it_goes(watching.latency) == WAITS_US_MAX
+
+
+def test_nothing_is_waited_for_while_pieces_come_in_any_order_at_first() -> None:
+    watching = Watching()
+    watching.go_on(SETTLED_S - 1)
+    assert wait_as_long_as_it_goes(watching.latency) == 0
+
+
+def test_to_wait_does_not_lead_beyond_the_most() -> None:
+    watching = Watching(Latency(start_us=LATENCY_MAX_US - WAIT_US))
+    watching.go_on(SETTLED_S + 1)
+    assert wait_as_long_as_it_goes(watching.latency) == WAIT_US
+
+
+def test_a_second_that_was_waited_in_raises_it_by_no_more_than_that() -> None:
+    watching = Watching()
+    watching.go_on(SETTLED_S + 1)
+    assert watching.latency.wait() == LATENCY_START_US + WAIT_US
+    watching.go_on(1, late=1)
+    assert watching.latency.target_us == LATENCY_START_US + RAISE_US

@@ -141,6 +141,70 @@ def test_a_missing_piece_is_skipped_when_a_later_one_is_due_and_video_waits_for_
     assert playout.pieces_late == 2
 
 
+class Waiting:
+    """Lets a playout wait a little, so many times. What is asked of it is counted."""
+
+    STEP_US = 30 * MILLISECOND
+
+    def __init__(self, times: int) -> None:
+        self.latency_us = LATENCY_US
+        self.times = times
+        self.asked = 0
+
+    def __call__(self) -> int:
+        self.asked += 1
+        if self.asked <= self.times:
+            self.latency_us += self.STEP_US
+        return self.latency_us
+
+
+def test_what_is_not_there_when_it_is_due_is_waited_for_and_all_after_it_is_as_much_later() -> None:
+    clip = pieces(60)
+    waiting = Waiting(2)
+    playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
+    for index in range(60):
+        if index != 30:
+            receive(playout, clip, index, START)
+    comes_at = due(31) + Waiting.STEP_US + 1
+    log = run_until(playout, comes_at - 1)
+    assert (waiting.asked, playout.next_index) == (2, 30)
+    came = receive(playout, clip, 30, comes_at)
+    assert video(came) == [30, 31], "what was due behind it need not wait any longer"
+    log += run_until(playout, due(59) + 2 * Waiting.STEP_US)
+    events = [event for _, event in log]
+    assert missed(events) == []
+    assert playout.pieces_late == 0
+    assert video(events) == [*range(30), *range(32, 60)]
+    assert log[-1][0] == due(59) + 2 * Waiting.STEP_US
+    assert playout.latency_us == LATENCY_US + 2 * Waiting.STEP_US
+
+
+def test_what_does_not_come_while_it_is_waited_for_is_skipped() -> None:
+    clip = pieces(60)
+    waiting = Waiting(2)
+    playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
+    for index in range(60):
+        if index != 30:
+            receive(playout, clip, index, START)
+    log = run_until(playout, due(59) + 2 * Waiting.STEP_US)
+    assert [(at, e.index) for at, e in log if isinstance(e, PieceMissed)] == [
+        (due(31) + 2 * Waiting.STEP_US, 30)
+    ]
+    assert playout.pieces_late == 1
+    assert playout.next_index == 60
+
+
+def test_nothing_is_waited_for_before_the_picture() -> None:
+    clip = pieces(60)
+    waiting = Waiting(99)
+    playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
+    for index in range(10, 60):
+        receive(playout, clip, index, START)
+    run_until(playout, due(60))
+    assert waiting.asked == 0
+    assert playout.next_index == 60
+
+
 def test_without_tracks_the_track_of_the_first_key_frame_is_the_one_that_waits() -> None:
     clip = pieces(40)
     playout = Playout(LATENCY_US, 0)
