@@ -1,6 +1,6 @@
 """What becomes of viewers when one that feeds them fails; `python -m benchmarks.failures`.
 
-Ten viewers in a star (`benchmarks.star`: Linux, root), 20 to 80 ms apart, 1 % of loss. 20 s apart,
+Twelve viewers in a star (`benchmarks.star`: Linux, root), 20 to 80 ms apart, 1 % of loss. 20 s apart,
 one that feeds others is stopped for 5 s, another one is killed, the uplink of a third falls to a
 tenth: each time whoever has most children then, of those to whom nothing has happened yet. For its
 children (who got half a substream or more from it) and for all others, in the 10 s that follow:
@@ -302,8 +302,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--viewers", type=int, default=10)
-    parser.add_argument("--rate", default="300k", help="of the channel")
+    parser.add_argument("--viewers", type=int, default=12)
+    parser.add_argument("--rate", default="1M", help="of the channel")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures and all rows here too")
     words = parser.parse_args()
