@@ -97,7 +97,7 @@ class LiveConfig:
     "Children over all substreams that a viewer feeds when nothing caps its upload."
     upload_share: float = 0.85
     "The part of a capped upload that is promised to children; the rest repairs and tunes in."
-    reserve_share: float = 0.1
+    reserve_share: float = 0.03
     "The part of the rate that the publisher gives beside its heads, once there is a crowd."
     repair_share: float = 0.15
     "Repair may ask for at most this part of the channel's rate."

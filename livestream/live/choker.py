@@ -18,7 +18,7 @@ TRIED_SHARE: Final = 0.97  # Of the upload, where children are wanted and nothin
 GROWTH_US: Final = 2 * SECOND
 RECOVERY_US: Final = 2 * SECOND  # After an overload, one slot more is tried so often.
 # When somebody fails, all below ask at the same time: what was not given before is given then.
-RESERVE_BURST_S: Final = 20
+RESERVE_BURST_S: Final = 60
 NEVER: Final = 1 << 32  # No index is that large.
 SLOTS_MIN: Final = 2  # Who could feed fewer has an upload for its own requests, and no more.
 CROWD: Final = 10  # With so many neighbours, the publisher lets viewers help each other.

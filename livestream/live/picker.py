@@ -24,7 +24,7 @@ __all__ = ["URGENT_US", "DeadlinePicker", "Missing"]
 GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is not overdue.
 GRACE_MAX_US: Final = 600 * MILLISECOND
 EDGES_MAX: Final = 10  # Questions within the longest grace, and some more.
-URGENT_US: Final = 200 * MILLISECOND  # Less time than this before the deadline: ask now.
+URGENT_US: Final = 150 * MILLISECOND  # Less time than this before the deadline: ask now.
 # In slow channels a piece takes long to leave a narrow uplink, and may find another before it.
 URGENT_PIECE_BITS: Final = 3 * 4_096 * 8 // 2
 RETRY_MIN_US: Final = 60 * MILLISECOND
