@@ -1,9 +1,9 @@
 """What becomes of viewers when one that feeds them fails; `python -m benchmarks.failures`.
 
-Twelve viewers in a star (`benchmarks.star`: Linux, root), 20 to 80 ms apart, 1 % of loss. 20 s apart,
-one that feeds others is stopped for 5 s, another one is killed, the uplink of a third falls to a
-tenth: each time whoever has most children then, of those to whom nothing has happened yet. For its
-children (who got half a substream or more from it) and for all others, in the 10 s that follow:
+Twelve viewers in a star (`benchmarks.star`: Linux, root), 20 to 80 ms apart, 1 % of loss. 20 s
+apart, one that feeds others is stopped for 5 s, another one is killed, the uplink of a third falls
+to a tenth: each time whoever has most children then, of those to whom nothing has happened yet. For
+its children (who got half a substream or more from it) and for all others, in the 10 s that follow:
 
 late      pieces that were not there when they were due, in all and of the one that had most;
 still     the longest that any picture stood still;
