@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from livestream.config import Transport
 from livestream.live.children import (
     CATCH_UP_MAX,
@@ -838,6 +840,23 @@ def test_when_many_wait_those_who_feed_fewest_go_first_and_twice_as_many_each_ti
     here.go_on(OVERLOAD_INTERVAL_US / SECOND)
     here.give(feeder, index + SUBSTREAMS)
     assert choker.children(HOME) == []
+
+
+def test_the_publisher_lets_one_head_go_at_a_time_however_often_too_many_wait() -> None:
+    here = on_air()
+    peers = [here.join(number + 1) for number in range(SUBSTREAMS)]
+    for number, peer in enumerate(peers):
+        here.tell(peer, weighing(1, children=1, home=number))
+        here.tell(peer, Subscribe(number, 0))
+        here.heard(peer)
+    stuck(here, *peers)
+    choker, left = here.channel.choker, [len(peers)]
+    while here.now < 4 * OVERLOAD_INTERVAL_US + 2 * PUSH_WAIT_US_MAX:
+        here.publish()
+        here.go_on(0.02)
+        left.append(sum(len(choker.children(number)) for number in range(SUBSTREAMS)))
+    assert left[-1] <= len(peers) - 3
+    assert {before - after for before, after in pairwise(left)} == {0, 1}
 
 
 def test_an_overload_some_time_after_another_begins_with_one_again() -> None:
