@@ -119,7 +119,8 @@ function show(news) {
 function place(stats) {
   const feeders = stats.feeders === 1 ? "1 peer feeds" : `${stats.feeders} peers feed`;
   if (!stats.feeders) return "Nobody feeds this viewer yet.";
-  return `${feeders} this viewer, ${stats.depth} deep; it feeds others ${stats.children} times.`;
+  const children = stats.children === 0 ? "nobody" : stats.children === 1 ? "1 child" : `${stats.children} children`;
+  return `${feeders} this viewer, ${stats.depth} deep; it feeds ${children}.`;
 }
 
 function showPeers(peers) {
