@@ -67,10 +67,9 @@ class Latency:
         """Something is due and not there: return the target, which is later if that helps."""
         waited_us = sum(each.waited_us for each in self._seconds)
         if self._is_settled and waited_us < WAITS_US_MAX:
-            highest_us = max(LATENCY_MAX_US, self._lowest_us)
-            later_us = min(self.target_us + WAIT_US, highest_us)
-            self._seconds[-1].waited_us += later_us - self.target_us
-            self.target_us = later_us
+            before_us = self.target_us
+            self._raise(WAIT_US)
+            self._seconds[-1].waited_us += self.target_us - before_us
         return self.target_us
 
     def note_piece(self, lag_us: int, pieces_late: int, now: int) -> bool:
@@ -99,10 +98,12 @@ class Latency:
         pieces = sum(each.pieces for each in self._seconds)
         late = sum(each.late for each in self._seconds)
         if second.late and late > LATE_SHARE * pieces:
-            highest_us = max(LATENCY_MAX_US, self._lowest_us)
-            raise_us = max(0, RAISE_US - second.waited_us)
-            self.target_us = min(self.target_us + raise_us, highest_us)
+            self._raise(max(0, RAISE_US - second.waited_us))
             return
         close = sum(each.close for each in self._seconds)
         if len(self._seconds) == MEMORY_S and not late and close <= CLOSE_SHARE * pieces:
             self.target_us = max(self.target_us - LOWER_US, self._lowest_us)
+
+    def _raise(self, by_us: int) -> None:
+        highest_us = max(LATENCY_MAX_US, self._lowest_us)
+        self.target_us = min(self.target_us + by_us, highest_us)

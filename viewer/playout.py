@@ -1,7 +1,8 @@
 """The playout clock: verified pieces in, in any order; samples out, when they are due.
 
-A piece is due `latency` after its capture. What is not there by then is left behind: lag never
-drifts, and a picture is never built on something that is missing.
+A piece is due `latency` after its capture. What is not there by then is waited for as long as
+whoever sets the latency lets it, and then left behind: lag never drifts, and a picture is never
+built on something that is missing.
 """
 
 from __future__ import annotations
@@ -165,9 +166,9 @@ class Playout:
             return
         if self._received_first_at is None:
             self._received_first_at = now
-        is_waited_for = now < self._waits_until
-        is_late = now > captured_at + self._latency_us and self._is_after_start(captured_at)
-        self._held[index] = _HeldPiece(payload, captured_at, is_late and not is_waited_for)
+        is_past = now > captured_at + self._latency_us and now >= self._waits_until
+        is_late = is_past and self._is_after_start(captured_at)
+        self._held[index] = _HeldPiece(payload, captured_at, is_late)
         heappush(self._by_capture, (captured_at, index))
         heappush(self._by_index, index)
         self._forget_released()

@@ -158,13 +158,18 @@ class Waiting:
         return self.latency_us
 
 
-def test_what_is_not_there_when_it_is_due_is_waited_for_and_all_after_it_is_as_much_later() -> None:
-    clip = pieces(60)
-    waiting = Waiting(2)
+def without_piece_30(times: int) -> tuple[list[Payload], Waiting, Playout]:
+    """Return 60 pieces, of which a playout that may wait so many times has all but one."""
+    clip, waiting = pieces(60), Waiting(times)
     playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
     for index in range(60):
         if index != 30:
             receive(playout, clip, index, START)
+    return clip, waiting, playout
+
+
+def test_what_is_not_there_when_it_is_due_is_waited_for_and_all_after_it_is_as_much_later() -> None:
+    clip, waiting, playout = without_piece_30(2)
     comes_at = due(31) + Waiting.STEP_US + 1
     log = run_until(playout, comes_at - 1)
     assert (waiting.asked, playout.next_index) == (2, 30)
@@ -180,12 +185,7 @@ def test_what_is_not_there_when_it_is_due_is_waited_for_and_all_after_it_is_as_m
 
 
 def test_what_does_not_come_while_it_is_waited_for_is_skipped() -> None:
-    clip = pieces(60)
-    waiting = Waiting(2)
-    playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
-    for index in range(60):
-        if index != 30:
-            receive(playout, clip, index, START)
+    _, _, playout = without_piece_30(2)
     log = run_until(playout, due(59) + 2 * Waiting.STEP_US)
     assert [(at, e.index) for at, e in log if isinstance(e, PieceMissed)] == [
         (due(31) + 2 * Waiting.STEP_US, 30)
