@@ -23,7 +23,7 @@ LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
 # A piece that is not there when it is due is waited for, little by little: without it there would
 # be no picture up to the next key frame.
 WAIT_US: Final = 25 * MILLISECOND
-WAITS_US_MAX: Final = 500 * MILLISECOND  # Within MEMORY_S.
+WAITS_US_MAX: Final = 300 * MILLISECOND  # Within MEMORY_S.
 
 
 @dataclass(slots=True)
