@@ -18,6 +18,7 @@ from benchmarks.processes import Cost, publisher, stats_of, viewer
 from benchmarks.recording import Recording, Row
 from benchmarks.router import HostSettings, RouterSettings
 from benchmarks.star import Sample, Star
+from livestream.config import Transport
 from livestream.machine import MILLISECOND, SECOND
 from livestream.sim.designs import DESIGNS
 from livestream.sim.links import Path as LinkPath
@@ -49,9 +50,20 @@ class Audience:
     Invariant: `_present` are the viewers that watch now, by the number of their host.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, source: Sequence[str], folder: Path) -> None:
-        """Take the scenario, what `livestream publish` is to be told, and where files go."""
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        source: Sequence[str],
+        folder: Path,
+        transport: Transport,
+    ) -> None:
+        """Take the scenario, what to publish, where files go, and what carries the channel.
+
+        `source` is what `livestream publish` is told.
+        """
         self._scenario = scenario
+        self._transport = ["--transport", transport.value]
         self._source = source
         self._folder = folder
         self._rng = Random(seed)
@@ -74,6 +86,7 @@ class Audience:
                 publisher(
                     self._folder,
                     *self._source,
+                    *self._transport,
                     *cap,
                     listen=self._listen(PUBLISHER),
                     inside=self._star.inside(PUBLISHER),
@@ -125,6 +138,7 @@ class Audience:
             viewer(
                 self._folder,
                 self._link,
+                *self._transport,
                 *words,
                 listen=self._listen(number),
                 inside=self._star.inside(number),

@@ -21,6 +21,7 @@ from benchmarks.audience import Audience, Costs
 from benchmarks.clip import write_clip
 from benchmarks.recording import Figures, Recording, Row, reckon
 from livestream.cli.options import parse_rate
+from livestream.config import Transport
 from livestream.machine import SECOND
 from livestream.sim.designs import DESIGNS
 from livestream.sim.internets import Links
@@ -65,7 +66,7 @@ def scenario_of(
     )
 
 
-def real(scenario: Scenario, seed: int) -> tuple[Recording, Costs]:
+def real(scenario: Scenario, seed: int, transport: Transport) -> tuple[Recording, Costs]:
     """Run processes."""
     with tempfile.TemporaryDirectory(prefix="livestream-beside-") as name:
         clip = Path(name) / "clip.mp4"
@@ -75,7 +76,8 @@ def real(scenario: Scenario, seed: int) -> tuple[Recording, Costs]:
             gop_s=scenario.gop_s,
             frames_per_second=scenario.frames_per_second,
         )
-        return Audience(scenario, seed, [str(clip), "--copy", "--loop"], Path(name)).run()
+        source = [str(clip), "--copy", "--loop"]
+        return Audience(scenario, seed, source, Path(name), transport).run()
 
 
 def simulated(scenario: Scenario, seed: int, links: Links) -> Recording:
@@ -125,9 +127,11 @@ def _row(viewer: Viewer, at_s: float, seen: int) -> Row:
     )
 
 
-def measure(scenario: Scenario, seed: int, links: Links) -> tuple[Figures, Figures, Costs]:
+def measure(
+    scenario: Scenario, seed: int, links: Links, transport: Transport
+) -> tuple[Figures, Figures, Costs]:
     """Run both; returns the processes' figures, the simulation's, and what processes cost."""
-    recording, costs = real(scenario, seed)
+    recording, costs = real(scenario, seed, transport)
     return reckon(recording), reckon(simulated(scenario, seed, links)), costs
 
 
@@ -140,6 +144,7 @@ def main() -> None:
     parser.add_argument("--churn", type=float, default=0.0, help="per cent of the viewers a minute")
     parser.add_argument("--loss", type=float, default=1.0, help="per cent of the datagrams")
     parser.add_argument("--links", choices=[each.value for each in Links], default="messages")
+    parser.add_argument("--transport", choices=["quic", "utp", "tcp"], default="quic")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write the figures here too")
     words = parser.parse_args()
@@ -150,7 +155,9 @@ def main() -> None:
         churn=words.churn / 100,
         loss=words.loss / 100,
     )
-    processes, simulation, costs = measure(scenario, words.seed, Links(words.links))
+    processes, simulation, costs = measure(
+        scenario, words.seed, Links(words.links), Transport(words.transport)
+    )
     sys.stdout.write(f"{'':16}{'processes':>12}{'simulated':>12}\n")
     for name in Figures.__slots__:
         left, right = getattr(processes, name), getattr(simulation, name)
@@ -160,6 +167,7 @@ def main() -> None:
     if words.json is not None:
         rows = {
             "scenario": asdict(scenario),
+            "transport": words.transport,
             "processes": asdict(processes),
             "simulated": asdict(simulation),
             "costs": asdict(costs),

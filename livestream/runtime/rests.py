@@ -6,19 +6,20 @@ from typing import Final
 
 __all__ = ["BUSY_BYTES", "Rests"]
 
-# Whoever moved so much since the last turn gets no rest: a congestion window that is let out in
-# parts (pacing) would be held up, and there are enough datagrams to each turn anyway.
+# Whoever moved so much since the last turn gets no rest, or more where that is longer ago than the
+# least rest: a congestion window that is let out in parts (pacing) would be held up, and there are
+# enough datagrams to each turn anyway.
 BUSY_BYTES: Final = 8 * 1024
 # A rest takes so many times what the last turn took: on a slow or crowded machine little work takes
-# a twentieth of it. It is as long as the driver was told at least, and twice that at most.
+# a twentieth of it. It is as long as the driver was told at least, and four times that at most.
 REST_FACTOR: Final = 20
-REST_LONG: Final = 2
+REST_LONG: Final = 4
 
 
 class Rests:
     """Decides; whoever drives a socket obeys.
 
-    Invariant: no rest is longer than twice what was asked for, nor shorter.
+    Invariant: no rest is longer than four times what was asked for, nor shorter than that.
     """
 
     def __init__(self, rest_us: int) -> None:
@@ -39,8 +40,10 @@ class Rests:
             moved_bytes: All that was received and sent, ever.
         """
         before, self._moved_bytes = self._moved_bytes, moved_bytes
-        self._began = now
-        if not self._rest_us or moved_bytes - before >= BUSY_BYTES:
+        since_us, self._began = now - self._began, now
+        if not self._rest_us:
+            return False
+        if moved_bytes - before >= BUSY_BYTES * max(1.0, since_us / self._rest_us):
             return False
         wanted_us = max(self._rest_us, REST_FACTOR * self._turn_us)
         self.until = now + min(wanted_us, REST_LONG * self._rest_us)

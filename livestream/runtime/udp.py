@@ -104,9 +104,9 @@ class UdpDriver:
         """Take the machine; `on_turn` is called after each turn that began with this driver.
 
         Trains are used unless `use_trains` or the environment (LIVESTREAM_TRAINS=0) forbids it.
-        After a turn nothing is read and no timer is due for `rest_us` or up to twice that: what
-        comes meanwhile, one datagram here and one there, is handled together then. Who moves much
-        does not rest.
+        After a turn nothing is read and no timer is due for `rest_us` or more (`Rests`): what comes
+        meanwhile, one datagram here and one there, is handled together then. Who moves much does
+        not rest.
         """
         if use_trains is None:
             use_trains = os.environ.get(TRAINS_VARIABLE) != "0"

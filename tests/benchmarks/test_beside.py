@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.beside import measure, scenario_of
+from livestream.config import Transport
 from livestream.sim.internets import Links
 
 
@@ -12,7 +13,9 @@ from livestream.sim.internets import Links
 @pytest.mark.long
 @pytest.mark.timeout(400)
 def test_processes_lag_as_the_simulation_says() -> None:
-    processes, simulation, _ = measure(scenario_of(10, 20.0, 300_000), 1, Links.MESSAGES)
+    processes, simulation, _ = measure(
+        scenario_of(10, 20.0, 300_000), 1, Links.MESSAGES, Transport.QUIC
+    )
     assert processes.lag_p50_s > 0
     assert simulation.lag_p50_s == pytest.approx(processes.lag_p50_s, rel=0.25)
     assert simulation.delivery_p50_s == pytest.approx(processes.delivery_p50_s, rel=0.25)
