@@ -70,12 +70,14 @@ class FileJob:
 def run_live(job: LiveJob, on_progress: Tell | None = None) -> Result | Failed:
     """Run it, and note how long that took."""
     began = time.monotonic()
+    design = design_named(job.design)
     try:
         result = simulate(
             job.scenario,
-            design_named(job.design),
+            design,
             job.seed,
             links=job.links,
+            is_checked=design.is_checked,
             on_progress=on_progress,
         )
     except CheckError as error:

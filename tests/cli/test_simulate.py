@@ -46,6 +46,18 @@ def test_figures_go_into_a_file_and_a_picture_beside_them(tmp_path: Path) -> Non
     assert picture.stat().st_size > 20_000
 
 
+def test_a_design_that_is_only_compared_with_has_figures_though_it_starves_its_viewers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scenario, figures = tmp_path / "thin.toml", tmp_path / "a.json"
+    scenario.write_text('base = "still"\nviewers = 4\nseconds = 16\npublisher_uplink_x = 0.01\n')
+    words = ["simulate", str(scenario), "--json", str(figures), "-q"]
+    assert run([*words, "--design", "pull"]) == 0
+    assert json.loads(figures.read_text())["continuity"] < 0.1
+    assert run(words) == 1  # Ours is not to.
+
+
 def test_several_seeds_give_a_list(tmp_path: Path) -> None:
     figures = tmp_path / "a.json"
     assert run([*QUICK, "--seed", "1", "--seed", "2", "--json", str(figures)]) == 0
