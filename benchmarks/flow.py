@@ -25,8 +25,6 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-import libtorrent as lt
-
 from livestream.config import TransportConfig
 from livestream.machine import Address, Event
 from livestream.runtime.clock import Clock
@@ -124,6 +122,8 @@ def tcp(listen: Address, target: Address | None, target_us: int) -> None:
 
 def libtorrent(listen: Address, target: Address | None, target_us: int) -> None:
     """A libtorrent session that knows µTP only: a seed that is told whom to call, or a leecher."""
+    import libtorrent as lt  # noqa: PLC0415 - who measures something else need not have it.
+
     del target_us  # Its own default, 100 ms.
     with tempfile.TemporaryDirectory(prefix="livestream-flow-") as name:
         folder = Path(name)
