@@ -13,7 +13,7 @@ from livestream.swarm.peer import Peer
 from livestream.swarm.whole import WholePieceSwarm
 from livestream.wire.messages import Interested
 
-__all__ = ["PROBATION_US", "Place"]
+__all__ = ["HOME_STAY_US", "PROBATION_US", "Place"]
 
 PROBATION_US: Final = 3 * SECOND // 10  # Who has received for so long may feed others.
 FOLLOWED_MAX: Final = 8  # Neighbours whose windows we ask for: each costs some 100 bytes a window.
@@ -23,6 +23,8 @@ IDLE_US: Final = 5 * SECOND  # Who came later is still looking around.
 IDLE_AT_ONCE: Final = 4
 SEEK_SHARE: Final = 0.3  # Of those that nobody feeds, so many call the publisher each second.
 MOVE_SHARE: Final = 0.5  # Of those that could, so many take up a substream that nobody feeds.
+STRANGERS_MOVE_SHARE: Final = 0.1  # Of those that feed mostly in substreams that are not theirs.
+HOME_STAY_US: Final = 10 * SECOND
 HOME_LOOK_US: Final = SECOND  # Who feeds nobody looks so often whether it is wanted elsewhere.
 HOME_CHANGE: Final = 2  # So many times as many children elsewhere, and that is home.
 
@@ -53,6 +55,8 @@ class Place:
         self._rng = rng
         self._is_source = is_source
         self._home_at = 0
+        self._stays_until = 0
+        "Until then home stays: those who starve there have to find us."
         self._followed: dict[Peer, None] = {}
         "Who tells us what it holds, as that changes."
 
@@ -85,16 +89,26 @@ class Place:
             if choker.home not in starved and self._rng.random() < MOVE_SHARE:
                 choker.home = self._rng.choice(starved)
             return
+        if starved and choker.home not in starved and self._is_for_strangers():
+            if self._rng.random() < STRANGERS_MOVE_SHARE:
+                choker.home = self._rng.choice(starved)
+                self._stays_until = now + HOME_STAY_US
+            return
         if not choker.used_slots and now >= self._home_at:
             self._home_at = now + HOME_LOOK_US
             choker.home = self._neighbours.neediest(substreams, self._rng)
             return
-        if choker.home in starved:
+        if choker.home in starved or now < self._stays_until:
             return  # Or what few are fed in, all would leave for where they find children.
         busiest = choker.busiest()
         at_home = len(choker.children(choker.home))
         if len(choker.children(busiest)) >= HOME_CHANGE * max(1, at_home):
             choker.home = busiest
+
+    def _is_for_strangers(self) -> bool:
+        """Whether half of what we may feed is free, or goes to children outside of our home."""
+        free = self._choker.spare_slots + len(self._choker.strangers())
+        return free * 2 >= self._choker.slots_promised
 
     def _unheaded(self, substreams: int) -> list[int]:
         """Return the substreams in which the publisher, if we are in touch, wants heads."""

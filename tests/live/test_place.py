@@ -7,6 +7,7 @@ from livestream.live.choker import RECOVERY_US
 from livestream.live.neighbours import ANY_HOME
 from livestream.live.place import (
     FOLLOWED_MAX,
+    HOME_STAY_US,
     IDLE_AT_ONCE,
     IDLE_MAX,
     IDLE_US,
@@ -200,27 +201,32 @@ def test_after_an_overload_a_slot_comes_back_in_time() -> None:
     assert choker.slots == before
 
 
-def lacking(number: int, *, upload_x: float, children: int) -> Neighbourhood:
-    """Return a viewer at home in substream 0, with children, for which nobody feeds another."""
+def lacking(
+    number: int, *, upload_x: float, children: int, strangers: int = 0
+) -> tuple[Neighbourhood, Peer]:
+    """Return a viewer at home in substream 0, for which nobody feeds another, and its feeder.
+
+    It has children there, and strangers in substream 2.
+    """
     here, feeder = settled(upload_x=upload_x)
-    for child in crowd(here, children):
-        here.tell(child, Subscribe(0, 0))
+    for turn, child in enumerate(crowd(here, children + strangers)):
+        here.tell(child, Subscribe(0 if turn < children else 2, 0))
     here.channel.choker.home = 0
     lags_ms = tuple(0xFFFF if each == number else 50 for each in range(SUBSTREAMS))
     here.tell(feeder, Status(False, ANY_HOME, 20, 0, lags_ms))
     here.tell(feeder, Refuse(number))
     here.go_on(8)
-    return here
+    return here, feeder
 
 
 def test_who_has_room_takes_up_a_substream_that_nobody_feeds() -> None:
-    here = lacking(7, upload_x=3.0, children=4)
+    here, _ = lacking(7, upload_x=3.0, children=4)
     assert here.channel.feeders.starved(here.now) == [7]
     assert here.channel.choker.home == 7
 
 
 def test_who_is_busy_at_home_stays_there() -> None:
-    here = lacking(7, upload_x=1.0, children=4)
+    here, _ = lacking(7, upload_x=1.0, children=4)
     assert here.channel.feeders.starved(here.now) == [7]
     assert here.channel.choker.home == 0
 
@@ -229,11 +235,43 @@ def test_who_is_at_home_where_hardly_anybody_is_fed_stays_though_it_finds_childr
     None
 ):
     """Else what few are fed in would be left by those who could feed it."""
-    here = lacking(7, upload_x=1.0, children=4)
+    here, _ = lacking(7, upload_x=1.0, children=4)
     here.channel.choker.home = 7
     here.go_on(5)
     assert here.channel.feeders.starved(here.now) == [7]
     assert here.channel.choker.home == 7
+
+
+def test_who_feeds_mostly_outside_of_its_home_takes_up_a_substream_that_nobody_feeds_in_time() -> (
+    None
+):
+    """Where uploads are scarce nobody is idle, and a whole substream would be without a home."""
+    here, _ = lacking(7, upload_x=1.0, children=3, strangers=3)
+    here.go_on(60)
+    assert here.channel.feeders.starved(here.now) == [7]
+    assert here.channel.choker.used_slots == 6, "nobody was let go for it"
+    assert here.channel.choker.home == 7
+
+
+def test_who_feeds_mostly_at_home_stays_there_however_long_it_starves() -> None:
+    here, _ = lacking(7, upload_x=1.0, children=4, strangers=2)
+    here.go_on(60)
+    assert here.channel.choker.home == 0
+
+
+def test_whoever_moved_home_stays_there_until_it_is_found() -> None:
+    """It has more children elsewhere at first, and would go back to those at once."""
+    here, feeder = lacking(7, upload_x=1.0, children=3, strangers=3)
+    for _ in range(60):
+        if here.channel.choker.home == 7:
+            break
+        here.go_on(1)
+    here.serve(feeder)
+    here.go_on(4)
+    assert not here.channel.feeders.starved(here.now)
+    assert here.channel.choker.home == 7
+    here.go_on(HOME_STAY_US / SECOND)
+    assert here.channel.choker.home == 0, "nobody came"
 
 
 def headless(here: Neighbourhood, *wanted: int) -> None:
