@@ -61,7 +61,7 @@ def test_the_picture_of_a_sweep_has_all_its_runs(tmp_path: Path) -> None:
 
 
 def test_how_pieces_spread_can_be_swept() -> None:
-    base = ["L0", "--viewers", "8", "--seconds", "14", "--json", "-"]
+    base = ["L0", "--viewers", "8", "--seconds", "24", "--json", "-"]
     usual, low, small = (
         json.loads(simulate(*base, "--sweep", each).stdout)
         for each in ("substreams=8", "heads_per_substream=1", "piece_bytes=2048")
