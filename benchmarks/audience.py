@@ -149,7 +149,7 @@ class Audience:
         """One goes, with a word or without; another comes."""
         number = self._rng.choice(list(self._present))
         is_crash = self._rng.random() < self._scenario.crash_share
-        self._present.pop(number).send_signal(signal.SIGKILL if is_crash else signal.SIGINT)
+        self._present.pop(number).send_signal(signal.SIGKILL if is_crash else signal.SIGTERM)
         self._join()
 
     # Helpers

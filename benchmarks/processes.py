@@ -113,8 +113,8 @@ def _start(folder: Path, inside: Sequence[str], *words: str) -> subprocess.Popen
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+    if process.poll() is None:  # Not by SIGINT, which is ignored where a shell began us with `&`.
+        process.send_signal(signal.SIGTERM)
     try:
         process.communicate(timeout=STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
