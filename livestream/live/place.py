@@ -84,15 +84,14 @@ class Place:
         starved = [] if choker.used_slots else self._unheaded(substreams)
         starved = starved or self._feeders.starved(now)
         is_idle = choker.spare_slots * 2 >= choker.slots_promised
-        if choker.home < substreams and starved and is_idle:
+        is_elsewhere = choker.home not in starved
+        is_able = is_idle or (is_elsewhere and self._is_for_strangers())
+        if choker.home < substreams and starved and is_able:
             # Nobody feeds these, or too few: whoever has room takes one upon itself, in time.
-            if choker.home not in starved and self._rng.random() < MOVE_SHARE:
+            share = MOVE_SHARE if is_idle else STRANGERS_MOVE_SHARE
+            if is_elsewhere and self._rng.random() < share:
                 choker.home = self._rng.choice(starved)
-            return
-        if starved and choker.home not in starved and self._is_for_strangers():
-            if self._rng.random() < STRANGERS_MOVE_SHARE:
-                choker.home = self._rng.choice(starved)
-                self._stays_until = now + HOME_STAY_US
+                self._stays_until = now if is_idle else now + HOME_STAY_US
             return
         if not choker.used_slots and now >= self._home_at:
             self._home_at = now + HOME_LOOK_US
