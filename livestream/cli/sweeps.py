@@ -70,14 +70,12 @@ class FileJob:
 def run_live(job: LiveJob, on_progress: Tell | None = None) -> Result | Failed:
     """Run it, and note how long that took."""
     began = time.monotonic()
-    design = design_named(job.design)
     try:
         result = simulate(
             job.scenario,
-            design,
+            design_named(job.design),
             job.seed,
             links=job.links,
-            is_checked=design.is_checked,
             on_progress=on_progress,
         )
     except CheckError as error:

@@ -21,7 +21,6 @@ def simulate(
     seed: int,
     *,
     links: Links = Links.MESSAGES,
-    is_checked: bool = True,
     on_progress: Callable[[float, float], None] | None = None,
 ) -> Result:
     """Run a scenario from its start to its end.
@@ -31,8 +30,6 @@ def simulate(
         design: How pieces spread.
         seed: The same one gives the same run, event by event.
         links: What carries messages.
-        is_checked: Whether it ends where something happens that must not. Without, a design that
-            starves its viewers has figures, too.
         on_progress: Told (simulated seconds done, of how many), ten times each of them.
 
     Raises:
@@ -40,14 +37,14 @@ def simulate(
     """
     simulation = Simulation(scenario, design, seed, links)
     checks = Checks(simulation)
-    if is_checked:
+    if design.is_checked:
         simulation.on_sent = checks.on_sent
     series = Series()
     seconds = 0
 
     def step(now: int) -> None:
         nonlocal seconds
-        if is_checked:
+        if design.is_checked:
             checks.look(now)
         elapsed = now - simulation.began_at
         if elapsed // SECOND > seconds:
@@ -57,6 +54,6 @@ def simulate(
             on_progress(elapsed / SECOND, scenario.seconds)
 
     simulation.run(step)
-    if is_checked:
+    if design.is_checked:
         checks.look_at_the_end(simulation.world.now)
     return result_of(simulation, series)
