@@ -114,8 +114,10 @@ class FeederSelection:
 
     def is_higher(self, substream: Substream, peer: Peer, now: int) -> bool:
         """Whether pieces would be with us sooner if this peer fed us."""
+        feeder = substream.feeder
         lag_us = self._expected_lag_us(peer, substream.number)
-        is_sooner = lag_us is not None and lag_us < substream.lag_us - HIGHER_US
+        now_us = substream.lag_us + (feeder.connection.rtt_us if feeder is not None else 0)
+        is_sooner = lag_us is not None and lag_us < now_us - HIGHER_US
         return is_sooner and self.may_ask(substream, peer, now)
 
     def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
@@ -168,18 +170,22 @@ class FeederSelection:
 
     def _bar_us(self, substream: Substream, feeder: Peer) -> float:
         """Return the lag that a rival has to promise, or less."""
-        lag_us = substream.lag_us
+        lag_us = substream.lag_us + feeder.connection.rtt_us
         is_foreign = not self._neighbours.is_home(feeder, substream.number)
         if is_foreign and not self._neighbours.is_source(feeder):
             lag_us += FOREIGN_US
         return min(lag_us * BETTER_SHARE, lag_us - BETTER_US)
 
     def _expected_lag_us(self, peer: Peer, number: int) -> float | None:
-        """Return how old pieces would come from a peer; None: it does not get them itself."""
+        """Return how old pieces would come from a peer, or None: it does not get them itself.
+
+        Those of which a datagram was lost: it is sent again a round trip later, and by the last
+        of what comes the playout point is set.
+        """
         lag_ms = self._neighbours.lag_ms(peer, number)
         if lag_ms is None:
             return None
-        lag_us = lag_ms * MILLISECOND + peer.connection.rtt_us / 2
+        lag_us = lag_ms * MILLISECOND + 1.5 * peer.connection.rtt_us
         is_foreign = not self._neighbours.is_home(peer, number)
         if is_foreign and not self._neighbours.is_source(peer):
             lag_us += FOREIGN_US

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from livestream.machine import SECOND
+from livestream.machine import MILLISECOND, SECOND
 from livestream.sim.connection import ModelConnection, repeat_us
 from livestream.sim.world import Occurrence
 from livestream.transport.connection import ConnectionState
@@ -14,6 +14,8 @@ __all__ = ["dial"]
 HANDSHAKE_TIMEOUT_US: Final = 5 * SECOND  # As `TransportConfig` has it.
 # Two padded datagrams with a certificate there, and one back: 3,000 bytes and 1,800.
 HELLO_BYTES: Final = 2_400
+FIRST_BYTES: Final = 1_228  # The first of the caller's, which it repeats until it is answered...
+REPEAT_US: Final = 300 * MILLISECOND  # ...after so long, then twice that, and so on.
 
 
 def dial(caller: ModelConnection, now: int) -> None:
@@ -33,24 +35,37 @@ def dial(caller: ModelConnection, now: int) -> None:
 class _Ring(Occurrence):
     """A call reaches whom it was for."""
 
-    __slots__ = ("_caller", "_end")
+    __slots__ = ("_caller", "_end", "_tries")
 
     def __init__(self, caller: ModelConnection, end: ModelConnection) -> None:
         self._caller = caller
         self._end = end
+        self._tries = 0
 
     def happen(self, now: int) -> None:
         """Answer."""
         caller, end = self._caller, self._end
         called = end.host
         joined = called.internet.paths.are_joined(caller.host.number, called.number)
-        if not (called.is_up and joined and called.has_room):
+        if not (called.is_up and joined):
+            return
+        if not called.answers(HELLO_BYTES, now):
+            self._repeat(now)
             return
         end.other, caller.other = caller, end
         called.connections[end] = None
         called.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(end))  # The caller may vanish now.
         leaves = called.take(HELLO_BYTES, now)
         called.world.plan(leaves + end.delay_us + repeat_us(end, 1), _Answer(caller))
+
+    def _repeat(self, now: int) -> None:
+        """Nobody answered: the caller says the first of it again, until it gives up."""
+        caller, wait_us = self._caller, REPEAT_US << self._tries
+        if caller.state is not ConnectionState.CONNECTING or not caller.host.is_up:
+            return
+        self._tries += 1
+        caller.host.take(FIRST_BYTES, now)
+        caller.host.world.plan(now + wait_us, self)
 
 
 class _Answer(Occurrence):

@@ -134,10 +134,15 @@ class Host:
 
     # For connections
 
-    @property
-    def has_room(self) -> bool:
-        """Whether one more caller is answered."""
-        return len(self.connections) < CONNECTIONS_MAX
+    def answers(self, size: int, now: int) -> bool:
+        """Whether one more caller is answered, by so many bytes."""
+        budget = self.node.answers if self.node is not None else None
+        is_over = budget is not None and not budget.has_tokens(now)
+        if is_over or len(self.connections) >= CONNECTIONS_MAX:
+            return False
+        if budget is not None:
+            budget.take(size, now)
+        return True
 
     def report(self, connection: ModelConnection, event: Event) -> None:
         """Let the node know at the next occasion."""

@@ -40,6 +40,7 @@ DATAGRAM_OVERHEAD: Final = 28  # IPv4 and UDP headers, counted against the cap.
 BURST_SECONDS: Final = 0.05  # What a capped node may send at once after a pause: the line's queue.
 BURST_BYTES_MIN: Final = 16 * 1024  # Two live pieces, or one block.
 ATTEMPT_INTERVAL_US: Final = SECOND // 4  # How often addresses are looked at.
+ANSWERS_SHARE: Final = 0.2  # Of a capped upload: a crowd that calls does not take it all.
 STRANGERS_MAX: Final = 100  # Callers that have not said which swarm they want.
 STRANGER_TIMEOUT_US: Final = 5 * SECOND
 SEGMENT_BYTES: Final = 1448  # What a full TCP segment carries on Ethernet...
@@ -75,9 +76,18 @@ class Node(Machine):
         "What TCP carries; empty unless a driver moves its bytes."
         self.web_seeds = WebSeedEndpoint(rng)
         "Web servers as peers; they answer only if a driver carries out their fetches."
+        self.answers: TokenBucket | None = None
+        "What those who call may be sent before they are connected; None: no cap."
+        self._budget: TokenBucket | None = None
+        if self._config.upload_bps is not None:
+            rate = self._config.upload_bps / 8
+            self._budget = _bucket(rate)
+            self.answers = _bucket(ANSWERS_SHARE * rate)
         self._endpoint: Endpoint | None = None
         if diallers is None:
-            self._endpoint = Endpoint(identity, transport or TransportConfig(), rng, allowance)
+            self._endpoint = Endpoint(
+                identity, transport or TransportConfig(), rng, allowance, answers=self.answers
+            )
             diallers = {
                 Transport.QUIC: self._endpoint.quic,
                 Transport.UTP: self._endpoint.utp,
@@ -97,10 +107,6 @@ class Node(Machine):
         self._attempt_at: int | None = None
         self._blocked_until: int | None = None
         self._stream_bytes_paid = 0
-        self._budget: TokenBucket | None = None
-        if self._config.upload_bps is not None:
-            rate = self._config.upload_bps / 8
-            self._budget = TokenBucket(rate, max(rate * BURST_SECONDS, BURST_BYTES_MIN))
 
     # Commands
 
@@ -377,6 +383,10 @@ class Node(Machine):
         self._stream_bytes_paid += size
         if size:
             budget.take(size + size * SEGMENT_OVERHEAD // SEGMENT_BYTES, now)
+
+
+def _bucket(bytes_per_second: float) -> TokenBucket:
+    return TokenBucket(bytes_per_second, max(bytes_per_second * BURST_SECONDS, BURST_BYTES_MIN))
 
 
 def _wire_size(train: Train) -> int:

@@ -6,7 +6,7 @@ from random import Random
 
 from livestream.config import Identity, TransportConfig
 from livestream.machine import Machine, Train, earliest
-from livestream.transport.allowance import Allowance
+from livestream.transport.allowance import Allowance, Budget
 from livestream.transport.connection import ConnectionEvent
 from livestream.transport.precedence import Precedence
 from livestream.transport.quics import QuicEndpoint
@@ -29,6 +29,8 @@ class Endpoint(Machine):
         rng: Random,
         allowance: Allowance | None = None,
         precedence: Precedence | None = None,
+        *,
+        answers: Budget | None = None,
     ) -> None:
         """Take what may be shared with the node's other endpoints.
 
@@ -38,9 +40,10 @@ class Endpoint(Machine):
             rng: The entropy.
             allowance: Caps what µTP's streams are given; None: no cap.
             precedence: Knows which flows go first; None: only this endpoint's are asked.
+            answers: Caps what QUIC's callers are sent until they are connected; None: no cap.
         """
         precedence = precedence or Precedence()
-        self.quic = QuicEndpoint(identity, config, rng, precedence)
+        self.quic = QuicEndpoint(identity, config, rng, precedence, answers)
         self.utp = UtpEndpoint(config, rng, allowance, precedence)
 
     def receive_train(self, train: Train, now: int) -> None:

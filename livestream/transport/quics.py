@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from livestream.config import Identity, TransportConfig
 from livestream.machine import Address, Machine, Train
+from livestream.transport.allowance import Budget
 from livestream.transport.connection import ConnectionEvent
 from livestream.transport.listener import Listener
 from livestream.transport.precedence import Precedence
@@ -15,6 +17,8 @@ from livestream.transport.quic import Quic, QuicTransport
 from livestream.transport.timers import Timers
 
 __all__ = ["QuicEndpoint", "QuicStats"]
+
+ANSWER_BYTES: Final = 1_800  # One padded datagram and a certificate, and headers around them.
 
 
 @dataclass(slots=True)
@@ -24,7 +28,7 @@ class QuicStats:
     unknown: int = 0
     "Datagrams that belong to no connection and open none."
     turned_away: int = 0
-    "Callers not answered, since there are too many."
+    "Callers not answered, since there are too many, or they came too fast."
 
 
 class QuicEndpoint(Machine):
@@ -38,9 +42,15 @@ class QuicEndpoint(Machine):
         config: TransportConfig,
         rng: Random,
         precedence: Precedence | None = None,
+        answers: Budget | None = None,
     ) -> None:
+        """Take who we are, settings, entropy, which flows go first, and what answers may take.
+
+        Without `answers` nothing caps what callers are sent.
+        """
         self.stats = QuicStats()
         self._config = config
+        self._answers_budget = answers
         self._quic = QuicTransport(identity, config, precedence)
         self._listener = Listener(self._quic, rng)
         self._by_cid: dict[bytes, Quic] = {}
@@ -122,7 +132,9 @@ class QuicEndpoint(Machine):
     def _accept(self, datagram: bytes, address: Address, now: int) -> Quic | None:
         unfinished = self._listener.count_unfinished()
         must_prove = unfinished >= self._config.retry_threshold
-        if len(self._cids) >= self._config.connections_max:
+        budget = self._answers_budget
+        is_over = budget is not None and not budget.has_tokens(now)
+        if is_over or len(self._cids) >= self._config.connections_max:
             self.stats.turned_away += 1
             return None
         answer, connection = self._listener.receive(
@@ -132,6 +144,8 @@ class QuicEndpoint(Machine):
             self._answers.append(answer)
         elif connection is not None:
             self._register(connection)
+            if budget is not None:
+                budget.take(ANSWER_BYTES, now)
         else:
             self.stats.unknown += 1
         return connection

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from livestream.config import TransportConfig
 from livestream.machine import SECOND, Address, Event, Train
+from livestream.swarm.rates import TokenBucket
 from livestream.transport.connection import (
     Connected,
     Connection,
@@ -168,3 +169,32 @@ def test_a_flood_of_callers_must_prove_their_addresses_first() -> None:
         answers += endpoint.trains_to_send(0)
     assert endpoint.connection_count <= 10
     assert sum(len(train.data) for train in answers) <= 3 * sent
+
+
+class Metered(World):
+    """Counts the bytes that leave an address."""
+
+    sent = 0
+
+    def depart(self, source: Address, train: Train) -> None:
+        """Let a train go."""
+        self.sent += len(train.data) * (source == THERE)
+        super().depart(source, train)
+
+
+def test_a_crowd_is_answered_within_a_budget_and_all_of_it_in_the_end() -> None:
+    rate, count = 20_000, 30
+    world = Metered(1, Link())
+    answers = TokenBucket(rate, rate)
+    server = QuicEndpoint(identity(2), TransportConfig(), Random(1), answers=answers)
+    world.add(THERE, server)
+    callers = [QuicEndpoint(identity(1), TransportConfig(), Random(n)) for n in range(count)]
+    for number, caller in enumerate(callers):
+        world.add(Address("192.0.2.9", 1024 + number), caller)
+        caller.connect(THERE, world.now)
+    world.run_until(world.now + SECOND)
+    assert rate < world.sent < 2.2 * rate
+    assert server.stats.turned_away > count / 2
+    world.run_until(world.now + 4 * SECOND)
+    reports = [caller.next_event() for caller in callers]
+    assert [each and each.event for each in reports] == [Connected(identity(2).public_key)] * count
