@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND
@@ -16,10 +16,10 @@ LATENCY_MAX_US: Final = 3 * SECOND
 MEMORY_S: Final = 8  # What came longer ago does not count.
 SETTLING_US: Final = 3 * SECOND  # At first pieces come as they were asked for, in any order.
 LATE_SHARE: Final = 0.001  # More pieces than that too late, and we play further behind.
-SPARE_US: Final = 170 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
+SPARE_US: Final = 120 * MILLISECOND  # If nearly all pieces had so much time left, we play nearer.
 CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, which come in time.
 RAISE_US: Final = 100 * MILLISECOND
-LOWER_US: Final = 50 * MILLISECOND  # A second: 5 % quicker is hardly heard.
+LOWER_US: Final = 50 * MILLISECOND  # A second at most: 5 % quicker is hardly heard.
 # A piece that is not there when it is due is waited for, little by little: without it there would
 # be no picture up to the next key frame.
 WAIT_US: Final = 25 * MILLISECOND
@@ -30,9 +30,8 @@ WAITS_US_MAX: Final = 300 * MILLISECOND  # Within MEMORY_S.
 class _Second:
     """What came within one second."""
 
-    pieces: int = 0
+    lags_us: list[int] = field(default_factory=list)
     late: int = 0
-    close: int = 0
     waited_us: int = 0
 
 
@@ -80,9 +79,7 @@ class Latency:
         if self._next_at is None:
             self._next_at = now + SETTLING_US
         second = self._seconds[-1]
-        second.pieces += 1
-        if lag_us + SPARE_US > self.target_us - LOWER_US:
-            second.close += 1
+        second.lags_us.append(lag_us)
         if now < self._next_at:
             return False
         second.late = max(0, pieces_late - self._late_before) if self._is_settled else 0
@@ -95,14 +92,17 @@ class Latency:
         return self.target_us != before_us
 
     def _adapt(self, second: _Second) -> None:
-        pieces = sum(each.pieces for each in self._seconds)
+        pieces = sum(len(each.lags_us) for each in self._seconds)
         late = sum(each.late for each in self._seconds)
         if second.late and late > LATE_SHARE * pieces:
             self._raise(max(0, RAISE_US - second.waited_us))
             return
-        close = sum(each.close for each in self._seconds)
-        if len(self._seconds) == MEMORY_S and not late and close <= CLOSE_SHARE * pieces:
-            self.target_us = max(self.target_us - LOWER_US, self._lowest_us)
+        if len(self._seconds) < MEMORY_S or late:
+            return
+        lags_us = sorted(lag_us for each in self._seconds for lag_us in each.lags_us)
+        nearest_us = lags_us[-1 - int(CLOSE_SHARE * pieces)] + SPARE_US
+        nearest_us = max(nearest_us, self.target_us - LOWER_US, self._lowest_us)
+        self.target_us = min(self.target_us, nearest_us)
 
     def _raise(self, by_us: int) -> None:
         highest_us = max(LATENCY_MAX_US, self._lowest_us)

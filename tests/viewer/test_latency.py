@@ -60,6 +60,15 @@ def test_a_few_that_are_repaired_just_in_time_do_not_keep_it_up() -> None:
     assert many.latency.target_us == LATENCY_START_US
 
 
+def test_we_play_just_so_near_that_what_comes_last_comes_in_good_time() -> None:
+    watching = Watching()
+    for piece in range(60 * PIECES_PER_SECOND):
+        watching.now += SECOND // PIECES_PER_SECOND
+        lag_us = (EARLY_US, 613_007)[piece % 50 == 0]
+        watching.latency.note_piece(lag_us, 0, watching.now)
+    assert watching.latency.target_us == 613_007 + SPARE_US
+
+
 def test_late_pieces_raise_it_as_long_as_they_are_late() -> None:
     watching = Watching()
     watching.go_on(SETTLED_S + 1)
