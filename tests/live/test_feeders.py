@@ -193,6 +193,17 @@ def test_the_way_to_it_counts_as_well() -> None:
     assert search.asked() == [near]
 
 
+def test_how_soon_it_can_send_again_what_was_lost_counts_as_well() -> None:
+    """It has pieces 160 ms sooner, and what is lost a round trip of 300 ms later."""
+    search = Search()
+    far = make_peer(1, rtt_us=300 * MILLISECOND)
+    search.peers.append(far)
+    search.says(far, 50)
+    near = search.knows(2, 350)
+    search.look()
+    assert search.asked() == [near]
+
+
 def test_who_is_not_fed_itself_is_not_asked() -> None:
     search = Search()
     search.knows(1, LAG_UNKNOWN_MS)
@@ -771,6 +782,17 @@ def test_the_old_feeder_goes_on_up_to_where_the_new_one_begins() -> None:
     assert search.sent == [(old, Unsubscribe(0, 80))]
 
 
+def test_of_two_that_bring_pieces_as_soon_the_one_that_sends_again_sooner_takes_over() -> None:
+    search = Search()
+    far = make_peer(1, rtt_us=300 * MILLISECOND)
+    search.peers.append(far)
+    search.says(far, 50)
+    search.fed_by(far, lag_ms=200)
+    near = search.knows(2, 190)
+    search.go_on((BETTER_US + SECOND) / SECOND)
+    assert near in search.asked()
+
+
 def test_a_little_better_is_not_worth_it() -> None:
     search = Search()
     old = search.knows(1, 400)
@@ -1128,6 +1150,20 @@ def test_who_feeds_few_stays_where_it_is() -> None:
     search.says(above, 100, spare=0)
     search.go_on(5)
     assert search.asked() == []
+
+
+def test_whoever_feeds_our_feeder_is_asked_if_it_is_so_near_that_it_sends_again_sooner() -> None:
+    for rtt_ms, is_asked in ((20, False), (100, True)):
+        above, feeder = make_peer(9), make_peer(1, rtt_us=rtt_ms * MILLISECOND)
+        search = Search(home=0)
+        search.peers.append(feeder)
+        search.says(feeder, 200)
+        search.feeders.selection.weight = CLIMB_WEIGHT
+        search.fed_by(feeder, lag_ms=200, hops=3, above=above.address)
+        search.peers.append(above)
+        search.says(above, 190, spare=0)
+        search.go_on(CLIMB_AFTER_US / SECOND + 1)
+        assert (above in search.asked()) is is_asked
 
 
 def test_whoever_feeds_our_feeder_is_not_asked_if_it_would_bring_nothing_sooner() -> None:

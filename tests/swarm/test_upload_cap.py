@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from random import Random
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, TransportConfig
 from livestream.live.channel import Channel
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
 from livestream.swarm.hashes import HashServe
-from livestream.swarm.node import BURST_SECONDS, Node
+from livestream.swarm.node import ANSWERS_SHARE, BURST_BYTES_MIN, BURST_SECONDS, Node
 from livestream.torrent.choker import TitForTat
 from livestream.torrent.picker import RarestFirst
+from livestream.transport.quics import QuicEndpoint
 from livestream.wire.framing import frame
 from livestream.wire.hashes import HashRequest
 from livestream.wire.messages import Handshake, Interested, Message, Request
 from tests.swarm.memory import BLOCKS, PIECE_BYTES, MemoryStore
 from tests.swarm.test_hashes import BASE, layers
 from tests.transport.identity import identity
+from tests.world import Link, World
 
 COUNT = 40
 INFO_HASH = b"h" * 20
@@ -109,3 +111,17 @@ def test_what_leaves_by_other_ways_is_taken_from_the_cap() -> None:
         bytes_sent(Interested(), *wanted, booked=booked),
     )
     assert abs(without - sent - booked) <= 2 * PIECE_BYTES
+
+
+def test_a_crowd_that_calls_gets_a_fifth_of_the_cap_and_what_a_pause_earns() -> None:
+    me = identity(2)
+    node = Node(me, Random(1), swarm=SwarmConfig(upload_bps=CAP_BPS))
+    world = World(1, Link())
+    world.add(Address("192.0.2.1", 6881), node)
+    for number in range(80):
+        caller = QuicEndpoint(identity(1), TransportConfig(), Random(number))
+        world.add(Address("192.0.2.9", 1024 + number), caller)
+        caller.connect(Address("192.0.2.1", 6881), world.now)
+        world.run_until(world.now + SECOND // 40)
+    allowed = 2 * ANSWERS_SHARE * CAP_BPS / 8 + BURST_BYTES_MIN
+    assert 0.4 * allowed < node.wire_bytes_out < 1.1 * allowed
