@@ -111,7 +111,7 @@ class UtpConnection:
             return False
         *_, timestamp, difference, window, seq, ack = HEADER.unpack_from(data, last_at)
         last = Packet(PacketType.DATA, self.receive_id, timestamp, difference, window, seq, ack)
-        if not self._take_header(last, now) or not self._has_room(len(data), now):
+        if not self._take_header(last, now - train.waited_us) or not self._has_room(len(data), now):
             return True
         receiving.advance(rows)
         self._rows_to_ack += rows
@@ -120,13 +120,13 @@ class UtpConnection:
             self._deliver(payload_of(part, size, self._shared.scratch), now)
         return True
 
-    def receive_packet(self, packet: Packet, now: int) -> None:
-        """Take one packet."""
+    def receive_packet(self, packet: Packet, now: int, arrived_at: int) -> None:
+        """Take one packet, which the kernel has had since `arrived_at`."""
         if self.is_over:
             return  # Nobody would give back what were kept now.
         if self.state is UtpState.SYN_SENT:
-            self._finish_syn(packet, now)
-        elif packet.type is not PacketType.SYN and self._take_header(packet, now):
+            self._finish_syn(packet, now, arrived_at)
+        elif packet.type is not PacketType.SYN and self._take_header(packet, arrived_at):
             if packet.type is PacketType.RESET:
                 self._close("reset")
             elif packet.type is PacketType.DATA and packet.payload:
@@ -136,7 +136,7 @@ class UtpConnection:
                 self._ack_at = now
             self._look_for_end()
 
-    def _finish_syn(self, packet: Packet, now: int) -> None:
+    def _finish_syn(self, packet: Packet, now: int, arrived_at: int) -> None:
         board = self._sender.board
         if packet.ack != (board.next_seq - 1) & 0xFFFF:
             return
@@ -147,16 +147,20 @@ class UtpConnection:
             self._receiving = Receiving(packet.seq, self._shared.budget)
             self.state = UtpState.CONNECTED
             if self._syn_tries == 1:
-                board.rtt.measured(now - self._sent_at)
+                board.rtt.measured(arrived_at - self._sent_at)
             self._syn_at = None
-            self._take_header(packet, now)
+            self._take_header(packet, arrived_at)
             self.stream.connected(now)
 
-    def _take_header(self, packet: Packet, now: int) -> bool:
-        """Learn from a packet's header; False if it cannot be of this connection."""
-        if not self._sender.receive(packet, now):
+    def _take_header(self, packet: Packet, arrived_at: int) -> bool:
+        """Learn from a packet's header; False if it cannot be of this connection.
+
+        Delays and round trips end when it came to this machine: how long the machine let it wait
+        is no queue on the path.
+        """
+        if not self._sender.receive(packet, arrived_at):
             return False
-        self._our_delay = (now - packet.timestamp) & 0xFFFFFFFF
+        self._our_delay = (arrived_at - packet.timestamp) & 0xFFFFFFFF
         self.stream.rtt_measured_us = self._sender.board.rtt.smoothed_us
         self.stream.silent_since = self._sender.unanswered_at
         return True

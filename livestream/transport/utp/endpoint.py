@@ -132,10 +132,11 @@ class UtpEndpoint(Machine):
         """Take datagrams in."""
         data, span = train.data, CHUNK_ROWS * train.datagram_size
         for at in range(0, len(data), span):
-            chunk = Train(train.address, data[at : at + span], train.datagram_size)
+            part, size = data[at : at + span], train.datagram_size
+            chunk = Train(train.address, part, size, waited_us=train.waited_us)
             if not self.receive_run(chunk, now):
                 for datagram in chunk.datagrams():
-                    self._receive_one(datagram, train.address, now)
+                    self._receive_one(datagram, train, now)
         self._hand_out(now)
 
     def trains_to_send(self, now: int) -> list[Train]:
@@ -186,7 +187,8 @@ class UtpEndpoint(Machine):
                 connection.hand_out(now)
                 self._mark(connection)
 
-    def _receive_one(self, datagram: bytes, address: Address, now: int) -> None:
+    def _receive_one(self, datagram: bytes, train: Train, now: int) -> None:
+        address, arrived_at = train.address, now - train.waited_us
         try:
             packet = parse_packet(datagram)
         except MessageDecodeError:
@@ -194,23 +196,23 @@ class UtpEndpoint(Machine):
             return
         connection = self._by_key.get((address, packet.connection_id))
         if packet.type is PacketType.SYN:
-            self._answer_syn(packet, address, now)
+            self._answer_syn(packet, address, now, arrived_at)
         elif connection is not None:
-            connection.receive_packet(packet, now)
+            connection.receive_packet(packet, now, arrived_at)
             self._mark(connection)
         elif packet.type is PacketType.RESET:
             self._receive_reset(packet, address, now)
         elif packet.type is PacketType.DATA and self._is_proved(packet, address):
-            self._accept(packet, address, now)
+            self._accept(packet, address, now, arrived_at)
         else:
             self._refuse(packet, address, now)
 
-    def _answer_syn(self, packet: Packet, address: Address, now: int) -> None:
+    def _answer_syn(self, packet: Packet, address: Address, now: int, arrived_at: int) -> None:
         key = address, (packet.connection_id + 1) & 0xFFFF
         if key not in self._by_key and self._is_full():
             self.stats.turned_away += 1
             return
-        delay = (now - packet.timestamp) & 0xFFFFFFFF
+        delay = (arrived_at - packet.timestamp) & 0xFFFFFFFF
         seq = self._cookie(address, packet.connection_id, packet.seq)
         fields = packet.connection_id, now, delay, ANSWER_WINDOW, seq, packet.seq
         answer = Packet(PacketType.STATE, *fields)
@@ -227,19 +229,19 @@ class UtpEndpoint(Machine):
         is_near = 1 <= (packet.seq - syn) & 0xFFFF <= FIRST_ROWS_MAX
         return (syn + 1) & 0xFFFF if is_near else None
 
-    def _accept(self, packet: Packet, address: Address, now: int) -> None:
+    def _accept(self, packet: Packet, address: Address, now: int, arrived_at: int) -> None:
         ours = (packet.ack + 1) & 0xFFFF
         send_id = (packet.connection_id - 1) & 0xFFFF
         terms = Terms(packet.connection_id, send_id, ours, self._first_seq(packet, address))
         connection = self._make(address, terms, now)
-        connection.receive_packet(packet, now)
+        connection.receive_packet(packet, now, arrived_at)
 
     def _receive_reset(self, packet: Packet, address: Address, now: int) -> None:
         """Some name the connection by the id that we send with."""
         for connection_id in (packet.connection_id - 1, packet.connection_id + 1):
             connection = self._by_key.get((address, connection_id & 0xFFFF))
             if connection is not None and connection.send_id == packet.connection_id:
-                connection.receive_packet(packet, now)
+                connection.receive_packet(packet, now, now)
                 self._mark(connection)
                 return
         self.stats.unknown += 1

@@ -25,6 +25,8 @@ class Narrow(Link):
     "Larger ones are cut up on the way, or dropped where that is forbidden."
     is_whole: bool = False
     "Trains arrive as trains, without the rows that were lost."
+    rest_us: int = 0
+    "Both sides look at their sockets each so long, and know how long what is there has waited."
 
 
 @dataclass
@@ -81,10 +83,17 @@ class Path(World):
         is_train = len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0]
         if isinstance(self.link, Narrow) and self.link.is_whole and is_train:
             data = b"".join(datagram for _, datagram in arrived)
-            self.fly(max(at for at, _ in arrived), to, Train(source, data, sizes[0]))
+            self._wait(max(at for at, _ in arrived), to, Train(source, data, sizes[0]))
             return
         for at, datagram in arrived:
-            self.fly(at, to, Train(source, datagram, max(1, len(datagram))))
+            self._wait(at, to, Train(source, datagram, max(1, len(datagram))))
+
+    def _wait(self, at: int, to: Address, train: Train) -> None:
+        """Let a train wait in the socket until somebody looks there."""
+        rest_us = self.link.rest_us if isinstance(self.link, Narrow) else 0
+        read_at = -(-at // rest_us) * rest_us if rest_us else at
+        train.waited_us = read_at - at
+        self.fly(read_at, to, train)
 
     def _count(self, source: Address, size: int) -> None:
         traffic = self.traffic_of(source)

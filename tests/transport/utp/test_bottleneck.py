@@ -6,8 +6,9 @@ from random import Random
 
 import pytest
 
-from livestream.machine import MILLISECOND, SECOND
-from tests.transport.utp.pair import DELAY_TARGET_US, GREETING, HERE, Pair
+from livestream.machine import MILLISECOND, SECOND, Address
+from livestream.transport.utp.packet import parse_packet
+from tests.transport.utp.pair import DELAY_TARGET_US, GREETING, HERE, TEXT, THERE, Pair
 from tests.transport.utp.path import Narrow
 
 RATE_BPS = 4_000_000
@@ -30,6 +31,33 @@ def test_a_queue_shorter_than_the_target_overflows_and_is_filled_nonetheless() -
     pair.greet()
     pair.stream(5)
     assert pair.stream(6) / RATE_BPS >= 0.7
+
+
+@pytest.mark.parametrize("size", [1_000, 5_000])
+def test_what_waits_in_a_socket_while_a_node_rests_is_no_queue(size: int) -> None:
+    """A live node looks at its socket each 10 to 40 ms; its delay target is 25."""
+    told_us: list[int] = []
+
+    def listen(source: Address, datagram: bytes) -> list[bytes]:
+        if source == THERE:
+            told_us.append(parse_packet(datagram).difference)
+        return [datagram]
+
+    def round_trip_us(rest_us: int) -> int:
+        link = Narrow(rate_bps=100_000_000, delay_us=25_000, rest_us=rest_us, is_whole=True)
+        pair, rng = Pair(link=link, censor=listen), Random(1)
+        pair.greet()
+        pair.stream(3)  # Until it is sent in trains.
+        pair.run(1)
+        told_us.clear()
+        for _ in range(60):
+            pair.client.send(TEXT[:size])
+            pair.run(0.2 + 0.1 * rng.random())
+        return pair.client.rtt_us
+
+    without_us = round_trip_us(0)
+    assert round_trip_us(40 * MILLISECOND) <= without_us + 30 * MILLISECOND, "its rest"
+    assert max(told_us) - min(told_us) <= 5 * MILLISECOND
 
 
 def test_no_burst_is_longer_than_a_few_milliseconds_of_the_link() -> None:
