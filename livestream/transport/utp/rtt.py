@@ -56,10 +56,15 @@ class RoundTrip:
 
     @property
     def probe_us(self) -> int:
-        """How long after the last news a tail is sent again: a probe for losses (RFC 8985)."""
+        """How long after the last news a tail is sent again: a probe for losses.
+
+        Two round trips by RFC 8985, section 7.2; less where none takes so long (RFC 9002, section
+        6.2.1): in a live channel the next packet is a quarter of a second away.
+        """
         if self.smoothed_us is None:
             return self.timeout_us
-        return min(2 * self.smoothed_us + DELAYED_ACK_US, self.timeout_us)
+        wait_us = min(2 * self.smoothed_us, self.longest_us)
+        return min(wait_us + DELAYED_ACK_US, self.timeout_us)
 
 
 DELAYED_ACK_US: Final = 50 * MILLISECOND  # What others wait before they acknowledge at most.
