@@ -114,10 +114,8 @@ class FeederSelection:
 
     def is_higher(self, substream: Substream, peer: Peer, now: int) -> bool:
         """Whether pieces would be with us sooner if this peer fed us."""
-        feeder = substream.feeder
         lag_us = self._expected_lag_us(peer, substream.number)
-        now_us = substream.lag_us + (feeder.connection.rtt_us if feeder is not None else 0)
-        is_sooner = lag_us is not None and lag_us < now_us - HIGHER_US
+        is_sooner = lag_us is not None and lag_us < _lag_us(substream) - HIGHER_US
         return is_sooner and self.may_ask(substream, peer, now)
 
     def publisher(self, substream: Substream, peers: Sequence[Peer], now: int) -> Peer | None:
@@ -170,7 +168,7 @@ class FeederSelection:
 
     def _bar_us(self, substream: Substream, feeder: Peer) -> float:
         """Return the lag that a rival has to promise, or less."""
-        lag_us = substream.lag_us + feeder.connection.rtt_us
+        lag_us = _lag_us(substream)
         is_foreign = not self._neighbours.is_home(feeder, substream.number)
         if is_foreign and not self._neighbours.is_source(feeder):
             lag_us += FOREIGN_US
@@ -190,3 +188,9 @@ class FeederSelection:
         if is_foreign and not self._neighbours.is_source(peer):
             lag_us += FOREIGN_US
         return lag_us
+
+
+def _lag_us(substream: Substream) -> float:
+    """Return how old pieces come from the feeder when a datagram of them was lost."""
+    feeder = substream.feeder
+    return substream.lag_us + (feeder.connection.rtt_us if feeder is not None else 0)

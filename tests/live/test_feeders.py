@@ -85,9 +85,10 @@ class Search:
         spare: int = 1,
         children: int = 0,
         is_source: bool = False,
+        rtt_ms: int = 20,
     ) -> Peer:
         """Add a neighbour with this status."""
-        peer = make_peer(number)
+        peer = make_peer(number, rtt_us=rtt_ms * MILLISECOND)
         self.peers.append(peer)
         self.says(peer, *lags_ms, home=home, spare=spare, children=children, is_source=is_source)
         return peer
@@ -185,9 +186,7 @@ def test_whoever_is_quickest_is_asked_first() -> None:
 
 def test_the_way_to_it_counts_as_well() -> None:
     search = Search()
-    far = make_peer(1, rtt_us=600 * MILLISECOND)
-    search.peers.append(far)
-    search.says(far, 50)
+    search.knows(1, 50, rtt_ms=600)
     near = search.knows(2, 200)
     search.look()
     assert search.asked() == [near]
@@ -196,9 +195,7 @@ def test_the_way_to_it_counts_as_well() -> None:
 def test_how_soon_it_can_send_again_what_was_lost_counts_as_well() -> None:
     """It has pieces 160 ms sooner, and what is lost a round trip of 300 ms later."""
     search = Search()
-    far = make_peer(1, rtt_us=300 * MILLISECOND)
-    search.peers.append(far)
-    search.says(far, 50)
+    search.knows(1, 50, rtt_ms=300)
     near = search.knows(2, 350)
     search.look()
     assert search.asked() == [near]
@@ -784,9 +781,7 @@ def test_the_old_feeder_goes_on_up_to_where_the_new_one_begins() -> None:
 
 def test_of_two_that_bring_pieces_as_soon_the_one_that_sends_again_sooner_takes_over() -> None:
     search = Search()
-    far = make_peer(1, rtt_us=300 * MILLISECOND)
-    search.peers.append(far)
-    search.says(far, 50)
+    far = search.knows(1, 50, rtt_ms=300)
     search.fed_by(far, lag_ms=200)
     near = search.knows(2, 190)
     search.go_on((BETTER_US + SECOND) / SECOND)
@@ -1154,10 +1149,8 @@ def test_who_feeds_few_stays_where_it_is() -> None:
 
 def test_whoever_feeds_our_feeder_is_asked_if_it_is_so_near_that_it_sends_again_sooner() -> None:
     for rtt_ms, is_asked in ((20, False), (100, True)):
-        above, feeder = make_peer(9), make_peer(1, rtt_us=rtt_ms * MILLISECOND)
-        search = Search(home=0)
-        search.peers.append(feeder)
-        search.says(feeder, 200)
+        above, search = make_peer(9), Search(home=0)
+        feeder = search.knows(1, 200, rtt_ms=rtt_ms)
         search.feeders.selection.weight = CLIMB_WEIGHT
         search.fed_by(feeder, lag_ms=200, hops=3, above=above.address)
         search.peers.append(above)
