@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from livestream.errors import UserError
+from livestream.live.picker import URGENT_US
 from livestream.live.window import WINDOW_BYTES_MAX
 from livestream.machine import MILLISECOND, SECOND
 from livestream.sim.parts import Role
@@ -120,7 +121,7 @@ class Checks:
             self._fail(f"viewer {number} misses pieces that its neighbours hold, and does not ask")
 
     def _misses(self, viewer: Viewer, now: int) -> int:
-        """Count what is overdue, not yet past its deadline, and held by a neighbour."""
+        """Count what is due to be asked for, not yet past its deadline, and held by a neighbour."""
         epoch, window = viewer.epoch, viewer.channel.window
         if epoch is None:
             return 0
@@ -128,8 +129,11 @@ class Checks:
         latency_us = viewer.channel.config.latency_us
         first = ledger.end_captured_by(epoch, now - latency_us)
         end = ledger.end_captured_by(epoch, now - min(OVERDUE_US, latency_us * 3 // 4))
+        # A push may come until shortly before the deadline, as old as it is by then.
+        pushed_end = ledger.end_captured_by(epoch, now - latency_us + URGENT_US)
         return sum(
             not window.holds(index)
+            and (index < pushed_end or not viewer.is_pushed(index))
             and any(peer.holds(index) for peer in viewer.channel.swarm.ready)
             for index in range(max(first, window.first), end)
         )

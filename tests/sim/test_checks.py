@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -98,6 +99,41 @@ class EndlessParts(SimParts):
         return _Endless()
 
 
+class _Sluggish(UploadQueue):
+    """Keeps what is pushed back: two hops later, neighbours have had it for most of a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: deque[tuple[int, Callable[[int], bool]]] = deque()
+
+    def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int, now: int) -> bool:
+        if urgency is not Urgency.PUSHED:
+            return super().add(peer, index, urgency=urgency, deadline=deadline, now=now)
+
+        def push(at: int) -> bool:
+            add = super(_Sluggish, self).add
+            return add(peer, index, urgency=urgency, deadline=deadline, now=at)
+
+        self._held.append((now + 400_000, push))
+        return True
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._held and super().is_idle
+
+    def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
+        while self._held and self._held[0][0] <= now:
+            self._held.popleft()[1](now)
+        return super().next_upload(now)
+
+
+class SluggishParts(SimParts):
+    """Pushes late."""
+
+    def make_uploads(self) -> UploadQueue:
+        return _Sluggish()
+
+
 def test_who_forwards_before_verifying_is_caught() -> None:
     polluted = replace(SMALL, polluter_share=0.25)
     with pytest.raises(CheckError, match=r"forged|nobody published"):
@@ -113,6 +149,11 @@ def test_who_never_repairs_is_caught() -> None:
     with pytest.raises(CheckError, match="does not ask"):
         simulate(SMALL, Design("silent", "", SilentParts), 1)
     simulate(SMALL, DESIGNS["pull"], 1)
+
+
+def test_who_is_pushed_pieces_well_before_they_are_due_need_not_ask_for_them() -> None:
+    patient = replace(SMALL, seconds=10.0, latency_fixed_s=3.0)
+    assert simulate(patient, Design("sluggish", "", SluggishParts), 1).continuity > 0.99
 
 
 def test_a_queue_without_a_limit_is_caught() -> None:
