@@ -85,7 +85,7 @@ class Children:
         path = self.path(number)
         is_able = bool(path) and peer.node_id not in path and not self._is_gone(peer, now)
         if is_able:
-            self._make_room(peer, number, now)
+            self._make_room(peer, number, now, is_fed=message.is_fed)
         first = message.from_index
         if message.is_fed and is_able:
             first = max(first, self._next_index(number))
@@ -228,9 +228,9 @@ class Children:
     def _lag_ms(self, number: int) -> int:
         return 0 if self._is_source else self._feeders.lags_ms()[number]
 
-    def _make_room(self, peer: Peer, number: int, now: int) -> None:
+    def _make_room(self, peer: Peer, number: int, now: int, *, is_fed: bool) -> None:
         """Let somebody go who has less of a claim to the place."""
-        gone = self.places.displaced_by(peer, number, now)
+        gone = self.places.displaced_by(peer, number, now, is_fed=is_fed)
         if gone is None:
             return
         if gone.is_stranger:

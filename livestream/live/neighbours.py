@@ -11,12 +11,13 @@ from livestream.machine import SECOND, Address
 from livestream.swarm.peer import Peer
 from livestream.wire.live import LAG_UNKNOWN_MS, Status
 
-__all__ = ["ANY_HOME", "SLOTS_MAX", "Neighbours"]
+__all__ = ["ANY_HOME", "FEW", "SLOTS_MAX", "Neighbours"]
 
 SLOTS_MAX: Final = 80  # Each child is a connection: more would leave no room for others.
 ROOMS_MAX: Final = 8  # Of a substream that are remembered: they do not stay true for long.
 NEEDIEST: Final = 2
 ROOM_US: Final = 3 * SECOND
+FEW: Final = 16  # Of so many neighbours somebody is at home in each substream, nearly always.
 ANY_HOME: Final = 0xFF  # Feeds in whatever substream it is asked for, or in none.
 
 

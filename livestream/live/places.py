@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from livestream.live.choker import LiveChoker
-from livestream.live.neighbours import Neighbours
+from livestream.live.neighbours import FEW, Neighbours
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
 
@@ -59,14 +59,21 @@ class Places:
 
     # Now
 
-    def displaced_by(self, peer: Peer, number: int, now: int) -> Displaced | None:
-        """Return who goes so that there is room for a newcomer, if there is none without."""
+    def displaced_by(
+        self, peer: Peer, number: int, now: int, *, is_fed: bool = False
+    ) -> Displaced | None:
+        """Return who goes so that there is room for a newcomer, if there is none without.
+
+        `is_fed`: the newcomer says that somebody else feeds it in this substream.
+        """
         if self._choker.has_room(peer, number) or self._useless.get(peer, 0) > now:
             return None
         weight = self._neighbours.weight(peer, number)
         if not weight:
             if self._is_source:
-                return self._useless_one(number, now)
+                is_few = len(self._neighbours) < FEW
+                is_helpful = is_few and not is_fed and self._neighbours.has_room(peer)
+                return self._useless_one(number, now, is_helpful=is_helpful)
             return self._taker(peer, number, now)
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:
@@ -90,12 +97,19 @@ class Places:
                 least, least_worth = child, worth
         return least
 
-    def _useless_one(self, number: int, now: int) -> Displaced | None:
-        """Anybody is better than a head that feeds nobody."""
+    def _useless_one(self, number: int, now: int, *, is_helpful: bool) -> Displaced | None:
+        """Anybody is better than a head that feeds nobody.
+
+        `is_helpful`: nobody feeds the newcomer, who has room, if only for strangers. That is
+        better than a head that feeds others in another substream.
+        """
         for child in self._choker.children(number):
             if self._is_useless(child, number, now):
                 self._useless[child] = now + USELESS_US
                 return Displaced(child, number, has_notice=False)
+            has_stayed = now - self._choker.fed_since(child, number) >= STAY_US
+            if is_helpful and has_stayed and not self._neighbours.weight(child, number):
+                return Displaced(child, number)
         return None
 
     def _taker(self, peer: Peer, number: int, now: int) -> Displaced | None:

@@ -7,7 +7,7 @@ from random import Random
 from typing import Final
 
 from livestream.live.failures import QUIET_US
-from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.neighbours import ANY_HOME, FEW, Neighbours
 from livestream.live.substream import Substream
 from livestream.machine import MILLISECOND, SECOND
 from livestream.swarm.peer import Peer
@@ -67,7 +67,7 @@ class FeederSelection:
             is_desperate = substream.is_starved(now)
             if is_source and not (
                 self._neighbours.wants_head(peer, number)
-                and (is_desperate or self._may_be_head(number))
+                and (is_desperate or self._may_be_head(substream, peers, now))
             ):
                 continue
             if not (is_home or (has_room and (takes_foreign or is_source))):
@@ -101,7 +101,8 @@ class FeederSelection:
             lag_us = self._expected_lag_us(peer, substream.number)
             if lag_us is None or lag_us >= least_us or peer is feeder:
                 continue
-            if self._neighbours.is_source(peer) and not self._may_be_head(substream.number):
+            is_source = self._neighbours.is_source(peer)
+            if is_source and not self._may_be_head(substream, peers, now):
                 continue
             if self.may_ask(substream, peer, now):
                 least_us, found = lag_us, peer
@@ -123,7 +124,8 @@ class FeederSelection:
 
         At first those at home there, if any, are to be heads: many others wait below them.
         """
-        if now - substream.pushed_at < HOME_FIRST_US and not self._may_be_head(substream.number):
+        is_early = now - substream.pushed_at < HOME_FIRST_US
+        if is_early and not self._may_be_head(substream, peers, now):
             others = (peer for peer in peers if peer is not substream.feeder)
             if any(self._neighbours.is_home(peer, substream.number) for peer in others):
                 return None
@@ -162,9 +164,22 @@ class FeederSelection:
 
     # Helpers
 
-    def _may_be_head(self, number: int) -> bool:
-        """Whether the publisher would have us: all others it would only have to refuse."""
-        return number == self.home or len(self._neighbours) < CROWD
+    def _may_be_head(self, substream: Substream, peers: Sequence[Peer], now: int) -> bool:
+        """Whether the publisher would have us: all others it would only have to refuse.
+
+        Of a dozen there may be nobody else at home: when the one who was has failed, nobody would
+        ask the publisher. Of many there is somebody, and whoever is at home elsewhere is a poor
+        head.
+        """
+        number, known = substream.number, len(self._neighbours)
+        if number == self.home or known < CROWD:
+            return True
+        return known < FEW and not any(
+            self._neighbours.is_home(peer, number)
+            and peer is not substream.feeder
+            and self.may_ask(substream, peer, now)
+            for peer in peers
+        )
 
     def _bar_us(self, substream: Substream, feeder: Peer) -> float:
         """Return the lag that a rival has to promise, or less."""

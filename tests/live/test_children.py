@@ -14,6 +14,7 @@ from livestream.live.children import (
     UNANSWERED_US,
 )
 from livestream.live.feeders import RETRY_US
+from livestream.live.neighbours import FEW
 from livestream.live.places import HEARD_US, STAY_US, TRIAL_US, USELESS_US
 from livestream.machine import SECOND
 from livestream.swarm.peer import Peer
@@ -346,6 +347,41 @@ def test_who_gave_way_to_somebody_with_nothing_to_give_does_not_come_back_at_onc
     assert here.channel.choker.children(HOME) == [busy, leaf]
     here.tell(idle, Subscribe(HOME, 0))
     assert here.channel.choker.children(HOME) == [busy, leaf]
+
+
+def orphaned(
+    weight: int, *, home: int, is_fed: bool = False, stays_s: float = 2.1, others: int = 0
+) -> list[int]:
+    """Return the heads of a substream after an orphan asked for a place: 3; 1 and 2 were there.
+
+    The orphan is at home elsewhere and can feed so many, 1 is at home where a test says.
+    """
+    here = on_air()
+    for number in range(others):
+        here.tell(here.join(100 + number), weighing(1, home=HOME + 1))
+    astray, busy = heads(here, 9, 9)
+    here.tell(astray, weighing(9, children=9, home=home))
+    orphan = here.join(3)
+    here.tell(orphan, weighing(weight, home=HOME + 1))
+    here.go_on(stays_s)
+    here.heard(astray)
+    here.tell(orphan, Subscribe(HOME, 0, is_fed))
+    is_told = bool(refused(here, astray))
+    named = {astray: 1, busy: 2, orphan: 3}
+    order = sorted(here.channel.choker.children(HOME), key=lambda peer: named[peer])
+    assert is_told == (astray not in order)
+    return [named[peer] for peer in order]
+
+
+def test_a_head_that_is_at_home_elsewhere_gives_way_to_an_orphan_with_room() -> None:
+    """Those who are at home there may all have failed."""
+    assert orphaned(1, home=HOME + 2) == [2, 3]
+    assert orphaned(1, home=HOME) == [1, 2], "it feeds others"
+    assert orphaned(0, home=HOME + 2) == [1, 2], "who asks can feed nobody"
+    assert orphaned(1, home=HOME + 2, is_fed=True) == [1, 2], "who asks has a feeder"
+    assert orphaned(1, home=HOME + 2, stays_s=1.9) == [1, 2], "it is new"
+    assert orphaned(1, home=HOME + 2, others=FEW - 4) == [2, 3]
+    assert orphaned(1, home=HOME + 2, others=FEW - 3) == [1, 2], "others are at home there"
 
 
 def test_a_head_that_says_nothing_gives_way_before_it_is_known_to_be_gone() -> None:

@@ -21,7 +21,7 @@ from livestream.live.feeders import (
     SEEK_US,
     Feeders,
 )
-from livestream.live.neighbours import ANY_HOME, Neighbours
+from livestream.live.neighbours import ANY_HOME, FEW, Neighbours
 from livestream.live.rivals import ANSWER_TIMEOUT_US, BETTER_LOOKS, CLIMB_AFTER_US
 from livestream.live.selection import CLIMB_WEIGHT, CROWD, FOREIGN_AFTER_US
 from livestream.live.substream import CUT_US_MAX, HEARS_AGAIN_US, STARVED_US
@@ -266,6 +266,54 @@ def test_among_many_the_publisher_is_asked_at_home_only_until_we_starve() -> Non
     assert search.asked(0) == []
     search.go_on(0.5)
     assert source in search.asked(0)
+
+
+def refused_by_its_feeder(neighbours: int, home: int) -> tuple[Search, Peer]:
+    """Return a search whose feeder let it go, beside so many others at home there; the publisher.
+
+    We ourselves are at home in substream 1, and lost substream 0.
+    """
+    search = Search(2, home=1)
+    feeder = search.knows(neighbours, 100, LAG_UNKNOWN_MS)
+    search.look()
+    search.feed(feeder)
+    source = search.publisher()
+    for number in range(1, neighbours - 1):
+        search.knows(number, LAG_UNKNOWN_MS, LAG_UNKNOWN_MS, home=home)
+    search.asked()
+    search.feeders.on_refuse(feeder, Refuse(0), search.now)
+    search.look()
+    return search, source
+
+
+def test_of_a_dozen_the_publisher_is_asked_at_once_where_nobody_else_is_at_home() -> None:
+    """When whoever was at home there failed, all below it would wait for somebody to starve."""
+    search, source = refused_by_its_feeder(CROWD, home=1)
+    assert search.asked() == [source]
+    search, source = refused_by_its_feeder(FEW - 1, home=1)
+    assert search.asked() == [source]
+
+
+def test_of_a_dozen_whoever_is_fed_by_the_only_one_at_home_becomes_the_second_head() -> None:
+    """The publisher keeps two, so that one is there when the other fails."""
+    for home, is_asked in ((1, True), (0, False)):
+        search = Search(2, home=1)
+        feeder = search.knows(CROWD, 400, LAG_UNKNOWN_MS)
+        search.look()
+        search.feed(feeder, lag_ms=400)
+        source = search.publisher()
+        for number in range(1, CROWD):
+            search.knows(number, LAG_UNKNOWN_MS, LAG_UNKNOWN_MS, home=home)
+        search.asked()
+        search.go_on(BETTER_LOOKS + 1)
+        assert (source in search.asked()) == is_asked
+
+
+def test_the_publisher_is_left_to_whoever_is_at_home_and_among_many_there_is_somebody() -> None:
+    search, _ = refused_by_its_feeder(CROWD, home=0)
+    assert search.asked() == []
+    search, _ = refused_by_its_feeder(FEW, home=1)
+    assert search.asked() == []
 
 
 def test_among_few_the_publisher_is_asked_for_all() -> None:
