@@ -47,6 +47,11 @@ RANDOM_LOSS_FACTOR: Final = 7 / 8
 LOSS_SHARE_MAX: Final = 0.06  # More is congestion, however short the queue: a policer has none.
 LOSSES_FEW: Final = 6  # Datagrams, of which nothing can be concluded.
 FAR_QUEUE_US_MAX: Final = SECOND  # A longer queue, or who says so, gets no more for it.
+BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
+# On a narrow line two datagrams are more queue than LEDBAT bears: at that window a piece of four
+# takes two round trips, and blocks the next. This is four pieces of a slow channel: what a key
+# frame puts on one connection, and more in flight than what was promised takes on average.
+BURST_BYTES: Final = 16 * 1024
 HEAVY_US: Final = 10 * SECOND  # So long after many losses, all losses are taken for congestion.
 
 
@@ -100,6 +105,17 @@ class Ledbat:
         clock, which runs faster than ours or was set.
         """
         return min(self._delays.queuing_us, self._round_trips.queuing_us)
+
+    def promise(self, rate_bps: int, ack_delay_us: int) -> None:
+        """Keep the window above what this rate needs over the path at the delay target.
+
+        Nor does it fall below some pieces: on a narrow line each of them would wait for answers.
+        0: nothing is promised any more.
+        """
+        round_trip_us = self._round_trips.base_us + self.target_us + ack_delay_us
+        burst_bps = BURST_FACTOR * rate_bps
+        needed = burst_bps // 8 * round_trip_us // SECOND
+        self.set_floor_bytes(max(needed, BURST_BYTES) if rate_bps else 0, burst_bps)
 
     def set_floor_bytes(self, floor: int, rate_bps: int = 0) -> None:
         """Never shrink below this: what the children that were admitted need.

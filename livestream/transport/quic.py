@@ -45,11 +45,6 @@ ERROR_PROTOCOL: Final = 2
 STREAMS_IN_MAX: Final = 256  # Unfinished pieces of one peer; aioquic's own limit is 128.
 CONTROL_BACKLOG_MAX: Final = 4 << 20  # Messages that no datagram has taken: hours of honest ones.
 BUFFERED_IN_MAX: Final = 8 << 20
-BURST_FACTOR: Final = 2  # A key frame comes at several times the average rate.
-# On a narrow line two datagrams are more queue than LEDBAT bears: at that window a piece of four
-# takes two round trips, and blocks the next. This is four pieces of a slow channel: what a key
-# frame puts on one connection, and more in flight than what was promised takes on average.
-BURST_BYTES: Final = 16 * 1024
 
 
 class QuicTransport:
@@ -192,15 +187,8 @@ class Quic(Connection):
             self._on_change(self)
 
     def reserve(self, rate_bps: int) -> None:
-        """Keep the window above what this rate needs over the path at the delay target.
-
-        Nor does it fall below some pieces: on a narrow line each of them would wait for answers.
-        """
-        ledbat = self._quic.ledbat
-        round_trip_us = ledbat.base_delay_us + ledbat.target_us + ACK_DELAY_US
-        burst_bps = BURST_FACTOR * rate_bps
-        needed = burst_bps // 8 * round_trip_us // SECOND
-        ledbat.set_floor_bytes(max(needed, BURST_BYTES) if rate_bps else 0, burst_bps)
+        """Keep the window above what this rate needs."""
+        self._quic.ledbat.promise(rate_bps, ACK_DELAY_US)
 
     def close(self, reason: str, now: int) -> None:
         """Say goodbye and end."""

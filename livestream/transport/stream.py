@@ -53,6 +53,8 @@ class Stream(Connection):
         "For the driver to set, from what the kernel says."
         self.silent_since: int | None = None
         "When the oldest left of what nothing was heard of; for a driver that knows."
+        self.on_reserve: Callable[[int], None] | None = None
+        "For a driver that can: keep the window above what this rate (bit/s) needs."
         self._on_change = on_change
         self._inbound = Inbound()
         self.bytes_uncounted = 0
@@ -226,7 +228,9 @@ class Stream(Connection):
             self._append(bytes(4))
 
     def reserve(self, rate_bps: int) -> None:
-        """Nothing to do: congestion control is the kernel's."""
+        """Tell a driver whose window is its own; TCP's is the kernel's."""
+        if self.on_reserve is not None:
+            self.on_reserve(rate_bps)
 
     def close(self, reason: str, now: int) -> None:
         """End, after what was accepted for sending, as far as the driver gets that out."""

@@ -61,6 +61,7 @@ class UtpConnection:
             address, lambda _: shared.on_change(self), now, is_outgoing=is_outgoing
         )
         self.stream.transport = Transport.UTP
+        self.stream.on_reserve = self._promise
         self._shared = shared
         self._intake = Intake(shared.budget, shared.allowance, shared.waiting)
         self._window_told = 0
@@ -164,6 +165,9 @@ class UtpConnection:
         self.stream.rtt_measured_us = self._sender.board.rtt.smoothed_us
         self.stream.silent_since = self._sender.unanswered_at
         return True
+
+    def _promise(self, rate_bps: int) -> None:
+        self._sender.ledbat.promise(rate_bps, ACK_WAIT_US)
 
     def _take_data(self, packet: Packet, now: int) -> None:
         if not self._has_room(len(packet.payload), now):
