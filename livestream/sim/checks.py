@@ -8,7 +8,6 @@ from livestream.errors import UserError
 from livestream.live.picker import URGENT_US
 from livestream.live.window import WINDOW_BYTES_MAX
 from livestream.machine import MILLISECOND, SECOND
-from livestream.sim.parts import Role
 from livestream.swarm.candidates import CANDIDATES_MAX
 from livestream.swarm.uploads import BACKLOG_BYTES_MAX, QUEUE_MAX
 from livestream.wire.messages import Piece, Request
@@ -56,7 +55,7 @@ class Checks:
         kind = message[0]
         if kind == Request.ID:
             self._requests[host.number] = self._requests.get(host.number, 0) + 1
-        elif kind == Piece.ID and not self._is_crook(host):
+        elif kind == Piece.ID and not host.role.is_attacker:
             _, genuine = self._simulation.notary.piece(message[PIECE_HEADER_BYTES:])
             if genuine is None:
                 index = int.from_bytes(message[1:5], "big")
@@ -74,7 +73,7 @@ class Checks:
                 self._fail(f"viewer {viewer.host.number} was shown a piece that nobody published")
         if self._simulation.internet.sees_messages and now >= self._repair_at:
             self._repair_at = now + REPAIR_LOOK_US
-            for viewer in self._simulation.present.values():
+            for viewer in self._watchers():
                 self._check_repair(viewer, now)
             self._requests_before = dict(self._requests)
 
@@ -83,13 +82,18 @@ class Checks:
         simulation = self._simulation
         if now - simulation.published_at > SECOND or now - simulation.on_air_at < SETTLED_US:
             return  # The publisher is off the air, or was until lately: it has yet to be found.
-        for viewer in simulation.present.values():
+        for viewer in self._watchers():
             is_settled = now - viewer.joined_at > SETTLED_US
             if is_settled and not viewer.is_slow and now - viewer.last_piece_at > STARVED_US:
                 silent_s = (now - viewer.last_piece_at) / SECOND
                 self._fail(f"viewer {viewer.host.number} starves: nothing for {silent_s:.1f} s")
 
     # Helpers
+
+    def _watchers(self) -> list[Viewer]:
+        """Return those who are there now, but for attackers: who is found out is fed by nobody."""
+        present = self._simulation.present.values()
+        return [viewer for viewer in present if not viewer.host.role.is_attacker]
 
     def _check_bounds(self, host: Host, channel: Channel) -> None:
         swarm, number = channel.swarm, host.number
@@ -137,9 +141,6 @@ class Checks:
             and any(peer.holds(index) for peer in viewer.channel.swarm.ready)
             for index in range(max(first, window.first), end)
         )
-
-    def _is_crook(self, host: Host) -> bool:
-        return host.role is Role.POLLUTER or host.role is Role.LIAR
 
     def _fail(self, what: str) -> None:
         simulation = self._simulation

@@ -31,6 +31,11 @@ class Role(Enum):
     LIAR = "liar"
     "Claims what it does not have, and gives nothing."
 
+    @property
+    def is_attacker(self) -> bool:
+        """Whether it is there to do harm, and not to watch."""
+        return self is Role.POLLUTER or self is Role.LIAR
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class SimParts(Parts):

@@ -92,19 +92,23 @@ class Result:
 
 
 def result_of(simulation: Simulation, series: Series) -> Result:
-    """Reckon up a run that has ended."""
-    scenario, viewers = simulation.scenario, simulation.viewers
+    """Reckon up a run that has ended.
+
+    What attackers see themselves counts in no figure: who is found out is fed by nobody.
+    """
+    scenario = simulation.scenario
+    viewers = [viewer for viewer in simulation.viewers if not viewer.host.role.is_attacker]
     now = simulation.world.now
     bounds = bounds_of(scenario)
     lags = [median(viewer.lags_us) / SECOND for viewer in viewers if viewer.lags_us]
     starts = _starts_s(viewers, simulation.began_at + scenario.warm_up_us)
-    continuity = _continuity(simulation, now)
+    continuity = _continuity(simulation, viewers, now)
     now_totals, before = totals_of(simulation), simulation.totals_before
     wire = max(1, now_totals.wire - before.wire)
     received, kept = now_totals.received - before.received, now_totals.kept - before.kept
     useful = kept - PIECE_OVERHEAD * (now_totals.pieces_kept - before.pieces_kept)
     published = max(1, now_totals.published - before.published)
-    series.continuity = _continuity_by_second(simulation, now)
+    series.continuity = _continuity_by_second(simulation, viewers, now)
     return Result(
         scenario=scenario.name,
         design=simulation.design.name,
@@ -120,7 +124,7 @@ def result_of(simulation: Simulation, series: Series) -> Result:
         rate_share=round(scenario.rate_bps * continuity / max(1.0, bounds["rate_bps"]), 4),
         start_p50_s=share_at(starts, 0.5),
         start_p95_s=share_at(starts, 0.95),
-        bad_pieces_shown=sum(viewer.bad_pieces_shown for viewer in viewers),
+        bad_pieces_shown=sum(viewer.bad_pieces_shown for viewer in simulation.viewers),
         bounds=bounds,
         trace_hash=simulation.world.trace_hash(),
         lags_s=lags,
@@ -152,11 +156,11 @@ def _starts_s(viewers: Sequence[Viewer], warm_at: int) -> list[float]:
     return [(start - joined) / SECOND for joined, start in late or started]
 
 
-def _continuity(simulation: Simulation, now: int) -> float:
-    """Return the share of pieces that were there when due, of all viewers together."""
+def _continuity(simulation: Simulation, viewers: Sequence[Viewer], now: int) -> float:
+    """Return the share of pieces that were there when due, of these viewers together."""
     due = late = 0
     warm_at = simulation.began_at + simulation.scenario.warm_up_us
-    for viewer in simulation.viewers:
+    for viewer in viewers:
         due += viewer.due_before
         late += viewer.late_before
         if viewer.started_at is None:
@@ -171,7 +175,9 @@ def _continuity(simulation: Simulation, now: int) -> float:
     return 1.0 - max(0, late) / due if due else 0.0
 
 
-def _continuity_by_second(simulation: Simulation, now: int) -> list[float | None]:
+def _continuity_by_second(
+    simulation: Simulation, viewers: Sequence[Viewer], now: int
+) -> list[float | None]:
     """Return, of each second of capture, which share of the started viewers' pieces came in time.
 
     None: nobody watched, or it was not due yet.
@@ -181,7 +187,7 @@ def _continuity_by_second(simulation: Simulation, now: int) -> list[float | None
     shares: list[float | None] = []
     for second in range(first, (now - latency_us) // SECOND):
         due = there = 0
-        for viewer in simulation.viewers:
+        for viewer in viewers:
             starts, ends = viewer.started_at, viewer.left_at or now
             if starts is None or second * SECOND < starts:
                 continue

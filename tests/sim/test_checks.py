@@ -141,8 +141,11 @@ def test_who_forwards_before_verifying_is_caught() -> None:
 
 
 def test_who_verifies_is_not_troubled_by_polluters() -> None:
-    result = simulate(replace(SMALL, polluter_share=0.25), DESIGNS["trees"], 1)
+    """Who forges is found out, and then neither fed nor counted as a viewer."""
+    result = simulate(replace(SMALL, polluter_share=0.25, seconds=20.0), DESIGNS["trees"], 1)
     assert result.bad_pieces_shown == 0
+    assert result.continuity > 0.99
+    assert min(share for share in result.series.continuity[6:] if share is not None) > 0.99
 
 
 def test_who_never_repairs_is_caught() -> None:
