@@ -71,9 +71,7 @@ class Places:
         weight = self._neighbours.weight(peer, number)
         if not weight:
             if self._is_source:
-                is_few = len(self._neighbours) < FEW
-                is_helpful = is_few and not is_fed and self._neighbours.has_room(peer)
-                return self._useless_one(number, now, is_helpful=is_helpful)
+                return self._useless_one(peer, number, now, is_fed=is_fed)
             return self._taker(peer, number, now)
         strangers = [] if self._is_source else self._choker.strangers()
         if strangers and number == self._choker.home:
@@ -97,18 +95,20 @@ class Places:
                 least, least_worth = child, worth
         return least
 
-    def _useless_one(self, number: int, now: int, *, is_helpful: bool) -> Displaced | None:
-        """Anybody is better than a head that feeds nobody.
+    def _useless_one(self, peer: Peer, number: int, now: int, *, is_fed: bool) -> Displaced | None:
+        """Anybody with room, if only for strangers, is better than a head that feeds nobody.
 
-        `is_helpful`: nobody feeds the newcomer, who has room, if only for strangers. That is
-        better than a head that feeds others in another substream.
+        Of few, whom nobody feeds is even better than a head that feeds others elsewhere.
         """
+        if not self._neighbours.has_room(peer):
+            return None
+        is_needed = not is_fed and len(self._neighbours) < FEW
         for child in self._choker.children(number):
             if self._is_useless(child, number, now):
                 self._useless[child] = now + USELESS_US
                 return Displaced(child, number, has_notice=False)
             has_stayed = now - self._choker.fed_since(child, number) >= STAY_US
-            if is_helpful and has_stayed and not self._neighbours.weight(child, number):
+            if is_needed and has_stayed and not self._neighbours.weight(child, number):
                 return Displaced(child, number)
         return None
 

@@ -336,17 +336,28 @@ def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
     assert here.channel.choker.children(HOME) == [busy, idle]
 
 
-def test_who_gave_way_to_somebody_with_nothing_to_give_does_not_come_back_at_once() -> None:
+def test_who_gave_way_to_somebody_from_elsewhere_does_not_come_back_at_once() -> None:
     here = on_air()
     busy, idle = heads(here, 9, 9)
     here.tell(idle, weighing(40, children=0))
+    other = here.join(3)
+    here.tell(other, weighing(1, home=HOME + 1))
+    here.go_on(TRIAL_US / SECOND + 0.1)
+    here.tell(other, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, other]
+    here.tell(idle, Subscribe(HOME, 0))
+    assert here.channel.choker.children(HOME) == [busy, other]
+
+
+def test_a_head_that_feeds_nobody_does_not_give_way_to_who_can_feed_nobody_either() -> None:
+    here = on_air()
+    busy, idle = heads(here, 9, 9)
+    here.tell(idle, weighing(9, children=0))
     leaf = here.join(3)
     here.tell(leaf, weighing(0))
     here.go_on(TRIAL_US / SECOND + 0.1)
     here.tell(leaf, Subscribe(HOME, 0))
-    assert here.channel.choker.children(HOME) == [busy, leaf]
-    here.tell(idle, Subscribe(HOME, 0))
-    assert here.channel.choker.children(HOME) == [busy, leaf]
+    assert here.channel.choker.children(HOME) == [busy, idle]
 
 
 def orphaned(
@@ -388,7 +399,7 @@ def test_a_head_that_says_nothing_gives_way_before_it_is_known_to_be_gone() -> N
     here = on_air()
     alive, dead = heads(here, 9, 9)
     other = here.join(3)
-    here.tell(other, weighing(0))
+    here.tell(other, weighing(1, home=HOME + 1))
     here.mute(dead)
     here.go_on((HEARD_US - SECOND // 10) / SECOND)
     here.tell(other, Subscribe(HOME, 0))
