@@ -243,6 +243,12 @@ class Feeders:
             return None
         return substreams[number].fed_from
 
+    def is_pushed(self, index: int) -> bool:
+        """Whether somebody feeds us a piece: its substream, from that piece on or before."""
+        substreams = self._substreams
+        fed_from = self.fed_from(index % len(substreams)) if substreams else None
+        return fed_from is not None and index >= fed_from
+
     def feeder(self, number: int) -> Peer | None:
         """Return who feeds a substream."""
         substream = self._get(number)

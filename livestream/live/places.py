@@ -59,9 +59,7 @@ class Places:
 
     # Now
 
-    def displaced_by(
-        self, peer: Peer, number: int, now: int, *, is_fed: bool = False
-    ) -> Displaced | None:
+    def displaced_by(self, peer: Peer, number: int, now: int, *, is_fed: bool) -> Displaced | None:
         """Return who goes so that there is room for a newcomer, if there is none without.
 
         `is_fed`: the newcomer says that somebody else feeds it in this substream.

@@ -125,10 +125,9 @@ class FeederSelection:
         At first those at home there, if any, are to be heads: many others wait below them.
         """
         is_early = now - substream.pushed_at < HOME_FIRST_US
-        if is_early and not self._may_be_head(substream, peers, now):
-            others = (peer for peer in peers if peer is not substream.feeder)
-            if any(self._neighbours.is_home(peer, substream.number) for peer in others):
-                return None
+        is_left = is_early and not self._may_be_head(substream, peers, now)
+        if is_left and self._others_at_home(substream, peers):
+            return None
         for peer in peers:
             is_able = self._neighbours.is_source(peer) and self._neighbours.has_room(peer)
             if is_able and peer is not substream.feeder and self.may_ask(substream, peer, now):
@@ -175,11 +174,16 @@ class FeederSelection:
         if number == self.home or known < CROWD:
             return True
         return known < FEW and not any(
-            self._neighbours.is_home(peer, number)
-            and peer is not substream.feeder
-            and self.may_ask(substream, peer, now)
-            for peer in peers
+            self.may_ask(substream, peer, now) for peer in self._others_at_home(substream, peers)
         )
+
+    def _others_at_home(self, substream: Substream, peers: Sequence[Peer]) -> list[Peer]:
+        """Return who feeds others there, but for our feeder."""
+        return [
+            peer
+            for peer in peers
+            if peer is not substream.feeder and self._neighbours.is_home(peer, substream.number)
+        ]
 
     def _bar_us(self, substream: Substream, feeder: Peer) -> float:
         """Return the lag that a rival has to promise, or less."""

@@ -127,6 +127,7 @@ class Checks:
     def _misses(self, viewer: Viewer, now: int) -> int:
         """Count what is due to be asked for, not yet past its deadline, and held by a neighbour."""
         epoch, window = viewer.epoch, viewer.channel.window
+        feeders = viewer.channel.feeders
         if epoch is None:
             return 0
         ledger = self._simulation.ledger
@@ -137,7 +138,7 @@ class Checks:
         pushed_end = ledger.end_captured_by(epoch, now - latency_us + URGENT_US)
         return sum(
             not window.holds(index)
-            and (index < pushed_end or not viewer.is_pushed(index))
+            and (index < pushed_end or not feeders.is_pushed(index))
             and any(peer.holds(index) for peer in viewer.channel.swarm.ready)
             for index in range(max(first, window.first), end)
         )

@@ -99,12 +99,6 @@ class Viewer:
         """Which run of the publisher it watches."""
         return self.channel.window.epoch
 
-    def is_pushed(self, index: int) -> bool:
-        """Whether somebody feeds it the substream of a piece, from that piece on or before."""
-        head = self.channel.head
-        fed_from = self.channel.feeders.fed_from(index % head.substreams) if head else None
-        return fed_from is not None and index >= fed_from
-
     def due(self, now: int) -> tuple[int, int]:
         """Return the pieces of the present epoch that were due while it watched: first, end."""
         if self.playout is None or self.started_at is None or self.epoch is None:

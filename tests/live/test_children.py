@@ -321,14 +321,23 @@ def test_a_head_that_found_no_children_in_time_gives_way_to_anybody() -> None:
     assert here.channel.choker.children(HOME) == [busy, other]
 
 
-def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
+def after_a_trial(newcomer: Status) -> tuple[Neighbourhood, Peer, Peer, Peer]:
+    """Return a publisher whose second head says that it could feed 40, and found none in time.
+
+    Then somebody asked for a place. Returns the busy head, the idle one, and the newcomer, too.
+    """
     here = on_air()
     busy, idle = heads(here, 9, 9)
     here.tell(idle, weighing(40, children=0))
     other = here.join(3)
-    here.tell(other, weighing(1, children=1))
+    here.tell(other, newcomer)
     here.go_on(TRIAL_US / SECOND + 0.1)
     here.tell(other, Subscribe(HOME, 0))
+    return here, busy, idle, other
+
+
+def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
+    here, busy, idle, other = after_a_trial(weighing(1, children=1))
     here.tell(idle, Subscribe(HOME, 0))
     assert here.channel.choker.children(HOME) == [busy, other], "it says that it could feed 40"
     here.go_on(USELESS_US / SECOND)
@@ -337,26 +346,14 @@ def test_a_head_that_gave_way_is_remembered_for_a_minute() -> None:
 
 
 def test_who_gave_way_to_somebody_from_elsewhere_does_not_come_back_at_once() -> None:
-    here = on_air()
-    busy, idle = heads(here, 9, 9)
-    here.tell(idle, weighing(40, children=0))
-    other = here.join(3)
-    here.tell(other, weighing(1, home=HOME + 1))
-    here.go_on(TRIAL_US / SECOND + 0.1)
-    here.tell(other, Subscribe(HOME, 0))
+    here, busy, idle, other = after_a_trial(weighing(1, home=HOME + 1))
     assert here.channel.choker.children(HOME) == [busy, other]
     here.tell(idle, Subscribe(HOME, 0))
     assert here.channel.choker.children(HOME) == [busy, other]
 
 
 def test_a_head_that_feeds_nobody_does_not_give_way_to_who_can_feed_nobody_either() -> None:
-    here = on_air()
-    busy, idle = heads(here, 9, 9)
-    here.tell(idle, weighing(9, children=0))
-    leaf = here.join(3)
-    here.tell(leaf, weighing(0))
-    here.go_on(TRIAL_US / SECOND + 0.1)
-    here.tell(leaf, Subscribe(HOME, 0))
+    here, busy, idle, _ = after_a_trial(weighing(0))
     assert here.channel.choker.children(HOME) == [busy, idle]
 
 

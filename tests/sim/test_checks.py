@@ -104,17 +104,12 @@ class _Sluggish(UploadQueue):
 
     def __init__(self) -> None:
         super().__init__()
-        self._held: deque[tuple[int, Callable[[int], bool]]] = deque()
+        self._held: deque[tuple[int, Peer, int, int]] = deque()
 
     def add(self, peer: Peer, index: int, *, urgency: Urgency, deadline: int, now: int) -> bool:
         if urgency is not Urgency.PUSHED:
             return super().add(peer, index, urgency=urgency, deadline=deadline, now=now)
-
-        def push(at: int) -> bool:
-            add = super(_Sluggish, self).add
-            return add(peer, index, urgency=urgency, deadline=deadline, now=at)
-
-        self._held.append((now + 400_000, push))
+        self._held.append((now + 400_000, peer, index, deadline))
         return True
 
     @property
@@ -123,7 +118,8 @@ class _Sluggish(UploadQueue):
 
     def next_upload(self, now: int) -> tuple[Peer, Upload] | None:
         while self._held and self._held[0][0] <= now:
-            self._held.popleft()[1](now)
+            _, peer, index, deadline = self._held.popleft()
+            super().add(peer, index, urgency=Urgency.PUSHED, deadline=deadline, now=now)
         return super().next_upload(now)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -59,34 +58,6 @@ def test_what_waits_in_a_socket_while_a_node_rests_is_no_queue(size: int) -> Non
     without_us = round_trip_us(0)
     assert round_trip_us(40 * MILLISECOND) <= without_us + 30 * MILLISECOND, "its rest"
     assert max(told_us) - min(told_us) <= 5 * MILLISECOND
-
-
-def ages_us(promised_bps: int) -> list[int]:
-    """Send pieces on a connection that was promised so much, behind the queue of others.
-
-    Returns how long each took.
-    """
-    link = Narrow(rate_bps=512_000, delay_us=50 * MILLISECOND)
-    pair = Pair(link=link)
-    pair.greet()
-    pair.world.link = replace(link, delay_us=link.delay_us + 60 * MILLISECOND)
-    ages: list[int] = []
-    for number in range(40):
-        if number % 8 == 0:
-            pair.client.reserve(promised_bps)  # Each time that somebody comes or goes.
-        sent_at, seen = pair.world.now, len(pair.messages("server"))
-        pair.client.send_independent(TEXT[:4096], sent_at + 10 * SECOND)
-        while len(pair.messages("server")) == seen:
-            pair.run(0.001)
-        ages.append(pair.world.now - sent_at)
-        pair.run((sent_at + SECOND // 2 - pair.world.now) / SECOND)
-    return ages
-
-
-def test_a_promised_piece_does_not_wait_for_answers_to_its_own_first_half() -> None:
-    line_us, way_us = 4096 * 8 * SECOND // 512_000, 110 * MILLISECOND
-    assert max(ages_us(64_000)) < way_us + 1.25 * line_us
-    assert max(ages_us(0)) > way_us + 2 * line_us, "what was not promised gives way"
 
 
 def test_no_burst_is_longer_than_a_few_milliseconds_of_the_link() -> None:
