@@ -21,9 +21,13 @@ CLOSE_SHARE: Final = 0.003  # So many may have less: those are the repaired, whi
 RAISE_US: Final = 100 * MILLISECOND
 LOWER_US: Final = 50 * MILLISECOND  # A second at most: 5 % quicker is hardly heard.
 # A piece that is not there when it is due is waited for, little by little: without it there would
-# be no picture up to the next key frame.
+# be no picture up to the next key frame. Never for longer than that would take: who does not know
+# when something comes, and pays as much for waiting as for not waiting, pays twice the least.
 WAIT_US: Final = 25 * MILLISECOND
-WAITS_US_MAX: Final = 300 * MILLISECOND  # Within MEMORY_S.
+WAITS_US_MAX: Final = 600 * MILLISECOND  # At once: what a failure takes to be made good...
+WAITS_US_A_SECOND: Final = 40 * MILLISECOND  # ...but on average less than the target comes down.
+# Until it is settled: in a crowd, whose uploads are full, that is the first picture, or the next.
+STARTING_WAITS_US_MAX: Final = 200 * MILLISECOND
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class Latency:
         self._lowest_us = min(LATENCY_MIN_US, start_us) if asked_us is None else asked_us
         self._seconds: deque[_Second] = deque([_Second()], maxlen=MEMORY_S)
         self._late_before = 0
+        self._waits_us = STARTING_WAITS_US_MAX
+        "For how long may be waited yet."
         self._is_settled = False
         self._next_at: int | None = None
 
@@ -59,16 +65,22 @@ class Latency:
         """Another run of the channel begins: what comes at first says nothing."""
         self._seconds = deque([_Second()], maxlen=MEMORY_S)
         self._late_before = 0
+        self._waits_us = STARTING_WAITS_US_MAX
         self._is_settled = False
         self._next_at = None
 
-    def wait(self) -> int:
-        """Something is due and not there: return the target, which is later if that helps."""
+    def wait(self, still_us: int | None) -> int:
+        """Something is due and not there: return the target, which is later if that helps.
+
+        `still_us`: for how long there is no picture without it; None: nobody knows.
+        """
         waited_us = sum(each.waited_us for each in self._seconds)
-        if self._is_settled and waited_us < WAITS_US_MAX:
+        is_worth_it = still_us is None or waited_us < still_us
+        if is_worth_it and self._waits_us >= WAIT_US:
             before_us = self.target_us
             self._raise(WAIT_US)
             self._seconds[-1].waited_us += self.target_us - before_us
+            self._waits_us -= WAIT_US
         return self.target_us
 
     def note_piece(self, lag_us: int, pieces_late: int, now: int) -> bool:
@@ -84,6 +96,8 @@ class Latency:
             return False
         second.late = max(0, pieces_late - self._late_before) if self._is_settled else 0
         self._late_before = pieces_late
+        more_us = WAITS_US_A_SECOND if self._is_settled else WAITS_US_MAX
+        self._waits_us = min(self._waits_us + more_us, WAITS_US_MAX)
         self._is_settled = True
         self._next_at = now + SECOND
         before_us = self.target_us

@@ -25,6 +25,7 @@ FUTURE_US_MAX: Final = 60 * SECOND  # No honest clock is further ahead of ours.
 HELD_MAX: Final = 8_192  # Pieces; at 8 KiB each 64 MiB, or half a minute of 20 Mbit/s.
 MISSED_EVENTS_MAX: Final = 1_024  # Reported one by one in a gap; longer ones are only counted.
 END: Final = int(PayloadFlags.END)  # Of flags, `in` takes ten times what `&` does of ints.
+KEYFRAME: Final = int(PayloadFlags.KEYFRAME)
 STALL_AFTER_US: Final = 500 * MILLISECOND  # Below that even slow sources pause between pieces.
 
 # While tuning in, pieces come from several peers in any order: what is missing in front of a due
@@ -78,7 +79,7 @@ class Playout:
         latency_us: int,
         first_index: int,
         tracks: Sequence[Track] = (),
-        wait: Callable[[], int] | None = None,
+        wait: Callable[[int | None], int] | None = None,
     ) -> None:
         """Start at a piece, best one that begins with a key frame.
 
@@ -88,7 +89,8 @@ class Playout:
             tracks: Those of the channel. Samples of others are dropped, and a loss makes only
                 video wait for a key frame. Without them, the track of the first key frame waits.
             wait: Asked when a piece is due and not there; returns the latency from now on. If it
-                is larger than before, the piece is waited for by so much.
+                is larger than before, the piece is waited for by so much. It is told for how long
+                (µs) the picture stands still without the piece; None: until who knows when.
         """
         self.pieces_late = 0
         "Pieces that were not there at their deadline: skipped, or released afterwards."
@@ -249,13 +251,25 @@ class Playout:
 
     def _is_waiting(self, now: int) -> bool:
         """Whether the next piece, which is not there, is waited for."""
-        if self._wait is None or self._started_at is None:
+        if self._wait is None:
             return False
         if now >= self._waits_until:
-            latency_us = self._wait()
+            latency_us = self._wait(self._still_us())
             self._waits_until = now + latency_us - self._latency_us
             self._latency_us = latency_us
         return now < self._waits_until
+
+    def _still_us(self) -> int | None:
+        """Return how long the picture stands still if what is not there is skipped.
+
+        None: nobody knows, since the next key frame is not here, either.
+        """
+        keys_at = [
+            held.captured_at for held in self._held.values() if int(held.payload.flags) & KEYFRAME
+        ]
+        if not keys_at or self._released_at is None:
+            return None
+        return 0 if self._awaiting_key else min(keys_at) - self._released_at
 
     def _is_gathering(self, now: int) -> bool:
         """Whether to begin a little later, so that the picture does not stumble as it begins."""

@@ -24,7 +24,7 @@ from livestream.swarm.swarm import transports_used
 from viewer.arrivals import Arrivals
 from viewer.latency import Latency
 from viewer.outputs import Outputs
-from viewer.playout import Playout, PlayoutEnded, SamplesReleased
+from viewer.playout import PieceMissed, Playout, PlayoutEnded, SamplesReleased
 
 __all__ = ["Session", "SessionOptions", "SessionStats"]
 
@@ -282,9 +282,9 @@ class Session:
         elif isinstance(event, ChannelEnded):
             self._ended_at = self.clock.now()
 
-    def _wait(self) -> int:
+    def _wait(self, still_us: int | None) -> int:
         """Something is not there when it is due: play a little later, if that is likely to help."""
-        latency_us = self._latency.wait()
+        latency_us = self._latency.wait(still_us)
         self.channel.set_latency(latency_us)
         return latency_us
 
@@ -308,6 +308,8 @@ class Session:
                 if event.samples and not self.started.is_set():
                     self._start_us = now - self._opened_at
                     self.started.set()
+            elif isinstance(event, PieceMissed):
+                self.channel.skip(event.index)
             elif isinstance(event, PlayoutEnded):
                 self._end()
         timer = playout.get_timer()

@@ -191,6 +191,10 @@ class Channel(Extension):
         self.config = replace(self.config, latency_us=latency_us)
         self._picker.set_latency(latency_us)
 
+    def skip(self, index: int) -> None:
+        """The viewer does not wait for this piece any longer."""
+        self._picker.skip(index)
+
     def say_goodbye(self) -> None:
         """Tell those whom we feed that we leave, and who may feed them."""
         self.children.say_goodbye()

@@ -30,7 +30,9 @@ URGENT_PIECE_BITS: Final = 3 * 4_096 * 8 // 2
 RETRY_MIN_US: Final = 60 * MILLISECOND
 TUNE_IN_TIMEOUT_US: Final = 500 * MILLISECOND  # Pieces of a group of pictures queue behind others.
 TUNE_IN_LATE_US: Final = 5 * SECOND
-LINGER_US: Final = 50 * MILLISECOND  # A viewer may wait for what is not there when it is due.
+# A viewer may wait for what is not there when it is due. It does not begin to before something that
+# comes later is due, and that may be missing, too; it says when it waits no more (`skip`).
+LINGER_US: Final = 300 * MILLISECOND
 NO_HOLDER_US: Final = 50 * MILLISECOND  # How soon to look again when nobody has the piece.
 SOURCE_DELAY_US: Final = 100 * MILLISECOND  # The publisher is asked so much later than viewers.
 REPAIR_PER_PEER_MAX: Final = 8
@@ -125,6 +127,12 @@ class DeadlinePicker(Picker[Peer]):
     def set_latency(self, latency_us: int) -> None:
         """Follow the viewer's target."""
         self._latency_us = latency_us
+
+    def skip(self, index: int) -> None:
+        """The viewer has gone on without a piece."""
+        missing = self._missing.pop(index, None)
+        if missing is not None and missing.tried:
+            self._given_up.append(index)
 
     def note_edge(self, newest: int, now: int) -> None:
         """Learn that pieces up to `newest` exist."""
@@ -221,9 +229,7 @@ class DeadlinePicker(Picker[Peer]):
                 return missing.blocked_until
         deadline = self._deadline(index, missing)
         if self._is_too_late(index, deadline, now):
-            del self._missing[index]
-            if missing.tried:
-                self._given_up.append(index)
+            self.skip(index)
             return NEVER
         missing.due_at = self._due_at(index, missing, deadline)
         if missing.due_at > now:

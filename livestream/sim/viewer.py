@@ -15,7 +15,7 @@ from livestream.sim.parts import SimParts
 from livestream.sim.world import Occurrence
 from livestream.swarm.node import Node
 from viewer.latency import Latency
-from viewer.playout import Playout, SamplesReleased
+from viewer.playout import PieceMissed, Playout, SamplesReleased
 
 __all__ = ["UNIX_OFFSET_US", "Viewer", "make_node"]
 
@@ -185,8 +185,8 @@ class Viewer:
                 self.playout.set_latency(self.latency.target_us)
                 self._drain(self.playout, now)
 
-    def _wait(self) -> int:
-        latency_us = self.latency.wait()
+    def _wait(self, still_us: int | None) -> int:
+        latency_us = self.latency.wait(still_us)
         self.channel.set_latency(latency_us)
         return latency_us
 
@@ -198,6 +198,8 @@ class Viewer:
                     self.first_index = max(self.first_index, playout.next_index - 1)
                 captured_at = event.captured_at + self.skew_us - self.channel.clock.skew_us
                 self.lags_us.append(max(0, now - captured_at))
+            elif isinstance(event, PieceMissed):
+                self.channel.skip(event.index)
         at = playout.get_timer()
         if at is not None and (self._plays_at is None or at < self._plays_at):
             self._plays_at = max(at, now + 1)

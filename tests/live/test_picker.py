@@ -196,6 +196,21 @@ def test_what_is_due_is_asked_for_a_little_longer_as_a_viewer_may_wait_for_it() 
         assert bool(viewing.asked_for(100)) is is_asked
 
 
+def test_what_the_viewer_has_gone_on_without_is_not_asked_for_any_longer() -> None:
+    for is_skipped in (False, True):
+        viewing = Viewing()
+        silent = [viewing.neighbour(number, 100) for number in (1, 2)]
+        viewing.watch(105, but=(100,))
+        viewing.go_on_until(deadline_us(100) - URGENT_US + 2 * INTERVAL_US)
+        asked_before = viewing.asked_for(100)
+        assert [holder in silent for _, holder in asked_before] == [True]
+        if is_skipped:
+            viewing.picker.skip(100)
+            assert viewing.picker.take_given_up() == [100], "nobody owes it any longer"
+        viewing.go_on_until(deadline_us(100))
+        assert (viewing.asked_for(100) == asked_before) is is_skipped
+
+
 def test_what_is_urgent_goes_before_what_is_not() -> None:
     viewing = Viewing()
     viewing.watch(60, but=(50, 51, 52, 55))

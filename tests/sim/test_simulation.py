@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from livestream.sim.designs import DESIGNS
+from livestream.sim.host import Host
 from livestream.sim.result import Series, result_of
 from livestream.sim.run import simulate
 from livestream.sim.scenario import Happening, Kind, Scenario
 from livestream.sim.simulation import Simulation
+from livestream.wire.messages import Request
 
 EASY = Scenario(
     "easy",
@@ -113,6 +115,24 @@ def test_who_got_nothing_for_a_while_learns_from_windows_what_to_ask_for() -> No
     simulation.run()
     for viewer in simulation.present.values():
         assert simulation.world.now - viewer.last_piece_at < 1_000_000
+
+
+def test_what_a_viewer_has_gone_on_without_is_asked_for_no_more() -> None:
+    jam = Happening(Kind.OTHER_TRAFFIC, at_s=5.0, share=0.8, for_s=2.0)
+    scenario = replace(EASY, rate_bps=1_000_000, loss=0.1, seconds=12.0, happenings=(jam,))
+    simulation = Simulation(scenario, DESIGNS["trees"], 1)
+    asked = [0, 0]
+
+    def on_sent(host: Host, message: bytes) -> None:
+        viewer = simulation.present.get(host.number)
+        if message[0] == Request.ID and viewer is not None and viewer.playout is not None:
+            index = int.from_bytes(message[1:5], "big")
+            asked[index < viewer.playout.next_index] += 1
+
+    simulation.on_sent = on_sent
+    simulation.run()
+    assert sum(viewer.late(simulation.world.now) for viewer in simulation.viewers) > 100
+    assert asked[True] <= 0.01 * asked[False], "but for what waits at its uplink then"
 
 
 def test_crowds_come_and_go() -> None:

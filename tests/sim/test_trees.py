@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from livestream.machine import SECOND
+from livestream.machine import MILLISECOND, SECOND
 from livestream.sim.designs import DESIGNS
 from livestream.sim.parts import Role
 from livestream.sim.run import simulate
@@ -80,6 +80,35 @@ def test_when_an_inner_node_crashes_its_children_find_feeders_and_not_all_below_
         failed += sum(viewer.channel.feeders.failovers for viewer in others) - before
     assert below_it >= 10
     assert failed <= 0.45 * below_it, "in all substreams together"
+
+
+def longest_still_s(simulation: Simulation, seconds: int) -> float:
+    """Go on for so long; return for how long any picture stood still at worst."""
+    now = simulation.world.now
+    shown = {viewer: (len(viewer.lags_us), now) for viewer in simulation.present.values()}
+    still_us = 0
+    for at in range(now, now + seconds * SECOND, 20 * MILLISECOND):
+        simulation.world.run_until(at)
+        for viewer, (count, since) in shown.items():
+            if len(viewer.lags_us) > count:
+                shown[viewer] = len(viewer.lags_us), at
+            still_us = max(still_us, at - since)
+    return still_us / SECOND
+
+
+@pytest.mark.parametrize("seed", [1, 4, 7])
+def test_when_whoever_feeds_most_of_a_dozen_crashes_no_group_of_pictures_is_lost(seed: int) -> None:
+    """All wait until what is missing comes from others, and go on asking for it meanwhile."""
+    dozen = replace(STREET, viewers=10, seconds=24.0, gop_s=1.0, uplinks=((0.4, 4.0), (0.6, 1.0)))
+    simulation = settled(dozen, 14, seed)
+
+    def children(viewer: Viewer) -> int:
+        return sum(len(viewer.channel.choker.children(k)) for k in range(TREES.substreams))
+
+    victim = max(simulation.present.values(), key=children)
+    assert children(victim) >= TREES.substreams
+    simulation.leave(victim, says_goodbye=False)
+    assert longest_still_s(simulation, 5) < 0.5
 
 
 def test_a_node_feeds_others_in_one_substream_mostly() -> None:

@@ -12,7 +12,9 @@ from viewer.latency import (
     RAISE_US,
     SETTLING_US,
     SPARE_US,
+    STARTING_WAITS_US_MAX,
     WAIT_US,
+    WAITS_US_A_SECOND,
     WAITS_US_MAX,
     Latency,
 )
@@ -108,28 +110,54 @@ def test_whoever_asks_for_more_than_the_most_gets_it() -> None:
     assert watching.latency.target_us == 2 * LATENCY_MAX_US
 
 
-def wait_as_long_as_it_goes(latency: Latency) -> int:
+def wait_as_long_as_it_goes(latency: Latency, still_us: int | None = None) -> int:
     """Return by how much the target rose, in steps."""
     before_us = latency.target_us
-    while (target_us := latency.target_us) < latency.wait():
+    while (target_us := latency.target_us) < latency.wait(still_us):
         assert latency.target_us - target_us == WAIT_US
     return latency.target_us - before_us
 
 
-def test_what_is_not_there_when_it_is_due_is_waited_for_so_long_in_some_seconds() -> None:
+def test_what_is_not_there_when_it_is_due_is_waited_for_so_long_and_less_soon_afterwards() -> None:
     watching = Watching()
     watching.go_on(SETTLED_S + 1)
     assert wait_as_long_as_it_goes(watching.latency) == WAITS_US_MAX
-    watching.go_on(MEMORY_S - 1)
     assert wait_as_long_as_it_goes(watching.latency) == 0
-    watching.go_on(1)
+    watching.go_on(MEMORY_S)
+    again_us = MEMORY_S * WAITS_US_A_SECOND
+    assert again_us - WAIT_US < wait_as_long_as_it_goes(watching.latency) <= again_us
+    watching.go_on(60)
     assert wait_as_long_as_it_goes(watching.latency) == WAITS_US_MAX
 
 
-def test_nothing_is_waited_for_while_pieces_come_in_any_order_at_first() -> None:
+def test_who_waits_whenever_it_may_comes_nearer_all_the_same() -> None:
     watching = Watching()
+    watching.go_on(SETTLED_S + MEMORY_S)
+    wait_as_long_as_it_goes(watching.latency)
+    before_us = watching.latency.target_us
+    for _ in range(40):
+        watching.go_on(1)
+        wait_as_long_as_it_goes(watching.latency)
+    assert watching.latency.target_us < before_us
+
+
+def test_nothing_is_waited_for_longer_than_the_picture_would_stand_still_without_it() -> None:
+    watching = Watching()
+    watching.go_on(SETTLED_S + 1)
+    assert wait_as_long_as_it_goes(watching.latency, still_us=0) == 0
+    assert wait_as_long_as_it_goes(watching.latency, still_us=4 * WAIT_US) == 4 * WAIT_US
+    assert wait_as_long_as_it_goes(watching.latency, still_us=4 * WAIT_US) == 0
+    rest_us = WAITS_US_MAX - 4 * WAIT_US
+    assert wait_as_long_as_it_goes(watching.latency, still_us=2 * WAITS_US_MAX) == rest_us
+
+
+def test_less_is_waited_for_while_pieces_come_in_any_order_at_first() -> None:
+    watching = Watching()
+    assert wait_as_long_as_it_goes(watching.latency) == STARTING_WAITS_US_MAX
     watching.go_on(SETTLED_S - 1)
     assert wait_as_long_as_it_goes(watching.latency) == 0
+    watching.go_on(2)
+    assert wait_as_long_as_it_goes(watching.latency) == WAITS_US_MAX
 
 
 def test_to_wait_does_not_lead_beyond_the_most() -> None:
@@ -141,6 +169,6 @@ def test_to_wait_does_not_lead_beyond_the_most() -> None:
 def test_a_second_that_was_waited_in_raises_it_by_no_more_than_that() -> None:
     watching = Watching()
     watching.go_on(SETTLED_S + 1)
-    assert watching.latency.wait() == LATENCY_START_US + WAIT_US
+    assert watching.latency.wait(None) == LATENCY_START_US + WAIT_US
     watching.go_on(1, late=1)
     assert watching.latency.target_us == LATENCY_START_US + RAISE_US

@@ -150,9 +150,12 @@ class Waiting:
         self.latency_us = LATENCY_US
         self.times = times
         self.asked = 0
+        self.told: list[int | None] = []
+        "For how long the picture would stand still, each time."
 
-    def __call__(self) -> int:
+    def __call__(self, still_us: int | None) -> int:
         self.asked += 1
+        self.told.append(still_us)
         if self.asked <= self.times:
             self.latency_us += self.STEP_US
         return self.latency_us
@@ -194,15 +197,35 @@ def test_what_does_not_come_while_it_is_waited_for_is_skipped() -> None:
     assert playout.next_index == 60
 
 
-def test_nothing_is_waited_for_before_the_picture() -> None:
-    clip = pieces(60)
-    waiting = Waiting(99)
+def test_whoever_says_how_long_to_wait_is_told_what_the_picture_would_miss() -> None:
+    """Key frames begin pieces 0, 25 and 50; audio is missed while the picture waits for one."""
+    clip, waiting = pieces(60), Waiting(0)
     playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
-    for index in range(10, 60):
+    for index in range(45):
+        if index not in (30, 40):
+            receive(playout, clip, index, START)
+    run_until(playout, due(31))
+    assert waiting.told == [None], "nobody knows when a key frame comes"
+    for index in range(45, 60):
+        receive(playout, clip, index, due(31))
+    run_until(playout, due(41))
+    assert waiting.told[1:] == [0], "the picture stands still already"
+
+    clip, waiting, playout = without_piece_30(0)
+    run_until(playout, due(59))
+    assert waiting.told == [captured_at(50) - captured_at(29)]
+
+
+def test_the_first_picture_is_waited_for_rather_than_the_next_one() -> None:
+    clip, waiting = pieces(60), Waiting(2)
+    playout = Playout(LATENCY_US, 0, [VIDEO, AUDIO], waiting)
+    for index in range(1, 60):
         receive(playout, clip, index, START)
-    run_until(playout, due(60))
-    assert waiting.asked == 0
-    assert playout.next_index == 60
+    comes_at = due(1) + Waiting.STEP_US + 1
+    assert run_until(playout, comes_at - 1) == []
+    assert waiting.told == [None, None], "nothing was shown that could stand still"
+    assert video(receive(playout, clip, 0, comes_at)) == [0, 1]
+    assert playout.pieces_late == 0
 
 
 def test_without_tracks_the_track_of_the_first_key_frame_is_the_one_that_waits() -> None:
