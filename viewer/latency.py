@@ -25,9 +25,10 @@ LOWER_US: Final = 50 * MILLISECOND  # A second at most: 5 % quicker is hardly he
 # when something comes, and pays as much for waiting as for not waiting, pays twice the least.
 WAIT_US: Final = 25 * MILLISECOND
 WAITS_US_MAX: Final = 600 * MILLISECOND  # At once: what a failure takes to be made good...
-WAITS_US_A_SECOND: Final = 40 * MILLISECOND  # ...but on average less than the target comes down.
-# Until it is settled: in a crowd, whose uploads are full, that is the first picture, or the next.
-STARTING_WAITS_US_MAX: Final = 200 * MILLISECOND
+WAITS_US_A_SECOND: Final = 25 * MILLISECOND  # ...but on average less than the target comes down.
+# At first: in a crowd, whose uploads are full, that is the first picture, or the next one. More
+# would leave those far behind who stay for less than a minute.
+STARTING_WAITS_US: Final = 200 * MILLISECOND
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ class Latency:
         self._lowest_us = min(LATENCY_MIN_US, start_us) if asked_us is None else asked_us
         self._seconds: deque[_Second] = deque([_Second()], maxlen=MEMORY_S)
         self._late_before = 0
-        self._waits_us = STARTING_WAITS_US_MAX
+        self._waits_us = STARTING_WAITS_US
         "For how long may be waited yet."
         self._is_settled = False
         self._next_at: int | None = None
@@ -65,7 +66,7 @@ class Latency:
         """Another run of the channel begins: what comes at first says nothing."""
         self._seconds = deque([_Second()], maxlen=MEMORY_S)
         self._late_before = 0
-        self._waits_us = STARTING_WAITS_US_MAX
+        self._waits_us = STARTING_WAITS_US
         self._is_settled = False
         self._next_at = None
 
@@ -96,10 +97,9 @@ class Latency:
             return False
         second.late = max(0, pieces_late - self._late_before) if self._is_settled else 0
         self._late_before = pieces_late
-        more_us = WAITS_US_A_SECOND if self._is_settled else WAITS_US_MAX
-        self._waits_us = min(self._waits_us + more_us, WAITS_US_MAX)
         self._is_settled = True
         self._next_at = now + SECOND
+        self._waits_us = min(self._waits_us + WAITS_US_A_SECOND, WAITS_US_MAX)
         before_us = self.target_us
         self._adapt(second)
         self._seconds.append(_Second())  # The oldest goes.
