@@ -51,12 +51,7 @@ class Latency:
         """Take what the viewer asked for; None: as near as it goes, beginning with `start_us`."""
         self.target_us = start_us if asked_us is None else asked_us
         self._lowest_us = min(LATENCY_MIN_US, start_us) if asked_us is None else asked_us
-        self._seconds: deque[_Second] = deque([_Second()], maxlen=MEMORY_S)
-        self._late_before = 0
-        self._waits_us = STARTING_WAITS_US
-        "For how long may be waited yet."
-        self._is_settled = False
-        self._next_at: int | None = None
+        self.restart()
 
     def ask(self, latency_us: int) -> None:
         """The viewer wants this, or as little more as it takes."""
@@ -64,11 +59,12 @@ class Latency:
 
     def restart(self) -> None:
         """Another run of the channel begins: what comes at first says nothing."""
-        self._seconds = deque([_Second()], maxlen=MEMORY_S)
+        self._seconds: deque[_Second] = deque([_Second()], maxlen=MEMORY_S)
         self._late_before = 0
         self._waits_us = STARTING_WAITS_US
+        "For how long may be waited yet."
         self._is_settled = False
-        self._next_at = None
+        self._next_at: int | None = None
 
     def wait(self, still_us: int | None) -> int:
         """Something is due and not there: return the target, which is later if that helps.

@@ -264,12 +264,12 @@ class Playout:
 
         None: nobody knows, since the next key frame is not here, either.
         """
-        keys_at = [
-            held.captured_at for held in self._held.values() if int(held.payload.flags) & KEYFRAME
-        ]
-        if not keys_at or self._released_at is None:
+        held = self._held.values()
+        keys_at = (each.captured_at for each in held if int(each.payload.flags) & KEYFRAME)
+        key_at = min(keys_at, default=None)
+        if key_at is None or self._released_at is None:
             return None
-        return 0 if self._awaiting_key else min(keys_at) - self._released_at
+        return 0 if self._awaiting_key else key_at - self._released_at
 
     def _is_gathering(self, now: int) -> bool:
         """Whether to begin a little later, so that the picture does not stumble as it begins."""
@@ -287,7 +287,7 @@ class Playout:
             keys = (
                 index
                 for index, held in self._held.items()
-                if index < self._due_end and PayloadFlags.KEYFRAME in held.payload.flags
+                if index < self._due_end and int(held.payload.flags) & KEYFRAME
             )
             return min(keys, default=None)
         while self._by_index[0] < self._next_index:

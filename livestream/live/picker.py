@@ -66,8 +66,8 @@ class DeadlinePicker(Picker[Peer]):
     """Requests overdue pieces, earliest deadline first, from the holder that can be quickest.
 
     Invariant: `_missing` has exactly the pieces from the first wanted to the newest known one
-    that are not held and whose deadline has not passed, in the order of their indices, in which
-    they were heard of; at most MISSING_MAX of them.
+    that are not held, not too late and not skipped, in the order of their indices, in which they
+    were heard of; at most MISSING_MAX of them.
     """
 
     def __init__(
