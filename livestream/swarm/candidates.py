@@ -211,6 +211,12 @@ class Candidates:
         known = self._known.get(address)
         if known is not None and not known.is_busy and others:
             self.on_answered(address, others[0], now)
+            self.call_again(address, now)
+
+    def call_again(self, address: Address, now: int) -> None:
+        """A connection stood still, though its transport works: call now."""
+        known = self._known.get(address)
+        if known is not None and not known.is_busy:
             known.next_attempt = now
 
     def name_of(self, address: Address) -> int:

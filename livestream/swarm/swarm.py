@@ -22,6 +22,7 @@ from livestream.swarm.greeting import extension_handshake, read_extension_handsh
 from livestream.swarm.peer import Peer, PeerState, node_id_of, peer_id_of
 from livestream.swarm.swarmevents import PeerBanned, PeerJoined, PeerLeft, SwarmStats
 from livestream.transport.connection import (
+    FORGOTTEN,
     NO_ANSWER,
     BlocksPlaced,
     BlocksReceived,
@@ -207,6 +208,8 @@ class Swarm(ABC):
             self.candidates.on_lost(peer.address, now, was_ready=was_ready)
             if was_ready and reason == NO_ANSWER:
                 self._on_silent(peer, now)
+            elif was_ready and reason == FORGOTTEN:
+                self.candidates.call_again(peer.address, now)
         self._on_gone(peer, now)
         if was_ready:
             for extension in self._spoken_by(peer):

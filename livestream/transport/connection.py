@@ -16,6 +16,7 @@ from livestream.wire.image import BLOCK_BYTES, PieceImage
 from livestream.wire.messages import Piece
 
 __all__ = [
+    "FORGOTTEN",
     "NO_ANSWER",
     "BlocksPlaced",
     "BlocksReceived",
@@ -33,6 +34,8 @@ __all__ = [
 
 NO_ANSWER: Final = "no answer"
 "Why a connection ended that heard nothing: its transport may be blocked, and another not."
+FORGOTTEN: Final = "what was lost is not sent again"
+"Why a connection ended whose other side stands still: the next one does not."
 
 
 class ConnectionState(Enum):

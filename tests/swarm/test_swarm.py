@@ -10,6 +10,7 @@ from livestream.swarm.greeting import extension_handshake
 from livestream.swarm.peer import Peer, PeerState, peer_id_of
 from livestream.swarm.pex import PeerExchange
 from livestream.swarm.seekers import SeekerSwarm
+from livestream.transport.connection import FORGOTTEN
 from livestream.wire import bencode
 from livestream.wire.messages import Extended, Handshake
 from tests.swarm.memory import QuietConnection
@@ -158,6 +159,22 @@ def test_a_session_that_is_silent_gives_way_to_a_new_one_by_another_transport() 
     assert ours.admit(caller(1), b"", greeting, silent_us)
     assert proven.state is not PeerState.READY
     assert len(ours.peers) == 1
+
+
+def test_whoever_does_not_send_again_what_was_lost_is_called_anew_at_once() -> None:
+    for reason, is_called in ((FORGOTTEN, True), ("hung up", False)):
+        ours = swarm()
+        address = Address("192.0.2.7", 6881)
+        ours.candidates.add([address])
+        assert ours.next_attempts(0) == [address]
+        peer = ours.greet(QuietConnection(7), b"", 0)
+        assert peer is not None
+        ours.on_answered(address, Transport.TCP, 0)
+        hello = Handshake(INFO_HASH, b"-XX0000-somebody____")
+        ours.receive_message(peer, hello.to_bytes(), 0)
+        say(ours, peer, "ut_metadata")
+        ours.on_disconnected(peer, reason, 9 * SECOND)
+        assert bool(ours.next_attempts(9 * SECOND)) is is_called, reason
 
 
 def test_a_peer_that_hangs_up_on_one_name_of_a_hybrid_is_called_by_the_other() -> None:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Train, earliest
-from livestream.transport.connection import NO_ANSWER, ConnectionState, Transport
+from livestream.transport.connection import FORGOTTEN, NO_ANSWER, ConnectionState, Transport
 from livestream.transport.ledbat import Ledbat
 from livestream.transport.stream import Stream
 from livestream.transport.utp.intake import Intake
@@ -23,9 +23,10 @@ ACK_ROWS: Final = 2  # So many rows are acknowledged at once; fewer may wait...
 ACK_WAIT_US: Final = 20 * MILLISECOND  # ...so long.
 HOLE_PATIENCE_US: Final = 300 * MILLISECOND  # A hole that is older, and older than so many...
 HOLE_ROUND_TRIPS: Final = 4  # ...round trips, is not being filled: see `_look_at_hole`.
-HOLE_AGE_MAX_US: Final = 5 * SECOND  # Then another connection is quicker than waiting...
-HOLE_ROUND_TRIPS_MAX: Final = 24  # ...so many round trips, too.
-STUCK_ACK_WAIT_US: Final = 2 * SECOND  # Longer than others wait before they send all again.
+HOLE_AGE_MAX_US: Final = 2 * SECOND  # Then another connection is quicker than waiting...
+HOLE_ROUND_TRIPS_MAX: Final = 12  # ...so many round trips, too.
+# Longer than others wait before they send what is missing again; then it is named once more.
+NAME_AGAIN_US: Final = 1_300 * MILLISECOND
 PART_ROWS: Final = 176  # Of a train, so many are handed on at once: they stay in the cache.
 KEEP_ALIVE_US: Final = 29 * SECOND  # NATs forget after 30.
 SYN_TRIES_MAX: Final = 6
@@ -176,9 +177,10 @@ class UtpConnection:
         before, had_early = receiving.next_seq, receiving.early
         ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
+        is_copy = (receiving.next_seq, receiving.early) == (before, had_early)
         self._look_at_hole(now, is_another=receiving.next_seq != before or not had_early)
-        if self._is_stuck:
-            self._ack_at = self._ack_at or now + STUCK_ACK_WAIT_US
+        if self._is_stuck and not is_copy:
+            self._ack_at = self._ack_at or now + self._name_again_us
         elif had_early or receiving.early or receiving.next_seq == before:
             self._ack_at = now  # A hole, its end, or a copy: the sender must know at once.
         if ready:
@@ -254,7 +256,7 @@ class UtpConnection:
         if trains:
             self._sent_at = now
             self._rows_to_ack = 0
-            self._ack_at = None
+            self._ack_at = now + self._name_again_us if self._receiving.early else None
         elif self._rows_to_ack and self._ack_at is None:
             self._ack_at = now + ACK_WAIT_US
         return trains
@@ -347,7 +349,11 @@ class UtpConnection:
             self._ack_at = now
         given_up_at = self._given_up_at()
         if given_up_at is not None and given_up_at <= now:
-            self.stream.lost("what was lost is not sent again")  # And so the sender gets our FIN.
+            self.stream.lost(FORGOTTEN)  # And so the sender gets our FIN.
+
+    @property
+    def _name_again_us(self) -> int:
+        return max(NAME_AGAIN_US, HOLE_ROUND_TRIPS * self._rtt_us)
 
     def _given_up_at(self) -> int | None:
         """When what is missing has been missing for too long; libtorrent may forget it for good."""

@@ -67,6 +67,7 @@ class Sender:
         self._delays = DelaySamples()
         self._difference = 0  # The last one that was told.
         self._told_at = 0  # When the window was, by the other side's clock.
+        self._told_seq: int | None = None  # The number of the packet that told of it, 16 bits.
         self._news_at = self._silent_since = now
         self._timeouts = 0
         self._has_probed = False
@@ -105,10 +106,15 @@ class Sender:
         return True
 
     def _take_window(self, packet: Packet) -> None:
+        """Believe it, unless what was kept there since is not in it, nor under way here any more.
+
+        What libtorrent sends again has a new time, and the window of when it went first.
+        """
         age_us = (self._told_at - packet.timestamp) & 0xFFFFFFFF
-        if 0 < age_us < OVERTAKEN_US_MAX:
-            return  # What was kept there since then is not in it, and no longer under way here.
-        self._told_at = packet.timestamp
+        is_again = self._told_seq is not None and (packet.seq - self._told_seq) & 0x8000
+        if 0 < age_us < OVERTAKEN_US_MAX or is_again:
+            return
+        self._told_at, self._told_seq = packet.timestamp, packet.seq
         was_shut, self.peer_window = self._is_shut, packet.window
         if self._is_shut:
             # It is there, and takes nothing: its disk may be busy for minutes. Not so where it is

@@ -10,7 +10,7 @@ from livestream.transport.utp.packet import Packet, PacketType
 from livestream.transport.utp.receiving import EARLY_ROWS_MAX
 from tests.transport.utp.pair import GREETING, HERE, Pair
 from tests.transport.utp.path import Narrow
-from tests.transport.utp.stranger import Stranger, listening
+from tests.transport.utp.stranger import Stranger, framed, listening
 
 SHORT_PATH_WINDOW = 2 << 20
 
@@ -119,6 +119,19 @@ def test_a_window_that_was_overtaken_is_not_believed() -> None:
     assert stranger.connection is not None
     stranger.connection.send(b"\x14" + bytes(60_000))
     heard = _data(stranger.throw(late.to_bytes()) + stranger.wait(0.04))
+    fresh = [packet for packet in heard if packet.seq > sent[-1].seq]
+    assert fresh == []
+
+
+def test_the_window_of_what_is_sent_again_is_not_believed() -> None:
+    """libtorrent renews its time, not its window: that is of when the packet went first."""
+    stranger, sent, _ = _behind_a_hole(window=2_000)
+    stranger.wait(0.05)
+    again = stranger.packet(PacketType.DATA, stranger.seq, framed(b"\x14 once more"))
+    again.window = 1 << 20
+    assert stranger.connection is not None
+    stranger.connection.send(b"\x14" + bytes(60_000))
+    heard = _data(stranger.throw(again.to_bytes()) + stranger.wait(0.04))
     fresh = [packet for packet in heard if packet.seq > sent[-1].seq]
     assert fresh == []
 
