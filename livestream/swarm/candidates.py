@@ -206,11 +206,15 @@ class Candidates:
     def on_silent(
         self, address: Address, transport: Transport, preferred: Sequence[Transport], now: int
     ) -> None:
-        """A connection went dead without a word: its transport may be blocked. Try another now."""
-        others = [other for other in preferred if other is not transport]
+        """A connection went dead without a word: its transport may be blocked. Try another now.
+
+        If there is no other, call again by the same: libtorrent ends a connection without a word
+        when it has sent a packet in vain a few times.
+        """
         known = self._known.get(address)
-        if known is not None and not known.is_busy and others:
-            self.on_answered(address, others[0], now)
+        if known is not None and not known.is_busy:
+            others = [other for other in preferred if other is not transport]
+            self.on_answered(address, (others or [transport])[0], now)
             self.call_again(address, now)
 
     def call_again(self, address: Address, now: int) -> None:

@@ -162,6 +162,16 @@ def test_who_goes_silent_is_called_at_once_and_by_the_other_transport_first() ->
     assert stage.dialled == (1, 1)
 
 
+def test_who_goes_silent_is_called_at_once_where_there_is_one_transport_only() -> None:
+    stage = Stage()
+    stage.calls.on_greeted(stage.quic.connections[0], 100)
+    candidates = stage.swarm.candidates
+    candidates.on_lost(THERE, SECOND, was_ready=True)
+    candidates.on_silent(THERE, Transport.QUIC, [Transport.QUIC], SECOND)
+    assert stage.swarm.next_attempts(SECOND) == [THERE]
+    assert candidates.transports(THERE, BOTH, SECOND) == BOTH
+
+
 def test_leaving_a_swarm_ends_its_calls() -> None:
     stage = Stage()
     stage.calls.handle_timer(HEAD_START_US)
