@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from livestream.config import SwarmConfig, Transport
@@ -30,16 +30,16 @@ class Admission:
         candidates: Candidates,
         config: SwarmConfig,
         *,
-        silent_us: int,
+        is_silent: Callable[[Peer, int], bool],
         bounds_callers: bool,
     ) -> None:
-        """Share the swarm's names, peers and candidates; take what counts as silence."""
+        """Share the swarm's names, peers and candidates; take who is silent for too long."""
         self._info_hashes = info_hashes
         self._peer_id = peer_id
         self._peers = peers
         self._candidates = candidates
         self._transport = config.transport
-        self._silent_us = silent_us
+        self._is_silent = is_silent
         self._bounds_callers = bounds_callers
 
     def refuses(self, connection: Connection, public_key: bytes, now: int) -> bool:
@@ -87,7 +87,7 @@ class Admission:
         One that is silent is worse in any case, then one whose name is not proven. Else keep what
         the smaller peer id opened, or the new one of two of one direction.
         """
-        if now - old.heard_at > self._silent_us:
+        if self._is_silent(old, now):
             return old
         if bool(new.public_key) != bool(old.public_key):
             return old if new.public_key else new

@@ -56,6 +56,7 @@ from livestream.wire.messages import (
 
 __all__ = ["BlockSeams", "BlockSwarm", "PieceVerified", "StoreFailed", "SwarmCompleted"]
 
+DOUBT_US: Final = SECOND  # A connection that hears nothing for so long is called beside.
 TAKEN_BACK_MAX: Final = 100  # Pieces, one by one: peers do not listen to more than a thousand.
 
 
@@ -353,6 +354,21 @@ class BlockSwarm(Swarm):
             self._downloads.on_lost(peer, index, now)
 
     # Membership
+
+    def _is_doubtful(self, peer: Peer, now: int) -> bool:
+        """Whether the connection of a peer that owes us something may be dead.
+
+        What the peer says does not count: others are silent for two minutes.
+        """
+        owes = isinstance(peer, BlockPeer) and bool(peer.owed)
+        return owes and peer.is_unresponsive(now, DOUBT_US)
+
+    def _is_silent(self, peer: Peer, now: int) -> bool:
+        return super()._is_silent(peer, now) or self._is_doubtful(peer, now)
+
+    def _transports_beside(self, peer: Peer) -> list[Transport]:
+        """The same: libtorrent ends connections without a word. Others may be less polite."""
+        return [peer.connection.transport]
 
     @property
     def _is_full(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from livestream.machine import SECOND
+from livestream.machine import MILLISECOND, SECOND
 from livestream.pieces.assembly import BLOCK_BYTES, Assembly
 from livestream.pieces.blockstore import BlockStore
 from livestream.pieces.piecepicker import PiecePicker
@@ -19,7 +19,8 @@ from livestream.swarm.suspects import Suspects
 
 __all__ = ["Requests"]
 
-PROBE_US: Final = 2 * SECOND  # So long it may owe and give nothing before we ask if it is there.
+# So long it may owe and give nothing before we ask if it is there.
+PROBE_US: Final = 500 * MILLISECOND
 SNUB_US: Final = 20 * SECOND  # Owing blocks and giving none for so long is snubbing.
 VOID_US: Final = 60 * SECOND  # After that its requests are void.
 KEPT_AT_JUMP: Final = 4  # Urgent pieces whose requests stay out when a player jumps.

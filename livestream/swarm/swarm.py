@@ -78,7 +78,7 @@ class Swarm(ABC):
             self.peers,
             self.candidates,
             config,
-            silent_us=self._silent_us,
+            is_silent=self._is_silent,
             bounds_callers=self.bounds_callers,
         )
         self._called: dict[Address, None] = {}
@@ -89,13 +89,14 @@ class Swarm(ABC):
         self._events: deque[Event] = deque()
         self._sweep_at: int | None = None
 
-    @property
-    def _silent_us(self) -> int:
-        """After how long a session that says nothing makes way for another with that peer.
+    def _is_silent(self, peer: Peer, now: int) -> bool:
+        """Whether a session has said nothing for so long that another with that peer replaces it.
 
         The other end, which heard us last at another time, must find so, too, when we call it.
         """
-        return self.config.silence_max_us // 2 if self.doubt_us is None else self.doubt_us * 3 // 4
+        doubt_us = self.doubt_us
+        silent_us = self.config.silence_max_us // 2 if doubt_us is None else doubt_us * 3 // 4
+        return now - peer.heard_at > silent_us
 
     @property
     def transports(self) -> tuple[Transport, ...]:
@@ -145,9 +146,7 @@ class Swarm(ABC):
         for peer in self.peers.values():
             if peer.address == address and peer.connection.transport in self.transports:
                 if self._is_doubtful(peer, now):
-                    return [
-                        each for each in self.transports if each is not peer.connection.transport
-                    ]
+                    return self._transports_beside(peer)
                 rank = self.transports.index(peer.connection.transport)
                 return list(self.transports[:rank])
         return self.candidates.transports(address, self.transports, now)
@@ -401,13 +400,13 @@ class Swarm(ABC):
         return [peer.address for peer in due]
 
     def _to_replace(self, now: int) -> list[Address]:
-        """Return where another transport may get through by now; whichever speaks first stays."""
+        """Return where another connection may get through; whichever speaks first stays."""
         due = [
             peer
             for peer in self.ready
             if peer.connection.is_outgoing
-            and len(self.transports) > 1
             and self._is_doubtful(peer, now)
+            and self._transports_beside(peer)
             and (peer.doubted_at is None or now - peer.doubted_at >= DOUBT_AGAIN_US)
             and peer.address not in self._called
         ]
@@ -416,7 +415,12 @@ class Swarm(ABC):
         return [peer.address for peer in due]
 
     def _is_doubtful(self, peer: Peer, now: int) -> bool:
+        """Whether a peer may be cut off."""
         return self.doubt_us is not None and now - peer.heard_at > self.doubt_us
+
+    def _transports_beside(self, peer: Peer) -> list[Transport]:
+        """By what to call whoever may be cut off."""
+        return [each for each in self.transports if each is not peer.connection.transport]
 
     def _is_connected(self, address: Address) -> bool:
         host = address.host  # Most differ by that, which is quicker to ask for.

@@ -53,6 +53,11 @@ class QuietConnection(Connection):
         self.is_outgoing = True
         self.state = ConnectionState.CONNECTED
         self.sent: list[bytes] = []
+        self.nothing_heard_since: int | None = None
+
+    @property
+    def unanswered_at(self) -> int | None:
+        return self.nothing_heard_since
 
     def send(self, message: bytes) -> None:
         self.sent.append(message)

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from livestream.config import SwarmConfig
+from livestream.config import SwarmConfig, Transport
 from livestream.machine import SECOND, Address
 from livestream.swarm.blockpeer import BlockPeer
 from livestream.swarm.blocks import BlockSeams, BlockSwarm
@@ -75,6 +75,15 @@ class Stage:
         self.say(peer, *said)
         return peer
 
+    def call(self, number: int, *said: Message) -> tuple[BlockPeer, QuietConnection]:
+        """Return a peer whom we called over µTP."""
+        connection = QuietConnection(number, Transport.UTP)
+        self.swarm.on_answered(connection.address, Transport.UTP, self.now)
+        peer = self.swarm.greet(connection, b"", self.now)
+        assert isinstance(peer, BlockPeer)
+        self.say(peer, Handshake(INFO_HASH, b"%020d" % number), *said)
+        return peer, connection
+
     def greet(self, peer: BlockPeer, **fields: Value) -> None:
         known = {name.encode(): value for name, value in fields.items()}
         payload = extension_handshake(NAMES, Address("203.0.113.5", 1), known)
@@ -98,7 +107,7 @@ def heard(peer: BlockPeer, kind: type[Message]) -> list[Message]:
     """Return, of what a peer was sent and not asked for here before, messages of one kind."""
     connection = peer.connection
     assert isinstance(connection, QuietConnection)
-    found = [parse(data) for data in connection.sent if len(data) != 68]
+    found = [parse(data) for data in connection.sent if data and len(data) != 68]
     return [message for message in found if isinstance(message, kind)]
 
 
@@ -352,6 +361,30 @@ def test_a_peer_is_banned_once_however_often_it_forged() -> None:
         bans += isinstance(event, PeerBanned)
     assert bans == 1
     assert not stage.swarm.candidates.bans(Address("192.0.1.1", 9), b"", 1), "its host is not"
+
+
+def test_who_owes_and_is_heard_of_no_more_is_called_beside_and_the_new_connection_stays() -> None:
+    """libtorrent ends a µTP connection without a word; nothing is missing then but all of it."""
+    stage = Stage(has_all=False)
+    old, connection = stage.call(1, HaveAll(), Unchoke())
+    assert heard(old, Request)
+    stage.wait(1)
+    connection.nothing_heard_since = stage.now
+    assert stage.swarm.next_attempts(stage.now) == []
+    stage.wait(2)
+    assert stage.swarm.next_attempts(stage.now) == [connection.address]
+    assert stage.swarm.transports_to(connection.address, stage.now) == [Transport.UTP]
+    new, _ = stage.call(1, HaveAll(), Unchoke())
+    assert list(stage.swarm.ready) == [new]
+    assert heard(new, Request)
+
+
+def test_who_owes_nothing_is_not_called_beside_whatever_is_heard_of_it() -> None:
+    stage = Stage(has_all=False)
+    _, connection = stage.call(1)
+    connection.nothing_heard_since = stage.now
+    stage.wait(5)
+    assert stage.swarm.next_attempts(stage.now) == []
 
 
 def test_a_host_has_few_connections_and_loopback_many() -> None:
