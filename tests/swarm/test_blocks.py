@@ -81,7 +81,9 @@ class Stage:
         self.swarm.on_answered(connection.address, Transport.UTP, self.now)
         peer = self.swarm.greet(connection, b"", self.now)
         assert isinstance(peer, BlockPeer)
-        self.say(peer, Handshake(INFO_HASH, b"%020d" % number), *said)
+        hello = Handshake(INFO_HASH, b"%020d" % number)
+        self.swarm.receive_message(peer, hello.to_bytes(), self.now)
+        self.say(peer, *said)
         return peer, connection
 
     def greet(self, peer: BlockPeer, **fields: Value) -> None:
