@@ -59,6 +59,15 @@ class Visit:
         """Return the picture's green, 64 by 36."""
         return [int(value) for value in await self.page.evaluate(LUMA)]
 
+    async def changes(self, before: list[int]) -> None:
+        """Wait until the picture is clearly another; its time goes on before it is drawn."""
+        await self.page.wait_for_function(
+            f"before => ({LUMA})().filter((now, at) => Math.abs(now - before[at]) > 40).length > 10",
+            arg=before,
+            timeout=WAIT_MS,
+            polling=50,
+        )
+
     def foreign_requests(self) -> list[str]:
         """Return what was asked of anybody but the page's own server."""
         own = urlsplit(self.page.url).netloc
