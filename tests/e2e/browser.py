@@ -62,7 +62,7 @@ class Visit:
     async def changes(self, before: list[int]) -> None:
         """Wait until the picture is clearly another; its time goes on before it is drawn."""
         await self.page.wait_for_function(
-            f"before => ({LUMA})().filter((now, at) => Math.abs(now - before[at]) > 40).length > 10",
+            f"before => ({LUMA})().filter((is, at) => Math.abs(is - before[at]) > 40).length > 10",
             arg=before,
             timeout=WAIT_MS,
             polling=50,
