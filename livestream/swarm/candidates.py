@@ -211,17 +211,17 @@ class Candidates:
         If there is no other, call again by the same: libtorrent ends a connection without a word
         when it has sent a packet in vain a few times.
         """
-        known = self._known.get(address)
-        if known is not None and not known.is_busy:
+        if self.call_again(address, now):
             others = [other for other in preferred if other is not transport]
             self.on_answered(address, (others or [transport])[0], now)
-            self.call_again(address, now)
 
-    def call_again(self, address: Address, now: int) -> None:
-        """A connection stood still, though its transport works: call now."""
+    def call_again(self, address: Address, now: int) -> bool:
+        """A connection stood still: call now. False if that is done already, or nobody known."""
         known = self._known.get(address)
-        if known is not None and not known.is_busy:
-            known.next_attempt = now
+        if known is None or known.is_busy:
+            return False
+        known.next_attempt = now
+        return True
 
     def name_of(self, address: Address) -> int:
         """Return the number of the info-hash to call somebody with."""

@@ -177,11 +177,10 @@ class UtpConnection:
         before, had_early = receiving.next_seq, receiving.early
         ready = receiving.take(packet.seq, packet.payload, self._intake.window_whole(self._rtt_us))
         self._rows_to_ack += 1
-        is_copy = (receiving.next_seq, receiving.early) == (before, had_early)
-        self._look_at_hole(now, is_another=receiving.next_seq != before or not had_early)
-        if self._is_stuck and not is_copy:
-            self._ack_at = self._ack_at or now + self._name_again_us
-        elif had_early or receiving.early or receiving.next_seq == before:
+        is_next = receiving.next_seq != before
+        is_copy = not is_next and receiving.early == had_early
+        self._look_at_hole(now, is_another=is_next or not had_early)
+        if is_copy or (not self._is_stuck and (had_early or receiving.early)):
             self._ack_at = now  # A hole, its end, or a copy: the sender must know at once.
         if ready:
             self._deliver(ready[0] if len(ready) == 1 else b"".join(ready), now)
@@ -256,7 +255,9 @@ class UtpConnection:
         if trains:
             self._sent_at = now
             self._rows_to_ack = 0
-            self._ack_at = now + self._name_again_us if self._receiving.early else None
+            self._ack_at = None
+            if self._receiving.early:
+                self._ack_at = now + max(NAME_AGAIN_US, HOLE_ROUND_TRIPS * self._rtt_us)
         elif self._rows_to_ack and self._ack_at is None:
             self._ack_at = now + ACK_WAIT_US
         return trains
@@ -350,10 +351,6 @@ class UtpConnection:
         given_up_at = self._given_up_at()
         if given_up_at is not None and given_up_at <= now:
             self.stream.lost(FORGOTTEN)  # And so the sender gets our FIN.
-
-    @property
-    def _name_again_us(self) -> int:
-        return max(NAME_AGAIN_US, HOLE_ROUND_TRIPS * self._rtt_us)
 
     def _given_up_at(self) -> int | None:
         """When what is missing has been missing for too long; libtorrent may forget it for good."""
