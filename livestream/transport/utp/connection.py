@@ -255,9 +255,7 @@ class UtpConnection:
         if trains:
             self._sent_at = now
             self._rows_to_ack = 0
-            self._ack_at = None
-            if self._receiving.early:
-                self._ack_at = now + max(NAME_AGAIN_US, HOLE_ROUND_TRIPS * self._rtt_us)
+            self._ack_at = self._name_again_at(now)
         elif self._rows_to_ack and self._ack_at is None:
             self._ack_at = now + ACK_WAIT_US
         return trains
@@ -351,6 +349,12 @@ class UtpConnection:
         given_up_at = self._given_up_at()
         if given_up_at is not None and given_up_at <= now:
             self.stream.lost(FORGOTTEN)  # And so the sender gets our FIN.
+
+    def _name_again_at(self, now: int) -> int | None:
+        """When what is missing is to be named once more, unless something comes."""
+        if not self._receiving.early:
+            return None
+        return now + max(NAME_AGAIN_US, HOLE_ROUND_TRIPS * self._rtt_us)
 
     def _given_up_at(self) -> int | None:
         """When what is missing has been missing for too long; libtorrent may forget it for good."""
