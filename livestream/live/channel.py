@@ -169,6 +169,8 @@ class Channel(Extension):
         self.swarm.speak(self)
         self.swarm.speak(self._pex)
         self._status_at: int | None = None
+        self._has_news = True
+        "Whether somebody may wait for our next status."
         self._overdue_at: int | None = None
         self._looked_at = 0
         self._told_at = {False: 0, True: 0}
@@ -256,6 +258,7 @@ class Channel(Extension):
             if self._place.first_at is None:
                 self._place.first_at = now
                 self._status_at = now + PROBATION_US  # Who waits for a feeder hears of us at once.
+                self._has_news = True
         had = self.choker.used_slots if self.is_source else 0
         self.children.push(index, peer, now)
         if self.is_source and self.choker.used_slots < had:
@@ -284,7 +287,7 @@ class Channel(Extension):
             self._look_around(now)
         window_at = self._reports.window_at
         if window_at is not None and window_at <= now:
-            self._reports.tell_window()
+            self._reports.tell_window(now)
         if self.head is None:
             return
         if self._overdue_at is not None and self._overdue_at <= now:
@@ -315,8 +318,9 @@ class Channel(Extension):
         if self.is_source:
             for number in range(self.head.substreams):
                 self._seek_room(number, now)  # Heirs of heads: nobody else is told to it.
-        self._reports.tell_status(now)
-        self._reports.tell_window()  # In the same datagrams.
+        self._reports.tell_status(now, can_wait=not (self.is_source or self._has_news))
+        self._has_news = False
+        self._reports.tell_window(now)  # In the same datagrams.
         self.children.reserve_all()
 
     # Messages
@@ -380,6 +384,7 @@ class Channel(Extension):
             self.feeders.start(head.substreams, head.newest_index, now)
             self._picker.start(first, head.newest_index, head.substreams, head.rate_bps, now)
         self._status_at = now
+        self._has_news = True
         for peer in self.swarm.ready:
             peer.held.clear()
         self.swarm.emit(EpochStarted(head, first))
@@ -441,7 +446,7 @@ class Channel(Extension):
         self._cut ^= {number}
         if number == self.choker.home and now - self._told_at[is_cut] >= TOLD_AGAIN_US:
             self._told_at[is_cut] = now
-            self._reports.tell_status(now)
+            self._reports.tell_status(now, can_wait=False)
 
     def _seek_room(self, number: int, now: int) -> None:
         """Call a stranger who is said to have room in a substream, or else in any."""
@@ -467,7 +472,7 @@ class Channel(Extension):
     def _send(self, peer: Peer, message: LiveMessage) -> None:
         self._send_bytes(peer, message.to_bytes())
 
-    def _send_bytes(self, peer: Peer, payload: bytes) -> None:
+    def _send_bytes(self, peer: Peer, payload: bytes, by: int | None = None) -> None:
         if self.name in peer.extensions:
             self.control_bytes += len(payload)
-            peer.send_extended(self.name, payload)
+            peer.send_extended(self.name, payload, by)

@@ -20,6 +20,10 @@ __all__ = ["Reports"]
 
 WINDOW_INTERVAL_US: Final = 500 * MILLISECOND  # One goes with each status, and one in between.
 ROOMS_TOLD: Final = 4
+# Most neighbours are sent pieces or acknowledge some: what waits for such a datagram needs none of
+# its own.
+STATUS_WAIT_US: Final = 250 * MILLISECOND
+WINDOW_WAIT_US: Final = 50 * MILLISECOND
 
 
 class Reports:
@@ -38,7 +42,7 @@ class Reports:
         *,
         window: LiveWindow,
         rng: Random,
-        send: Callable[[Peer, bytes], None],
+        send: Callable[[Peer, bytes, int | None], None],
         is_source: bool,
     ) -> None:
         self.window_at: int | None = None
@@ -68,34 +72,36 @@ class Reports:
     def tell_newcomer(self, peer: Peer, now: int) -> None:
         """Tell a newcomer what we hold, and how we are."""
         if self._choker.slots_promised:
-            self._send(peer, self._window_update(self._window.first))
-        self._send(peer, self._status(now))
+            self._send(peer, self._window_update(self._window.first), None)
+        self._send(peer, self._status(now), None)
 
-    def tell_status(self, now: int) -> None:
+    def tell_status(self, now: int, *, can_wait: bool) -> None:
         """Tell all how we are, and of some who have room."""
         status = self._status(now)
         known = self._neighbours.rooms(self._rng, ROOMS_TOLD)
         roomy = [peer for _, peer in known]
+        by = now + STATUS_WAIT_US if can_wait else None
         rooms = _rooms(known)
         for peer in list(self._swarm.ready):
-            self._send(peer, status)
+            self._send(peer, status, by)
             # Who heard of itself would call itself.
             told = rooms if peer not in roomy else _rooms(known, besides=peer)
             if peer in self._swarm.source_peers:
                 told = _rooms(self._children.name_heirs(peer))
             if told:
-                self._send(peer, told)
+                self._send(peer, told, by)
 
-    def tell_window(self) -> None:
+    def tell_window(self, now: int) -> None:
         """Tell those who asked for it what we hold since we told it last."""
         self.window_at = None
         if self._changed_from is None or not self._choker.slots_promised:
             return
+        by = now + WINDOW_WAIT_US
         payload = self._window_update(self._changed_from)
         self._changed_from = None
         for peer in self._swarm.ready:
             if peer.is_interested:
-                self._send(peer, payload)
+                self._send(peer, payload, by)
 
     # Helpers
 

@@ -29,7 +29,9 @@ def dial(caller: ModelConnection, now: int) -> None:
     end = ModelConnection(called, host.address, is_outgoing=False)
     end.delay_us = caller.delay_us
     leaves = host.take(HELLO_BYTES, now)
-    host.world.plan(leaves + caller.delay_us + repeat_us(caller, 1), _Ring(caller, end))
+    host.world.plan(
+        leaves + caller.delay_us + repeat_us(caller, 1, FIRST_BYTES), _Ring(caller, end)
+    )
 
 
 class _Ring(Occurrence):
@@ -56,7 +58,7 @@ class _Ring(Occurrence):
         called.connections[end] = None
         called.world.plan(now + HANDSHAKE_TIMEOUT_US, _GiveUp(end))  # The caller may vanish now.
         leaves = called.take(HELLO_BYTES, now)
-        called.world.plan(leaves + end.delay_us + repeat_us(end, 1), _Answer(caller))
+        called.world.plan(leaves + end.delay_us + repeat_us(end, 1, FIRST_BYTES), _Answer(caller))
 
     def _repeat(self, now: int) -> None:
         """Nobody answered: the caller says the first of it again, until it gives up."""

@@ -13,6 +13,7 @@ from livestream.sim.links import (
     ACK_EVERY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
+    FRAME_BYTES,
     reception,
     wire_size,
 )
@@ -54,6 +55,8 @@ class ModelConnection(Connection):
         # Lists, not deques: a simulation has tens of thousands of these, and nearly all are empty.
         self._ordered: list[bytes] = []
         self._independent: list[tuple[bytes, int]] = []
+        self._waiting: list[bytes] = []
+        "What goes along with the next that goes."
         self._backlog = 0
         self._ordered_at = 0
         "When the last ordered message arrives: later ones arrive no sooner."
@@ -65,8 +68,16 @@ class ModelConnection(Connection):
     def send(self, message: bytes) -> None:
         """Queue a message on the ordered stream."""
         if self.state is not _CLOSED:
+            if self._waiting:
+                self.end_waiting()
             self._ordered.append(message)
             self._count(len(message))
+
+    def send_later(self, message: bytes, by: int) -> None:
+        """Queue a message that goes along with the next one, or an acknowledgement, until `by`."""
+        if self.state is not _CLOSED:
+            self._waiting.append(message)
+            self.host.wait(self, by)
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is dropped if it has not begun to leave by `deadline`."""
@@ -162,6 +173,7 @@ class ModelConnection(Connection):
         self.state = _CLOSED
         self._ordered.clear()
         self._independent.clear()
+        self._waiting.clear()
         self._backlog = 0
         self.host.sending.pop(self, None)
         self.host.report(self, Disconnected(reason, is_local))
@@ -171,6 +183,8 @@ class ModelConnection(Connection):
         host, other = self.host, self.other or self.end
         far, uplink, paths = other.host, host.uplink, host.internet.paths
         is_ordered = bool(self._ordered)
+        if is_ordered and self._waiting:
+            self.end_waiting()
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
@@ -180,6 +194,10 @@ class ModelConnection(Connection):
             if host.on_sent is not None:
                 host.on_sent(host, message)
         self._backlog -= size
+        if self._waiting and not is_ordered and self._ordered_at <= now:
+            companions, companion_bytes = self._take_waiting()
+            messages += companions
+            size += companion_bytes
         count = -(-size // DATAGRAM_BYTES)
         wire = size + count * DATAGRAM_OVERHEAD
         at = uplink.take(wire, now) + self.delay_us
@@ -193,13 +211,51 @@ class ModelConnection(Connection):
         last_mile_us, took_us, acknowledgements = reception(wire, uplink.rate_bps, far.downlink_bps)
         at += paths.jitter_us() + last_mile_us
         if rounds := paths.repeats(count):
-            at += _repeat_us(self, count, rounds)
+            at += _repeat_us(self, count, rounds, wire // count)
         if is_ordered:
             at = self._ordered_at = max(at, self._ordered_at)
         host.world.plan(at, Arrival(other, messages, wire, took_us, acknowledgements))
         return self._backlog > 0
 
+    def end_waiting(self) -> None:
+        """What went along with nothing goes alone."""
+        messages, self._waiting = self._waiting, []
+        self.host.waiting.pop(self, None)
+        self._ordered += messages
+        self._count(sum(map(len, messages)))
+
+    def answer(self, now: int) -> None:
+        """Send along with an acknowledgement what waits for that."""
+        if not self._waiting or self._is_cut_off():
+            return
+        host, other = self.host, self.end
+        messages, size = self._take_waiting()
+        at = host.uplink.take(size, now) + self.delay_us + host.internet.paths.jitter_us()
+        at += repeat_us(self, 1, size + ACK_BYTES)
+        at = self._ordered_at = max(at, self._ordered_at)
+        last_mile_us, took_us, acknowledgements = reception(
+            size, host.uplink.rate_bps, other.host.downlink_bps
+        )
+        host.world.plan(
+            at + last_mile_us, Arrival(other, messages, size, took_us, acknowledgements)
+        )
+
     # Helpers
+
+    def _take_waiting(self) -> tuple[list[bytes], int]:
+        """Return what goes along with something, and the bytes that it adds."""
+        messages, self._waiting = self._waiting, []
+        host = self.host
+        host.waiting.pop(self, None)
+        size = FRAME_BYTES
+        for message in messages:
+            size += len(message)
+            if host.on_sent is not None:
+                host.on_sent(host, message)
+        host.control_bytes_out += size
+        if host.node is not None:
+            host.node.book(size, host.world.now)
+        return messages, size
 
     def _is_cut_off(self) -> bool:
         """Whether nothing gets to the other end."""
@@ -243,16 +299,19 @@ class ModelConnection(Connection):
         return []
 
 
-def repeat_us(connection: ModelConnection, count: int) -> int:
+def repeat_us(connection: ModelConnection, count: int, each_bytes: int) -> int:
     """Return what losses add to a message of so many datagrams, and send those again.
 
     A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of the
     last or only datagram, by a probe, which also waits for a delayed acknowledgement.
     """
-    return _repeat_us(connection, count, connection.host.internet.paths.repeats(count))
+    rounds = connection.host.internet.paths.repeats(count)
+    return _repeat_us(connection, count, rounds, each_bytes)
 
 
-def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -> int:
+def _repeat_us(
+    connection: ModelConnection, count: int, rounds: Sequence[int], each_bytes: int
+) -> int:
     host, paths = connection.host, connection.host.internet.paths
     extra = 0
     for lost in rounds:
@@ -260,8 +319,7 @@ def _repeat_us(connection: ModelConnection, count: int, rounds: Sequence[int]) -
         is_last = count == 1 or paths.happens(lost / count)
         extra += 2 * rtt_us + ACK_EVERY_US if is_last else rtt_us * 9 // 8
         count = lost
-        repeated = lost * (DATAGRAM_BYTES + DATAGRAM_OVERHEAD)
-        host.take(repeated, host.world.now)
+        host.take(lost * each_bytes, host.world.now)
     return extra
 
 

@@ -78,6 +78,8 @@ class Host:
         self.connections: dict[ModelConnection, None] = {}
         self.sending: dict[ModelConnection, None] = {}
         "Connections with a queue, in the order of their turns."
+        self.waiting: dict[ModelConnection, int] = {}
+        "Connections with messages that go along with others, and until when."
         self.node: Node | None = None
         self.on_sent: Callable[[Host, bytes], None] | None = None
         "Sees every message that leaves."
@@ -89,6 +91,7 @@ class Host:
         self._downlink_free_at = 0
         self._wakes_at: int | None = None
         self._pumps_at: int | None = None
+        self._waits_until: int | None = None
 
     # Set-up
 
@@ -109,6 +112,7 @@ class Host:
         self.node = None
         self.connections.clear()
         self.sending.clear()
+        self.waiting.clear()
         self._reports.clear()
         self.internet.hosts.pop(self.address, None)
 
@@ -176,6 +180,7 @@ class Host:
         reports = self._reports
         for message in messages:
             reports.append(ConnectionEvent(end, MessageReceived(message)))
+        end.answer(self.world.now)
         self.on_arrival(size, self.world.now, acknowledgements)
 
     def on_arrival(self, size: int, now: int, acknowledgements: int = 1) -> None:
@@ -183,6 +188,25 @@ class Host:
         self.wire_bytes_in += size
         self.ack_bytes_out += acknowledgements * ACK_BYTES
         self.take(acknowledgements * ACK_BYTES, now)
+        self.settle(now)
+
+    def wait(self, connection: ModelConnection, by: int) -> None:
+        """Let a connection's messages wait for something that they go along with."""
+        self.waiting.setdefault(connection, by)
+        if self._waits_until is None or by < self._waits_until:
+            self._waits_until = by
+            self.world.plan(by, _WaitEnd(self, by))
+
+    def end_waits(self, at: int, now: int) -> None:
+        """What went along with nothing by now goes alone."""
+        if self._waits_until != at or not self.is_up:
+            return
+        self._waits_until = None
+        for connection in [each for each, until in self.waiting.items() if until <= now]:
+            connection.end_waiting()
+        if self.waiting:
+            self._waits_until = min(self.waiting.values())
+            self.world.plan(self._waits_until, _WaitEnd(self, self._waits_until))
         self.settle(now)
 
     def take(self, size: int, now: int) -> int:
@@ -270,6 +294,17 @@ class _Wake(Occurrence):
 
     def happen(self, now: int) -> None:
         self._host.wake(self._at, now)
+
+
+class _WaitEnd(Occurrence):
+    __slots__ = ("_at", "_host")
+
+    def __init__(self, host: Host, at: int) -> None:
+        self._host = host
+        self._at = at
+
+    def happen(self, now: int) -> None:
+        self._host.end_waits(self._at, now)
 
 
 class _Pump(Occurrence):

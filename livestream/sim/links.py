@@ -18,10 +18,11 @@ from livestream.machine import MILLISECOND, SECOND
 __all__ = ["Access", "Path", "Paths", "Uplink", "reception", "wire_size"]
 
 # What a datagram carries of messages: what paths do (`transport/pathsize.py`), minus QUIC's short
-# header, frame header and tag, and messages' lengths: 33 to 38 bytes in all, as counted.
-DATAGRAM_BYTES: Final = 1_444 - 36
-DATAGRAM_OVERHEAD: Final = 28 + 36  # Beside it, with IPv4 and UDP.
-ACK_BYTES: Final = 28 + 34  # One acknowledgement in a datagram of its own.
+# header, frame header and tag, and messages' lengths: 27 to 32 bytes in all, as counted.
+DATAGRAM_BYTES: Final = 1_444 - 30
+DATAGRAM_OVERHEAD: Final = 28 + 30  # Beside it, with IPv4 and UDP.
+ACK_BYTES: Final = 28 + 30  # One acknowledgement in a datagram of its own.
+FRAME_BYTES: Final = 8  # What a message costs that goes along with something else.
 ACK_EVERY_US: Final = 25 * MILLISECOND  # What comes meanwhile shares one (`transport/mutual.py`)...
 ACK_BYTES_MAX: Final = 8 * 1024  # ...unless it is more than this.
 ROUNDS_MAX: Final = 8  # Of repeating one message; 30 % loss leaves one in 15,000 after so many.

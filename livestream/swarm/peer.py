@@ -167,7 +167,12 @@ class Peer(Holder):
         if self.state is not _CLOSED:
             self.connection.send(message.to_bytes())
 
-    def send_extended(self, name: str, payload: bytes) -> None:
-        """Send a message of an extension that the peer speaks (BEP 10)."""
-        if self.state is not _CLOSED:
-            self.connection.send(bytes((Extended.ID, self.extensions[name])) + payload)
+    def send_extended(self, name: str, payload: bytes, by: int | None = None) -> None:
+        """Send a message of an extension that the peer speaks (BEP 10); with others, until `by`."""
+        if self.state is _CLOSED:
+            return
+        message = bytes((Extended.ID, self.extensions[name])) + payload
+        if by is None:
+            self.connection.send(message)
+        else:
+            self.connection.send_later(message, by)

@@ -117,6 +117,13 @@ class Connection(Machine):
     def send(self, message: bytes) -> None:
         """Queue a message on the ordered stream. Ignored once closed."""
 
+    def send_later(self, message: bytes, by: int) -> None:
+        """Queue a message that may wait for a datagram which goes anyway, until `by` (µs).
+
+        It stays in order with those of `send`. A transport that sends no datagrams sends it now.
+        """
+        self.send(message)
+
     @abstractmethod
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message that is worth nothing after `deadline` (µs) and may then be cancelled."""

@@ -19,11 +19,11 @@ from aioquic.quic.retry import QuicRetryTokenHandler
 
 from livestream.machine import SECOND, Address, Train
 from livestream.transport.connection import ConnectionState
+from livestream.transport.mutual import CID_BYTES, FIRST_CID_BYTES
 from livestream.transport.quic import Quic, QuicTransport
 
 __all__ = ["Listener"]
 
-CID_SIZE: Final = 8
 INITIAL_BYTES_MIN: Final = 1200  # RFC 9000 section 14.1: smaller ones are not answered.
 VERSIONS: Final = [int(QuicProtocolVersion.VERSION_1), int(QuicProtocolVersion.VERSION_2)]
 LONG_HEADER: Final = 0x80
@@ -46,7 +46,7 @@ class Listener:
         if not datagram:
             return b""
         if not datagram[0] & LONG_HEADER:
-            return datagram[1 : 1 + CID_SIZE]
+            return datagram[1 : 1 + CID_BYTES]
         size = datagram[5] if len(datagram) > 5 else 0
         return datagram[6 : 6 + size]
 
@@ -74,7 +74,7 @@ class Listener:
         if len(datagram) < INITIAL_BYTES_MIN or not datagram[0] & LONG_HEADER:
             return None, None
         try:
-            header = pull_quic_header(Buffer(data=datagram), host_cid_length=CID_SIZE)
+            header = pull_quic_header(Buffer(data=datagram), host_cid_length=CID_BYTES)
         except ValueError:
             return None, None
         if header.packet_type is QuicPacketType.VERSION_NEGOTIATION or header.version is None:
@@ -92,7 +92,7 @@ class Listener:
 
     def _challenge(self, header: QuicHeader, address: Address, now: int) -> Train:
         """Ask for proof of the address: smaller than what was sent, and nothing remembered."""
-        source_cid = self._rng.randbytes(CID_SIZE)
+        source_cid = self._rng.randbytes(FIRST_CID_BYTES)
         token = self._retry.create_token(
             address=(address.host, address.port),
             original_destination_connection_id=header.destination_cid,
@@ -112,6 +112,8 @@ class Listener:
         self, header: QuicHeader, address: Address, on_change: Callable[[Quic], None], now: int
     ) -> Quic | None:
         if header.packet_type is not QuicPacketType.INITIAL:
+            return None
+        if len(header.destination_cid) < FIRST_CID_BYTES:
             return None
         original_cid, retry_cid = header.destination_cid, None
         if header.token:

@@ -6,6 +6,7 @@ aioquic asks clients for a certificate only "for test purposes", behind a privat
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
@@ -34,9 +35,13 @@ from livestream.transport.packetreader import PacketReader
 from livestream.transport.packetwriter import PacketWriter
 from livestream.transport.pathsize import DATAGRAM_BYTES_MIN, BlackHole
 
-__all__ = ["ACK_DELAY_US", "CONTROLLER", "MutualConnection"]
+__all__ = ["ACK_DELAY_US", "CID_BYTES", "CONTROLLER", "FIRST_CID_BYTES", "MutualConnection"]
 
 CONTROLLER: Final = "livestream-ledbat"
+# Each datagram has one. Of a few thousand such ids (eight a connection) none is met by chance more
+# than once in a million foreign datagrams, and who meets one on purpose has no key.
+CID_BYTES: Final = 4
+FIRST_CID_BYTES: Final = 8  # RFC 9000 section 7.2: of whom nobody has answered yet.
 # RFC 9000's default of max_ack_delay, which both sides count on: what comes meanwhile is
 # acknowledged together. Each acknowledgement costs 64 bytes of an uplink that feeds others, and
 # both sides a datagram's work. How long it waited is said, so LEDBAT takes it for no queue.
@@ -172,6 +177,9 @@ class MutualConnection(QuicConnection):
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
+        if configuration.is_client:
+            self._peer_cid.cid = os.urandom(FIRST_CID_BYTES)
+            self._original_destination_connection_id = self._peer_cid.cid
         self._loss = _Recovery(
             congestion_control_algorithm=CONTROLLER,
             initial_rtt=configuration.initial_rtt,

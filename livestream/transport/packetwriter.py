@@ -30,7 +30,10 @@ STREAM: Final = 0x08
 HAS_OFFSET: Final = 4
 HAS_LENGTH: Final = 2
 IS_END: Final = 1
+LENGTH_BYTES: Final = 2
 LENGTH_IN_TWO_BYTES: Final = 0x4000
+KIND_AT: Final = -4  # Of the last STREAM frame's parts: kind, stream and offset, length, data.
+LENGTH_AT: Final = -2
 RANGES_MAX: Final = 16  # Of acknowledgements; for more of them aioquic sees what has room.
 PINGS_EACH: Final = 8  # So many packets with gaps to tell of have a ping, and that is aioquic's.
 
@@ -158,9 +161,12 @@ class PacketWriter:
         has_ack = ack_at is not None and ack_at <= now
         frames = [ack] if has_ack else []
         has_discarded = self._add_streams(frames, packet, free_bytes - sum(map(len, frames)))
+        if packet.is_ack_eliciting:  # The last frame ends with the packet, and says no length.
+            frames[KIND_AT] = bytes((frames[KIND_AT][0] & ~HAS_LENGTH,))
+            frames[LENGTH_AT] = b""
         # What goes anyway takes it along, but must not become two datagrams by that.
         if ack and frames and not has_ack and sum(map(len, frames)) + len(ack) <= room_bytes:
-            frames.append(ack)
+            frames.insert(0, ack)
             has_ack = True
         if has_ack:
             self._note_acked(packet)
@@ -215,7 +221,7 @@ class PacketWriter:
     def _add_stream(
         self, stream: QuicStream, frames: list[bytes], packet: QuicSentPacket, free_bytes: int
     ) -> int:
-        """Take what there is room for. Returns the bytes that its frame takes."""
+        """Take what there is room for. Returns the bytes that its frame takes, or two more."""
         quic, sender = self._quic, stream.sender
         next_offset = sender.next_offset
         head = _integer(stream.stream_id or 0)
@@ -223,7 +229,7 @@ class PacketWriter:
             head += _integer(next_offset)
         highest = sender.highest_offset
         allowed = highest + quic._remote_max_data - quic._remote_max_data_used
-        head_bytes = 1 + len(head) + 2
+        head_bytes = 1 + len(head)
         frame = sender.get_frame(
             free_bytes - head_bytes, min(allowed, stream.max_stream_data_remote)
         )
@@ -234,7 +240,7 @@ class PacketWriter:
         frames += (
             bytes((kind,)),
             head,
-            (length | LENGTH_IN_TWO_BYTES).to_bytes(2),
+            (length | LENGTH_IN_TWO_BYTES).to_bytes(LENGTH_BYTES),
             frame.data,
         )
         packet.in_flight = packet.is_ack_eliciting = True
@@ -242,7 +248,8 @@ class PacketWriter:
             (sender.on_data_delivery, (frame.offset, frame.offset + length, frame.fin))
         )
         quic._remote_max_data_used += sender.highest_offset - highest
-        return head_bytes + length
+        # Without room for its length it is the last one, and has none.
+        return head_bytes + LENGTH_BYTES + length
 
     def _discard(self, stream: QuicStream) -> None:
         quic, stream_id = self._quic, stream.stream_id or 0

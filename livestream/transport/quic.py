@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from livestream.config import Identity, TransportConfig
 from livestream.errors import MessageDecodeError
-from livestream.machine import SECOND, Address, Event, Train
+from livestream.machine import SECOND, Address, Event, Train, earliest
 from livestream.transport.connection import (
     Connected,
     Connection,
@@ -27,7 +27,7 @@ from livestream.transport.connection import (
     Transport,
 )
 from livestream.transport.ledbat import Ledbat
-from livestream.transport.mutual import ACK_DELAY_US, CONTROLLER, MutualConnection
+from livestream.transport.mutual import ACK_DELAY_US, CID_BYTES, CONTROLLER, MutualConnection
 from livestream.transport.pathsize import DATAGRAM_BYTES, PathSizes
 from livestream.transport.precedence import Precedence
 from livestream.wire.framing import MessageReader, frame
@@ -66,6 +66,7 @@ class QuicTransport:
             is_client=is_client,
             congestion_control_algorithm=CONTROLLER,
             idle_timeout=self.config.idle_timeout_us / SECOND,
+            connection_id_length=CID_BYTES,
             certificate=self._certificate,
             private_key=self._private_key,
             # AES takes half as long as ChaCha20 where processors have instructions for it, which
@@ -150,6 +151,10 @@ class Quic(Connection):
         self._has_control = is_outgoing
         "The client opens the control stream; until it has, a server can only queue."
         self._control_queue: list[bytes] = []
+        self._waiting: list[bytes] = []
+        "What goes with the next datagram..."
+        self._waiting_until: int | None = None
+        "...or by then."
 
     # Commands
 
@@ -157,6 +162,26 @@ class Quic(Connection):
         """Queue a message on the ordered stream."""
         if self.state is not ConnectionState.CONNECTED:
             return
+        self._end_waiting()
+        self._write(message)
+        self._on_change(self)
+
+    def send_later(self, message: bytes, by: int) -> None:
+        """Queue a message that goes with the next datagram, and alone at `by`."""
+        if self.state is not ConnectionState.CONNECTED:
+            return
+        self._waiting.append(message)
+        until = self._waiting_until
+        self._waiting_until = by if until is None else min(by, until)
+        self._on_change(self)
+
+    def _end_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._waiting_until = None
+        for message in waiting:
+            self._write(message)
+
+    def _write(self, message: bytes) -> None:
         # The handshake is the first message either way, and has no length prefix (BEP 3).
         data = frame(message) if self._is_first_sent else message
         self._is_first_sent = True
@@ -168,7 +193,6 @@ class Quic(Connection):
         sent = self._quic.sent_offset(CONTROL_STREAM) or 0
         if self._control_written - sent > CONTROL_BACKLOG_MAX:
             self._fail("does not read what it asks for", 0)
-        self._on_change(self)
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message on a stream of its own, cancelled at `deadline`."""
@@ -201,7 +225,7 @@ class Quic(Connection):
 
     @property
     def backlog_bytes(self) -> int:
-        """Bytes accepted from the caller that are in no datagram yet."""
+        """Bytes accepted from the caller that are in no datagram yet, and wait for none."""
         backlog = self._control_written - (self._quic.sent_offset(CONTROL_STREAM) or 0)
         for stream_id, (length, _) in list(self._outgoing.items()):
             sent = self._quic.sent_offset(stream_id)
@@ -251,6 +275,8 @@ class Quic(Connection):
         is_due, self._is_due = self._is_due, False
         if not is_due and self._quic.is_idle(now / SECOND):
             return []
+        if self._waiting:
+            self._end_waiting()
         datagrams = self._quic.datagrams_to_send(now=now / SECOND)
         if len(datagrams) == 1:
             data, (host, port, *_) = datagrams[0]
@@ -281,9 +307,7 @@ class Quic(Connection):
         timer = self._quic.get_timer()
         # Rounded up: aioquic does nothing when asked a fraction too early.
         timer_us = None if timer is None else int(timer * SECOND) + 1
-        if self._deadline is not None:
-            return self._deadline if timer_us is None else min(timer_us, self._deadline)
-        return timer_us
+        return earliest(timer_us, self._deadline, self._waiting_until)
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
@@ -394,7 +418,8 @@ class Quic(Connection):
     def _finish(self, reason: str, *, is_local: bool) -> None:
         if self.state is not ConnectionState.CLOSED:
             self.state = ConnectionState.CLOSED
-            self._deadline = None
+            self._deadline = self._waiting_until = None
+            self._waiting.clear()
             self._incoming.clear()
             self._events.append(Disconnected(reason, is_local))
         self._on_change(self)

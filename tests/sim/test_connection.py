@@ -9,7 +9,7 @@ import pytest
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.sim.connection import ModelConnection
 from livestream.sim.host import Host, Internet
-from livestream.sim.links import DATAGRAM_BYTES, Access, Path
+from livestream.sim.links import DATAGRAM_BYTES, DATAGRAM_OVERHEAD, FRAME_BYTES, Access, Path
 from livestream.sim.world import World
 from livestream.transport.connection import (
     Connected,
@@ -176,3 +176,35 @@ def test_two_connections_share_an_uplink_in_turns() -> None:
     counts = len(pair.received(pair.called)), len(pair.received(other))
     assert abs(counts[0] - counts[1]) <= 1, counts
     assert sum(counts) >= 10
+
+
+def test_what_can_wait_goes_with_a_piece_or_an_acknowledgement_and_else_alone() -> None:
+    """Each saves a datagram: that is what an uplink has left for others."""
+    pair = Pair()
+    called = pair.connect()
+    costs: list[int] = []
+    for companion in ("piece", "acknowledgement", "none"):
+        pair.events(pair.called)
+        before = pair.caller.control_bytes_out
+        by = pair.world.now + SECOND // 4
+        pair.connection.send_later(b"status", by)
+        if companion == "piece":
+            pair.connection.send_independent(bytes(1_000), FOREVER)
+        elif companion == "acknowledgement":
+            called.send_independent(bytes(1_000), FOREVER)
+        pair.run(SECOND // 5)
+        is_there = b"status" in pair.received(pair.called)
+        assert is_there is (companion != "none")
+        pair.run()
+        assert is_there or pair.received(pair.called) == [b"status"]
+        costs.append(pair.caller.control_bytes_out - before)
+    assert costs == [6 + FRAME_BYTES, 6 + FRAME_BYTES, 6 + DATAGRAM_OVERHEAD]
+
+
+def test_what_waits_is_not_overtaken() -> None:
+    pair = Pair()
+    pair.connect()
+    pair.connection.send_later(b"first", pair.world.now + SECOND)
+    pair.connection.send(b"second")
+    pair.run()
+    assert pair.received(pair.called) == [b"first", b"second"]

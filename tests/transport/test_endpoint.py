@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+from aioquic.quic.connection import QuicConnection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,8 @@ from livestream.transport.connection import (
     Disconnected,
     MessageReceived,
 )
+from livestream.transport.pathsize import DATAGRAM_BYTES
+from livestream.transport.quic import QuicTransport
 from livestream.transport.quics import QuicEndpoint
 from tests.transport.identity import identity
 from tests.world import Link, World
@@ -198,3 +201,22 @@ def test_a_crowd_is_answered_within_a_budget_and_all_of_it_in_the_end() -> None:
     world.run_until(world.now + 4 * SECOND)
     reports = [caller.next_event() for caller in callers]
     assert [each and each.event for each in reports] == [Connected(identity(2).public_key)] * count
+
+
+def test_a_caller_that_made_its_first_id_too_short_is_not_answered() -> None:
+    """RFC 9000 section 7.2: eight bytes, which nobody guesses who does not see them."""
+    transport = QuicTransport(identity(1), TransportConfig())
+    plain = QuicConnection(
+        configuration=transport.configuration(is_client=True, datagram_bytes=DATAGRAM_BYTES)
+    )
+    assert len(plain.original_destination_connection_id) < 8, "as aioquic makes it of our settings"
+    plain.connect((THERE.host, THERE.port), now=0.0)
+    endpoint = QuicEndpoint(identity(2), TransportConfig(), Random(1))
+    for data, _ in plain.datagrams_to_send(now=0.0):
+        endpoint.receive_train(Train(HERE, data, len(data)), 0)
+    assert endpoint.connection_count == 0
+    assert endpoint.trains_to_send(0) == []
+    ours = transport.dial(THERE, lambda _: None, 0)
+    for train in ours.trains_to_send(0):
+        endpoint.receive_train(Train(HERE, train.data, train.datagram_size), 0)
+    assert endpoint.connection_count == 1
