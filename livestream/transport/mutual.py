@@ -6,7 +6,6 @@ aioquic asks clients for a certificate only "for test purposes", behind a privat
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
@@ -177,9 +176,10 @@ class MutualConnection(QuicConnection):
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
-        if configuration.is_client:
-            self._peer_cid.cid = os.urandom(FIRST_CID_BYTES)
-            self._original_destination_connection_id = self._peer_cid.cid
+        # aioquic makes all ids of one length, and has made one for whom it is going to call.
+        self._configuration.connection_id_length = CID_BYTES
+        self.host_cid = self._host_cids[0].cid = self._host_cids[0].cid[:CID_BYTES]
+        self._local_initial_source_connection_id = self.host_cid
         self._loss = _Recovery(
             congestion_control_algorithm=CONTROLLER,
             initial_rtt=configuration.initial_rtt,

@@ -27,7 +27,12 @@ from livestream.transport.connection import (
     Transport,
 )
 from livestream.transport.ledbat import Ledbat
-from livestream.transport.mutual import ACK_DELAY_US, CID_BYTES, CONTROLLER, MutualConnection
+from livestream.transport.mutual import (
+    ACK_DELAY_US,
+    CONTROLLER,
+    FIRST_CID_BYTES,
+    MutualConnection,
+)
 from livestream.transport.pathsize import DATAGRAM_BYTES, PathSizes
 from livestream.transport.precedence import Precedence
 from livestream.wire.framing import MessageReader, frame
@@ -66,7 +71,7 @@ class QuicTransport:
             is_client=is_client,
             congestion_control_algorithm=CONTROLLER,
             idle_timeout=self.config.idle_timeout_us / SECOND,
-            connection_id_length=CID_BYTES,
+            connection_id_length=FIRST_CID_BYTES,
             certificate=self._certificate,
             private_key=self._private_key,
             # AES takes half as long as ChaCha20 where processors have instructions for it, which
