@@ -18,7 +18,7 @@ HOP_PATIENCE_US: Final = 50 * MILLISECOND  # ...or somebody above it looks for a
 MISSED_PATIENCE_US: Final = SECOND  # What was fetched elsewhere meanwhile counts, too, by then.
 # A feeder that was not heard for so long is asked for a sign of life, and has as long to give one.
 UNHEARD_US: Final = 250 * MILLISECOND
-QUIET_US: Final = 1_400 * MILLISECOND  # Everybody says something each second.
+QUIET_US: Final = 1_650 * MILLISECOND  # Everybody says something each second, or a quarter later.
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from livestream.swarm.peer import Peer
 __all__ = ["Displaced", "Places"]
 
 TRIAL_US: Final = 2 * SECOND  # Who promised to feed others has this long to find some.
-HEARD_US: Final = 1_600 * MILLISECOND  # Everybody says something each second.
+HEARD_US: Final = 1_850 * MILLISECOND  # Everybody says something each second, or a quarter later.
 USELESS_US: Final = 60 * SECOND
 STAY_US: Final = 2 * SECOND  # Nobody's place is taken sooner: each change leaves a gap.
 OUTWEIGHS: Final = 2  # Whoever can feed so many times as many takes the place of another.

@@ -76,7 +76,7 @@ class Reports:
         self._send(peer, self._status(now), None)
 
     def tell_status(self, now: int, *, can_wait: bool) -> None:
-        """Tell all how we are, and of some who have room."""
+        """Tell all how we are, and of some who have room; what can wait goes along with others."""
         status = self._status(now)
         known = self._neighbours.rooms(self._rng, ROOMS_TOLD)
         roomy = [peer for _, peer in known]
