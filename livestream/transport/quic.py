@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from livestream.config import Identity, TransportConfig
 from livestream.errors import MessageDecodeError
 from livestream.machine import SECOND, Address, Event, Train, earliest
+from livestream.transport.company import Company
 from livestream.transport.connection import (
     Connected,
     Connection,
@@ -156,10 +157,7 @@ class Quic(Connection):
         self._has_control = is_outgoing
         "The client opens the control stream; until it has, a server can only queue."
         self._control_queue: list[bytes] = []
-        self._waiting: list[bytes] = []
-        "What goes with the next datagram..."
-        self._waiting_until: int | None = None
-        "...or by then."
+        self._company = Company()
 
     # Commands
 
@@ -167,7 +165,8 @@ class Quic(Connection):
         """Queue a message on the ordered stream."""
         if self.state is not ConnectionState.CONNECTED:
             return
-        self._end_waiting()
+        for earlier in self._company.take():
+            self._write(earlier)
         self._write(message)
         self._on_change(self)
 
@@ -175,16 +174,8 @@ class Quic(Connection):
         """Queue a message that goes with the next datagram, and alone at `by`."""
         if self.state is not ConnectionState.CONNECTED:
             return
-        self._waiting.append(message)
-        until = self._waiting_until
-        self._waiting_until = by if until is None else min(by, until)
+        self._company.add(message, by)
         self._on_change(self)
-
-    def _end_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self._waiting_until = None
-        for message in waiting:
-            self._write(message)
 
     def _write(self, message: bytes) -> None:
         # The handshake is the first message either way, and has no length prefix (BEP 3).
@@ -280,8 +271,8 @@ class Quic(Connection):
         is_due, self._is_due = self._is_due, False
         if not is_due and self._quic.is_idle(now / SECOND):
             return []
-        if self._waiting:
-            self._end_waiting()
+        for message in self._company.take():
+            self._write(message)
         datagrams = self._quic.datagrams_to_send(now=now / SECOND)
         if len(datagrams) == 1:
             data, (host, port, *_) = datagrams[0]
@@ -312,7 +303,7 @@ class Quic(Connection):
         timer = self._quic.get_timer()
         # Rounded up: aioquic does nothing when asked a fraction too early.
         timer_us = None if timer is None else int(timer * SECOND) + 1
-        return earliest(timer_us, self._deadline, self._waiting_until)
+        return earliest(timer_us, self._deadline, self._company.until)
 
     def handle_timer(self, now: int) -> None:
         """Do what is due."""
@@ -423,8 +414,8 @@ class Quic(Connection):
     def _finish(self, reason: str, *, is_local: bool) -> None:
         if self.state is not ConnectionState.CLOSED:
             self.state = ConnectionState.CLOSED
-            self._deadline = self._waiting_until = None
-            self._waiting.clear()
+            self._deadline = None
+            self._company.take()
             self._incoming.clear()
             self._events.append(Disconnected(reason, is_local))
         self._on_change(self)

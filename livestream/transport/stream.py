@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train, earliest
+from livestream.transport.company import Company
 from livestream.transport.connection import (
     NO_ANSWER,
     BlocksPlaced,
@@ -62,6 +63,7 @@ class Stream(Connection):
         self._out: deque[bytes | bytearray | memoryview] = deque()
         self._perishable: deque[tuple[bytes, int]] = deque()
         self._tail: bytearray | None = None
+        self._company = Company()
         self._backlog = 0
         self._sent_handshake = False
         self._events: deque[Event] = deque()
@@ -167,9 +169,26 @@ class Stream(Connection):
         """Queue a message; the first one is the handshake."""
         if self.state is ConnectionState.CLOSED:
             return
+        self.end_wait()
         data = len(message).to_bytes(4, "big") + message if self._sent_handshake else message
         self._sent_handshake = True
         self._append(data)
+
+    def send_later(self, message: bytes, by: int) -> None:
+        """Queue a message that goes with the next one, and alone at `by`."""
+        if self.state is not ConnectionState.CLOSED:
+            self._company.add(message, by)
+            self._on_change(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a message waits for something that it goes along with."""
+        return self._company.until is not None
+
+    def end_wait(self) -> None:
+        """Something goes: what waits for that goes along with it."""
+        if self._company.until is not None:
+            self.send_many(self._company.take())
 
     def send_many(self, messages: Sequence[bytes]) -> None:
         """Queue messages as one run of bytes."""
@@ -180,6 +199,7 @@ class Stream(Connection):
         """Queue a message, in order; unless it has begun to go by `deadline`, it does not."""
         if self.state is ConnectionState.CLOSED:
             return
+        self.end_wait()
         data = len(message).to_bytes(4, "big") + message
         self._perishable.append((data, deadline))
         self._out.append(data)
@@ -271,11 +291,14 @@ class Stream(Connection):
 
     def get_timer(self) -> int | None:
         """Return when `handle_timer` wants to be called."""
-        return earliest(self._timer, *(deadline for _, deadline in self._perishable))
+        first = earliest(self._timer, self._company.until)
+        return earliest(first, *(deadline for _, deadline in self._perishable))
 
     def handle_timer(self, now: int) -> None:
         """Give up connecting, keep the connection alive, drop what is late."""
         self._drop_late(now)
+        if self._company.until is not None and self._company.until <= now:
+            self.end_wait()
         if self._timer is None or now < self._timer:
             return
         if self.state is ConnectionState.CONNECTING:
@@ -328,5 +351,6 @@ class Stream(Connection):
         self.state = ConnectionState.CLOSED
         self._timer = None
         self._perishable.clear()
+        self._company.take()
         self._inbound = Inbound()  # No place is touched any more, and no memory kept.
         self._report(Disconnected(reason, is_local))

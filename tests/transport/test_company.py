@@ -1,4 +1,4 @@
-"""What QUIC sends with a datagram that goes anyway: messages that can wait for one."""
+"""What goes with a datagram that goes anyway: messages that can wait for one."""
 
 from __future__ import annotations
 

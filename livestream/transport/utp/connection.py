@@ -240,16 +240,12 @@ class UtpConnection:
             return self._syn(now)
         if self._silent_until is not None and now < self._silent_until:
             return []
+        if self.stream.is_waiting and self._is_ack_due(now):
+            self.stream.end_wait()  # Data tells what has come as well as an acknowledgement does.
         trains = self._sender.send(self.stream, now)
         self.stream.silent_since = self._sender.unanswered_at
-        if self.state is UtpState.CONNECTED and self.stream.state is ConnectionState.CLOSED:
-            self._stop_waiting()
-            self._end_at = self._end_at or now + LINGER_US
-            if not self.stream.backlog_bytes:
-                self.state = UtpState.CLOSING
-                trains.append(self._sender.send_fin(now))
-        elif self.state is UtpState.CLOSING and not self._sender.board.flights:
-            self._close("closed")
+        if self.stream.state is ConnectionState.CLOSED:
+            trains += self._say_goodbye(now)
         if self._is_ack_due(now) and (not trains or self._receiving.early):
             trains.append(self._ack(now))
         if trains:
@@ -259,6 +255,18 @@ class UtpConnection:
         elif self._rows_to_ack and self._ack_at is None:
             self._ack_at = now + ACK_WAIT_US
         return trains
+
+    def _say_goodbye(self, now: int) -> list[Train]:
+        """The stream is over: the FIN follows what was to be said before it."""
+        if self.state is UtpState.CONNECTED:
+            self._stop_waiting()
+            self._end_at = self._end_at or now + LINGER_US
+            if not self.stream.backlog_bytes:
+                self.state = UtpState.CLOSING
+                return [self._sender.send_fin(now)]
+        elif self.state is UtpState.CLOSING and not self._sender.board.flights:
+            self._close("closed")
+        return []
 
     def _syn(self, now: int) -> list[Train]:
         if self.stream.state is ConnectionState.CLOSED:
