@@ -1,0 +1,58 @@
+"""The examples do what they say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.test_watch import codecs
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+def run(folder: Path, *command: str) -> str:
+    """Run a command where strangers have it: with `livestream` in their PATH. Returns its stdout."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    data = {"LIVESTREAM_DATA_DIR": str(folder / "data"), "TMPDIR": str(folder)}
+    environment = {**os.environ, "PATH": path, **data}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return done.stdout
+
+
+@pytest.mark.e2e
+def test_a_folder_is_deployed_to_all_machines_and_started_there(tmp_path: Path) -> None:
+    lines = run(tmp_path, "sh", str(FOLDER / "deploy.sh"), "3").splitlines()
+    assert lines == [f"machine {number} has it, and said: started" for number in (1, 2, 3)]
+    assert [path.name for path in tmp_path.iterdir()] == ["data"], "nothing else is left behind"
+
+
+@pytest.mark.e2e
+def test_a_broadcast_is_watched_into_a_file(tmp_path: Path) -> None:
+    run(tmp_path, "sh", str(FOLDER / "broadcast.sh"), "3", "match.ts")
+    assert codecs(tmp_path / "match.ts") == ["aac", "h264"]
+
+
+def test_what_a_channel_costs_is_told_for_each_audience(tmp_path: Path) -> None:
+    lines = run(tmp_path, sys.executable, str(FOLDER / "audience.py"), "8").splitlines()
+    assert [line.split()[0] for line in lines] == ["10", "30"]
+    for line in lines:
+        costs = re.search(r"sends (\d\.\d\d) times the rate", line)
+        assert costs is not None
+        assert 1.0 <= float(costs[1]) < 3.0, line
+
+
+def test_the_village_has_all_of_its_match(tmp_path: Path) -> None:
+    run(tmp_path, "livestream", "simulate", str(FOLDER / "village.toml"), "--json", "village.json")
+    (figures,) = [json.loads((tmp_path / "village.json").read_text())]
+    assert figures["scenario"] == "village"
+    assert figures["viewers"] == 24
+    assert figures["continuity"] > 0.95, "but for those who were cut off for two seconds"
