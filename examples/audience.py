@@ -20,8 +20,8 @@ def main() -> None:
         scenario = replace(scenario_named("L0"), viewers=viewers, seconds=seconds)
         result = simulate(scenario, design_named("trees"), seed=1)
         print(
-            f"{viewers} viewers: the publisher sends {result.publisher_upload_x:.2f} times the rate,"
-            f" the median viewer is {result.lag_p50_s:.2f} s behind,"
+            f"{viewers} viewers: the publisher sends {result.publisher_upload_x:.2f} times the"
+            f" rate, the median viewer is {result.lag_p50_s:.2f} s behind,"
             f" {result.continuity:.2%} of the pieces come in time"
         )
 

@@ -17,12 +17,18 @@ FOLDER = Path(__file__).parents[2] / "examples"
 
 
 def run(folder: Path, *command: str) -> str:
-    """Run a command where strangers have it: with `livestream` in their PATH. Returns its stdout."""
+    """Run a command where `livestream` is in the PATH. Returns what it says on stdout."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     data = {"LIVESTREAM_DATA_DIR": str(folder / "data"), "TMPDIR": str(folder)}
     environment = {**os.environ, "PATH": path, **data}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90
+        command,
+        check=False,
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     return done.stdout
