@@ -12,14 +12,17 @@ end() {
     rm -rf "$work"
 }
 trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 # A test picture with a clock; a camera's file or `-` for standard input go in place of `test`.
+export LIVESTREAM_DATA_DIR="$work"  # A new channel each time; without this line it is the same.
 mkfifo "$work/link"
-LIVESTREAM_DATA_DIR="$work" livestream publish test --size 320x180 --fps 15 --bitrate 300k --listen 127.0.0.1:0 -q \
+livestream publish test --size 320x180 --fps 15 --bitrate 300k --listen 127.0.0.1:0 -q \
     >"$work/link" &
 publisher=$!
 exec 3<"$work/link"
 read -r link <&3
 
-LIVESTREAM_DATA_DIR="$work" livestream watch "$link" -o "$file" --duration "${seconds}s" --listen 127.0.0.1:0 -q
+livestream watch "$link" -o "$file" --duration "${seconds}s" --listen 127.0.0.1:0 -q
 ls -l "$file"

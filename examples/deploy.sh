@@ -12,6 +12,10 @@ end() {
     rm -rf "$work"
 }
 trap end EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+export LIVESTREAM_DATA_DIR="$work/data"  # Where else it would remember what it did.
 
 # What is deployed.
 mkdir "$work/app"
@@ -34,9 +38,11 @@ pids="$pids $!"
 # giving for a while, so that the others need not wait for the first machine.
 downloads=
 for machine in $(seq "$machines"); do
-    livestream download "$work/app.torrent" -o "$work/machine$machine" --listen 127.0.0.1:0 \
+    LIVESTREAM_DATA_DIR="$work/data$machine" \
+        livestream download "$work/app.torrent" -o "$work/machine$machine" --listen 127.0.0.1:0 \
         --seed-time 2s --on-done "sh \"\$LIVESTREAM_PATH/start.sh\" >\"$work/said$machine\"" -q &
     downloads="$downloads $!"
+    pids="$pids $!"
 done
 for download in $downloads; do wait "$download"; done
 

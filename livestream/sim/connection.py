@@ -14,6 +14,7 @@ from livestream.sim.links import (
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
     FRAME_BYTES,
+    PREFIX_BYTES,
     reception,
     wire_size,
 )
@@ -67,9 +68,9 @@ class ModelConnection(Connection):
 
     def send(self, message: bytes) -> None:
         """Queue a message on the ordered stream."""
+        if self._waiting:
+            self.end_waiting()
         if self.state is not _CLOSED:
-            if self._waiting:
-                self.end_waiting()
             self._ordered.append(message)
             self._count(len(message))
 
@@ -188,21 +189,20 @@ class ModelConnection(Connection):
         messages = self._take_ordered() if is_ordered else self._take_piece(now)
         if not messages:
             return False
-        size = 0
-        for message in messages:
-            size += len(message)
-            if host.on_sent is not None:
-                host.on_sent(host, message)
+        size = self._note_sent(messages)
         self._backlog -= size
-        if self._waiting and not is_ordered and self._ordered_at <= now:
+        control = wire_size(size) if is_ordered else 0
+        if self._waiting and self._ordered_at <= now:
+            is_ordered = True  # What comes later must not overtake what goes along.
             companions, companion_bytes = self._take_waiting()
             messages += companions
+            control = wire_size(size + companion_bytes) - wire_size(size)
             size += companion_bytes
+            host.book(control, now)
+        host.control_bytes_out += control
         count = -(-size // DATAGRAM_BYTES)
         wire = size + count * DATAGRAM_OVERHEAD
         at = uplink.take(wire, now) + self.delay_us
-        if is_ordered:
-            host.control_bytes_out += wire
         if self._is_cut_off():
             self._unanswered += wire
             self._note_unanswered(now)
@@ -230,7 +230,8 @@ class ModelConnection(Connection):
             return
         host, other = self.host, self.end
         messages, size = self._take_waiting()
-        at = host.uplink.take(size, now) + self.delay_us + host.internet.paths.jitter_us()
+        host.control_bytes_out += size
+        at = host.take(size, now) + self.delay_us + host.internet.paths.jitter_us()
         at += repeat_us(self, 1, size + ACK_BYTES)
         at = self._ordered_at = max(at, self._ordered_at)
         last_mile_us, took_us, acknowledgements = reception(
@@ -243,19 +244,19 @@ class ModelConnection(Connection):
     # Helpers
 
     def _take_waiting(self) -> tuple[list[bytes], int]:
-        """Return what goes along with something, and the bytes that it adds."""
+        """Return what goes along with something, and the bytes that it adds there."""
         messages, self._waiting = self._waiting, []
-        host = self.host
-        host.waiting.pop(self, None)
-        size = FRAME_BYTES
+        self.host.waiting.pop(self, None)
+        return messages, self._note_sent(messages) + FRAME_BYTES + PREFIX_BYTES * len(messages)
+
+    def _note_sent(self, messages: Sequence[bytes]) -> int:
+        """Let whoever watches see messages leave; returns their bytes."""
+        host, size = self.host, 0
         for message in messages:
             size += len(message)
             if host.on_sent is not None:
                 host.on_sent(host, message)
-        host.control_bytes_out += size
-        if host.node is not None:
-            host.node.book(size, host.world.now)
-        return messages, size
+        return size
 
     def _is_cut_off(self) -> bool:
         """Whether nothing gets to the other end."""
@@ -278,7 +279,7 @@ class ModelConnection(Connection):
     def _take_ordered(self) -> list[bytes]:
         """Take as many control messages as share a datagram."""
         ordered = self._ordered
-        if len(ordered) == 1:
+        if len(ordered) <= 1:
             self._ordered = []
             return ordered
         size, count = len(ordered[0]), 1

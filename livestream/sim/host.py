@@ -192,7 +192,7 @@ class Host:
 
     def wait(self, connection: ModelConnection, by: int) -> None:
         """Let a connection's messages wait for something that they go along with."""
-        self.waiting.setdefault(connection, by)
+        self.waiting[connection] = min(by, self.waiting.get(connection, by))
         if self._waits_until is None or by < self._waits_until:
             self._waits_until = by
             self.world.plan(by, _WaitEnd(self, by))
@@ -210,10 +210,14 @@ class Host:
         self.settle(now)
 
     def take(self, size: int, now: int) -> int:
-        """Send so many bytes that no message is made of; returns when the last of them has left."""
+        """Book and send so many bytes; returns when the last of them has left."""
+        self.book(size, now)
+        return self.uplink.take(size, now)
+
+    def book(self, size: int, now: int) -> None:
+        """Let the node know of bytes that its uplink has to carry."""
         if self.node is not None:
             self.node.book(size, now)
-        return self.uplink.take(size, now)
 
     def settle(self, now: int) -> None:
         """Let the node take what is reported, and carry out all that it wants. Call at any change.

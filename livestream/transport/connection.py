@@ -120,7 +120,8 @@ class Connection(Machine):
     def send_later(self, message: bytes, by: int) -> None:
         """Queue a message that may wait for a datagram which goes anyway, until `by` (µs).
 
-        It stays in order with those of `send`. A transport may as well send it now.
+        It stays in order with those of `send`, and `close` drops it. A transport may as well
+        send it now.
         """
         self.send(message)
 

@@ -90,8 +90,10 @@ class Listener:
             return self._challenge(header, address, now), None
         return None, self._accept(header, address, on_change, now)
 
-    def _challenge(self, header: QuicHeader, address: Address, now: int) -> Train:
+    def _challenge(self, header: QuicHeader, address: Address, now: int) -> Train | None:
         """Ask for proof of the address: smaller than what was sent, and nothing remembered."""
+        if len(header.destination_cid) < FIRST_CID_BYTES:
+            return None
         source_cid = self._rng.randbytes(FIRST_CID_BYTES)
         token = self._retry.create_token(
             address=(address.host, address.port),
@@ -111,9 +113,8 @@ class Listener:
     def _accept(
         self, header: QuicHeader, address: Address, on_change: Callable[[Quic], None], now: int
     ) -> Quic | None:
-        if header.packet_type is not QuicPacketType.INITIAL:
-            return None
-        if len(header.destination_cid) < FIRST_CID_BYTES:
+        is_long_enough = len(header.destination_cid) >= FIRST_CID_BYTES
+        if header.packet_type is not QuicPacketType.INITIAL or not is_long_enough:
             return None
         original_cid, retry_cid = header.destination_cid, None
         if header.token:

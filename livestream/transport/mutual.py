@@ -42,7 +42,7 @@ CONTROLLER: Final = "livestream-ledbat"
 CID_BYTES: Final = 4
 FIRST_CID_BYTES: Final = 8  # RFC 9000 section 7.2: of whom nobody has answered yet.
 # RFC 9000's default of max_ack_delay, which both sides count on: what comes meanwhile is
-# acknowledged together. Each acknowledgement costs 64 bytes of an uplink that feeds others, and
+# acknowledged together. Each acknowledgement costs 58 bytes of an uplink that feeds others, and
 # both sides a datagram's work. How long it waited is said, so LEDBAT takes it for no queue.
 ACK_DELAY_US: Final = 25 * MILLISECOND
 # So much is acknowledged at once: a piece of a quick channel, with its last datagram. It is less

@@ -328,10 +328,8 @@ class Quic(Connection):
         while (event := self._quic.next_event()) is not None:
             if isinstance(event, quic_events.StreamDataReceived):
                 self._on_data(event, now)
-            elif isinstance(event, quic_events.StreamReset):
-                reader = self._incoming.pop(event.stream_id, None)
-                if reader is None and event.stream_id == CONTROL_STREAM:
-                    self._fail("control stream reset", now)
+            elif isinstance(event, (quic_events.StreamReset, quic_events.StopSendingReceived)):
+                self._on_stream_ended(event, now)
             elif isinstance(event, quic_events.HandshakeCompleted):
                 self._on_handshake(now)
             elif isinstance(event, quic_events.ConnectionIdIssued):
@@ -367,6 +365,15 @@ class Quic(Connection):
             self._fail(str(error), now)
             return
         self._events.extend(MessageReceived(message) for message in messages)
+
+    def _on_stream_ended(
+        self, event: quic_events.StreamReset | quic_events.StopSendingReceived, now: int
+    ) -> None:
+        """The other side gave up one direction of a stream: a piece's may end so, no other."""
+        if event.stream_id == CONTROL_STREAM:
+            self._fail("control stream reset", now)
+        elif isinstance(event, quic_events.StreamReset):
+            self._incoming.pop(event.stream_id, None)
 
     def _on_independent(self, event: quic_events.StreamDataReceived) -> list[bytes]:
         """A unidirectional stream carries one message. Raises MessageDecodeError."""

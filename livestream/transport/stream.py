@@ -167,9 +167,9 @@ class Stream(Connection):
 
     def send(self, message: bytes) -> None:
         """Queue a message; the first one is the handshake."""
+        self.end_wait()
         if self.state is ConnectionState.CLOSED:
             return
-        self.end_wait()
         data = len(message).to_bytes(4, "big") + message if self._sent_handshake else message
         self._sent_handshake = True
         self._append(data)
@@ -192,14 +192,15 @@ class Stream(Connection):
 
     def send_many(self, messages: Sequence[bytes]) -> None:
         """Queue messages as one run of bytes."""
+        self.end_wait()
         if self.state is not ConnectionState.CLOSED and messages:
             self._append(b"".join([len(each).to_bytes(4, "big") + each for each in messages]))
 
     def send_independent(self, message: bytes, deadline: int) -> None:
         """Queue a message, in order; unless it has begun to go by `deadline`, it does not."""
+        self.end_wait()
         if self.state is ConnectionState.CLOSED:
             return
-        self.end_wait()
         data = len(message).to_bytes(4, "big") + message
         self._perishable.append((data, deadline))
         self._out.append(data)

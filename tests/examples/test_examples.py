@@ -19,8 +19,7 @@ FOLDER = Path(__file__).parents[2] / "examples"
 def run(folder: Path, *command: str) -> str:
     """Run a command where `livestream` is in the PATH. Returns what it says on stdout."""
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    data = {"LIVESTREAM_DATA_DIR": str(folder / "data"), "TMPDIR": str(folder)}
-    environment = {**os.environ, "PATH": path, **data}
+    environment = {**os.environ, "PATH": path, "TMPDIR": str(folder), "HOME": str(folder)}
     done = subprocess.run(
         command,
         check=False,
@@ -38,7 +37,7 @@ def run(folder: Path, *command: str) -> str:
 def test_a_folder_is_deployed_to_all_machines_and_started_there(tmp_path: Path) -> None:
     lines = run(tmp_path, "sh", str(FOLDER / "deploy.sh"), "3").splitlines()
     assert lines == [f"machine {number} has it, and said: started" for number in (1, 2, 3)]
-    assert [path.name for path in tmp_path.iterdir()] == ["data"], "nothing else is left behind"
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
 
 
 @pytest.mark.e2e

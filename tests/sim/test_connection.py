@@ -9,7 +9,16 @@ import pytest
 from livestream.machine import MILLISECOND, SECOND, Address
 from livestream.sim.connection import ModelConnection
 from livestream.sim.host import Host, Internet
-from livestream.sim.links import DATAGRAM_BYTES, DATAGRAM_OVERHEAD, FRAME_BYTES, Access, Path
+from livestream.sim.links import (
+    ACK_BYTES,
+    DATAGRAM_BYTES,
+    DATAGRAM_OVERHEAD,
+    FRAME_BYTES,
+    PREFIX_BYTES,
+    Access,
+    Path,
+    wire_size,
+)
 from livestream.sim.world import World
 from livestream.transport.connection import (
     Connected,
@@ -183,9 +192,10 @@ def test_what_can_wait_goes_with_a_piece_or_an_acknowledgement_and_else_alone() 
     pair = Pair()
     called = pair.connect()
     costs: list[int] = []
+    sent: list[int] = []
     for companion in ("piece", "acknowledgement", "none"):
         pair.events(pair.called)
-        before = pair.caller.control_bytes_out
+        before, sent_before = pair.caller.control_bytes_out, pair.caller.uplink.bytes_out
         by = pair.world.now + SECOND // 4
         pair.connection.send_later(b"status", by)
         if companion == "piece":
@@ -198,7 +208,35 @@ def test_what_can_wait_goes_with_a_piece_or_an_acknowledgement_and_else_alone() 
         pair.run()
         assert is_there or pair.received(pair.called) == [b"status"]
         costs.append(pair.caller.control_bytes_out - before)
-    assert costs == [6 + FRAME_BYTES, 6 + FRAME_BYTES, 6 + DATAGRAM_OVERHEAD]
+        sent.append(pair.caller.uplink.bytes_out - sent_before)
+    along = 6 + FRAME_BYTES + PREFIX_BYTES
+    assert costs == [along, along, 6 + DATAGRAM_OVERHEAD]
+    assert sent == [wire_size(1_000) + along, ACK_BYTES + along, 6 + DATAGRAM_OVERHEAD]
+
+
+def test_what_must_go_sooner_takes_along_what_waits() -> None:
+    pair = Pair()
+    pair.connect()
+    began = pair.world.now
+    pair.connection.send_later(b"status", began + SECOND)
+    pair.connection.send_later(b"window", began + SECOND // 20)
+    pair.run(SECOND // 10)
+    assert pair.received(pair.called) == [b"status", b"window"]
+
+
+def test_what_goes_along_with_pieces_stays_in_order_despite_loss() -> None:
+    pair = Pair(loss=0.3)
+    pair.connect()
+    wanted = []
+    for number in range(100):
+        wanted += [b"later %d" % number, b"now %d" % number]
+        pair.connection.send_later(wanted[-2], pair.world.now + SECOND // 4)
+        pair.connection.send_independent(bytes(8_000), FOREVER)
+        pair.run(SECOND // 50)
+        pair.connection.send(wanted[-1])
+        pair.run(SECOND // 50)
+    pair.run(20 * SECOND)
+    assert [each for each in pair.received(pair.called) if len(each) < 100] == wanted
 
 
 def test_what_waits_is_not_overtaken() -> None:

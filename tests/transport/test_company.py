@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from livestream.machine import MILLISECOND, SECOND
 from tests.transport.test_acknowledgements import LINK, Wire, quiet_pair
-from tests.transport.test_endpoint import GREETING, HERE, THERE, Pair
+from tests.transport.test_endpoint import GREETING, HERE, Pair
 
 WAIT_US = 250 * MILLISECOND
 
@@ -52,6 +52,16 @@ def test_it_goes_alone_when_its_time_is_over() -> None:
     assert wire.now - by > LINK.delay_us
 
 
+def test_what_must_go_sooner_takes_along_what_waits() -> None:
+    pair, wire = greeted_pair()
+    began = wire.now
+    pair.client.send_later(b"status", began + WAIT_US)
+    pair.client.send_later(b"window", began + WAIT_US // 5)
+    pair.run(0.2)
+    assert wire.departed[HERE] == [began + WAIT_US // 5]
+    assert pair.messages("server")[1:] == [b"status", b"window"]
+
+
 def test_messages_stay_in_order() -> None:
     pair, wire = greeted_pair()
     pair.client.send_later(b"first", wire.now + WAIT_US)
@@ -64,7 +74,8 @@ def test_what_waits_ends_with_its_connection() -> None:
     pair, wire = greeted_pair()
     pair.client.send_later(b"status", wire.now + WAIT_US)
     pair.client.close("enough", wire.now)
+    timer = pair.client.get_timer()
+    assert timer is None or timer > wire.now + 2 * WAIT_US, "of the goodbye alone"
     pair.run(5)
     assert pair.messages("server")[1:] == []
     assert pair.client_end.connection_count == 0
-    assert THERE not in wire.departed or len(wire.departed[THERE]) <= 1

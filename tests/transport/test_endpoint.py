@@ -18,7 +18,7 @@ from livestream.transport.connection import (
     MessageReceived,
 )
 from livestream.transport.pathsize import DATAGRAM_BYTES
-from livestream.transport.quic import QuicTransport
+from livestream.transport.quic import Quic, QuicTransport
 from livestream.transport.quics import QuicEndpoint
 from tests.transport.identity import identity
 from tests.world import Link, World
@@ -219,3 +219,26 @@ def test_a_caller_that_made_its_first_id_too_short_is_not_answered() -> None:
     for train in ours.trains_to_send(0):
         endpoint.receive_train(Train(HERE, train.data, train.datagram_size), 0)
     assert endpoint.connection_count == 1
+
+
+def test_who_stops_listening_ends_its_connection_and_nothing_else() -> None:
+    """RFC 9000 section 19.5: after STOP_SENDING nothing can be written to a stream any more."""
+    pair, server = connected()
+    assert isinstance(server, Quic)
+    pair.client.send(GREETING)
+    pair.client.send_independent(bytes(60_000), pair.world.now + 9 * SECOND)
+    pair.run(0.05)
+    server._quic.stop_stream(2, 7)  # The first piece's: it may be unwanted.
+    pair.run(1)
+    pair.client.send(b"\x14heard")
+    pair.run(1)
+    assert pair.messages("server")[-1] == b"\x14heard"
+    server._quic.stop_stream(0, 7)
+    server.send(b"\x14more")
+    pair.run(1)
+    pair.client.send(b"\x14lost")
+    pair.client.send_later(b"\x14lost", pair.world.now)
+    pair.run(1)
+    ended = pair.events["client"][-1]
+    assert ended == Disconnected("control stream reset", is_local=True)
+    assert pair.messages("server")[-1] == b"\x14heard"
