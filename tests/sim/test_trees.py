@@ -113,15 +113,15 @@ def test_when_whoever_feeds_most_of_a_dozen_crashes_no_group_of_pictures_is_lost
 
 def test_a_node_feeds_others_in_one_substream_mostly() -> None:
     """Whoever leaves orphans one substream of others, and trees are low."""
-    simulation = settled(STREET, 10)
     at_home = elsewhere = 0
     depth = 0
-    for viewer in simulation.present.values():
-        choker = viewer.channel.choker
-        at_home += len(choker.children(choker.home))
-        elsewhere += len(choker.strangers())
-        paths = [viewer.channel.feeders.path(number) for number in range(TREES.substreams)]
-        depth = max(depth, *map(len, paths))
+    for seed in (1, 2, 3):  # Of one alone, chance has it anywhere between a tenth and a half.
+        for viewer in settled(STREET, 10, seed).present.values():
+            choker = viewer.channel.choker
+            at_home += len(choker.children(choker.home))
+            elsewhere += len(choker.strangers())
+            paths = [viewer.channel.feeders.path(number) for number in range(TREES.substreams)]
+            depth = max(depth, *map(len, paths))
     assert elsewhere <= 0.4 * at_home
     assert depth <= 8, "the publisher, six others and the viewer itself"
 
