@@ -195,7 +195,7 @@ class Host:
         self.waiting[connection] = min(by, self.waiting.get(connection, by))
         if self._waits_until is None or by < self._waits_until:
             self._waits_until = by
-            self.world.plan(by, _WaitEnd(self, by))
+            self.world.plan(by, _Moment(self.end_waits, by))
 
     def end_waits(self, at: int, now: int) -> None:
         """What went along with nothing by now goes alone."""
@@ -206,7 +206,7 @@ class Host:
             connection.end_waiting()
         if self.waiting:
             self._waits_until = min(self.waiting.values())
-            self.world.plan(self._waits_until, _WaitEnd(self, self._waits_until))
+            self.world.plan(self._waits_until, _Moment(self.end_waits, self._waits_until))
         self.settle(now)
 
     def take(self, size: int, now: int) -> int:
@@ -271,7 +271,7 @@ class Host:
     def _arm(self, timer: int | None, now: int) -> None:
         if timer is not None and (self._wakes_at is None or timer < self._wakes_at):
             self._wakes_at = max(timer, now + 1)
-            self.world.plan(self._wakes_at, _Wake(self, self._wakes_at))
+            self.world.plan(self._wakes_at, _Moment(self.wake, self._wakes_at))
 
     def _pump(self, now: int) -> bool:
         """Give the uplink what it takes, one connection after the other. Whether it took any."""
@@ -285,41 +285,21 @@ class Host:
                 sending[connection] = None
         if sending and self._pumps_at is None:
             self._pumps_at = max(uplink.room_at(), now + 1)
-            self.world.plan(self._pumps_at, _Pump(self, self._pumps_at))
+            self.world.plan(self._pumps_at, _Moment(self.pump, self._pumps_at))
         return has_moved
 
 
-class _Wake(Occurrence):
-    __slots__ = ("_at", "_host")
+class _Moment(Occurrence):
+    """A time at which a host wanted to be called; it looks itself whether it still does."""
 
-    def __init__(self, host: Host, at: int) -> None:
-        self._host = host
+    __slots__ = ("_at", "_call")
+
+    def __init__(self, call: Callable[[int, int], None], at: int) -> None:
+        self._call = call
         self._at = at
 
     def happen(self, now: int) -> None:
-        self._host.wake(self._at, now)
-
-
-class _WaitEnd(Occurrence):
-    __slots__ = ("_at", "_host")
-
-    def __init__(self, host: Host, at: int) -> None:
-        self._host = host
-        self._at = at
-
-    def happen(self, now: int) -> None:
-        self._host.end_waits(self._at, now)
-
-
-class _Pump(Occurrence):
-    __slots__ = ("_at", "_host")
-
-    def __init__(self, host: Host, at: int) -> None:
-        self._host = host
-        self._at = at
-
-    def happen(self, now: int) -> None:
-        self._host.pump(self._at, now)
+        self._call(self._at, now)
 
 
 def _ignore(event: Event, now: int) -> None:

@@ -25,6 +25,8 @@ class Company:
 
     def take(self) -> list[bytes]:
         """Return all that waits, in order: none of it does any more."""
+        if self.until is None:
+            return []  # Nearly always: it is asked whenever something goes.
         messages, self._messages = self._messages, []
         self.until = None
         return messages

@@ -73,11 +73,8 @@ class Listener:
         """Return an answer, or a new connection, or neither."""
         if len(datagram) < INITIAL_BYTES_MIN or not datagram[0] & LONG_HEADER:
             return None, None
-        try:
-            header = pull_quic_header(Buffer(data=datagram), host_cid_length=CID_BYTES)
-        except ValueError:
-            return None, None
-        if header.packet_type is QuicPacketType.VERSION_NEGOTIATION or header.version is None:
+        header = _header_of(datagram)
+        if header is None or header.version is None:
             return None, None
         if header.version not in VERSIONS:
             answer = encode_quic_version_negotiation(
@@ -86,14 +83,15 @@ class Listener:
                 supported_versions=VERSIONS,
             )
             return Train(address, answer, len(answer)), None
-        if header.packet_type is QuicPacketType.INITIAL and must_prove and not header.token:
+        is_first = header.packet_type is QuicPacketType.INITIAL
+        if not is_first or len(header.destination_cid) < FIRST_CID_BYTES:
+            return None, None
+        if must_prove and not header.token:
             return self._challenge(header, address, now), None
         return None, self._accept(header, address, on_change, now)
 
-    def _challenge(self, header: QuicHeader, address: Address, now: int) -> Train | None:
+    def _challenge(self, header: QuicHeader, address: Address, now: int) -> Train:
         """Ask for proof of the address: smaller than what was sent, and nothing remembered."""
-        if len(header.destination_cid) < FIRST_CID_BYTES:
-            return None
         source_cid = self._rng.randbytes(FIRST_CID_BYTES)
         token = self._retry.create_token(
             address=(address.host, address.port),
@@ -113,9 +111,6 @@ class Listener:
     def _accept(
         self, header: QuicHeader, address: Address, on_change: Callable[[Quic], None], now: int
     ) -> Quic | None:
-        is_long_enough = len(header.destination_cid) >= FIRST_CID_BYTES
-        if header.packet_type is not QuicPacketType.INITIAL or not is_long_enough:
-            return None
         original_cid, retry_cid = header.destination_cid, None
         if header.token:
             try:
@@ -132,3 +127,12 @@ class Listener:
         connection.cids[header.destination_cid] = None
         self._unfinished[connection] = None
         return connection
+
+
+def _header_of(datagram: bytes) -> QuicHeader | None:
+    """Return the header of what may be a caller's datagram."""
+    try:
+        header = pull_quic_header(Buffer(data=datagram), host_cid_length=CID_BYTES)
+    except ValueError:
+        return None
+    return None if header.packet_type is QuicPacketType.VERSION_NEGOTIATION else header
