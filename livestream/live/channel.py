@@ -117,6 +117,7 @@ class Channel(Extension):
         self.is_source = is_source
         self._head_bytes = b""
         self._verifier = parts.make_verifier(self.key, self.window)
+        self._verifier.is_source = is_source
         self._picker = parts.make_picker(
             self.window, self.clock, self.config, self._fed_from, self._is_source_peer
         )

@@ -6,10 +6,13 @@ import asyncio
 import gc
 import logging
 import signal
+import warnings
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Final, cast
+
+from cryptography.utils import CryptographyDeprecationWarning
 
 __all__ = ["run_to_end"]
 
@@ -24,8 +27,9 @@ def run_to_end(work: Coroutine[None, None, int]) -> int:
     The first SIGINT or SIGTERM cancels the work, which says goodbye and keeps what it has; the
     second SIGINT ends the process at once.
     """
-    # aioquic warns of whatever strangers send: the terminal is not theirs to fill.
+    # aioquic and cryptography warn of what strangers send: the terminal is not theirs to fill.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
     # What was imported stays; most of what comes is freed by its last reference.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)

@@ -271,6 +271,10 @@ class MutualConnection(QuicConnection):
         if not is_in_order or self._unacknowledged_bytes >= ACK_BYTES_MAX:
             space.ack_at = 0.0  # Before now, or aioquic would let it wait for its pacing.
 
+    def abandon(self) -> None:
+        """End without a goodbye: what it holds may be half changed."""
+        cast(Any, self)._set_state(QuicConnectionState.TERMINATED)
+
     def next_event(self) -> QuicEvent | None:
         """Return the oldest event that was not yet taken, or None."""
         return self._events.popleft() if self._events else None

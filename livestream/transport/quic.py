@@ -260,8 +260,15 @@ class Quic(Connection):
         address = (train.address.host, train.address.port)
         # Round trips and what acknowledgements say of theirs are the path's, and not the machine's.
         arrived_at = (now - train.waited_us) / SECOND
-        for datagram in train.datagrams():
-            self._quic.receive_datagram(datagram, address, now=arrived_at)
+        try:
+            for datagram in train.datagrams():
+                self._quic.receive_datagram(datagram, address, now=arrived_at)
+        except Exception as error:
+            # What aioquic and cryptography raise for a stranger's bytes is nowhere said: for a
+            # certificate of version 48, what is no ValueError. It ends this connection, no other.
+            self._quic.abandon()
+            self._finish(f"cannot be read: {type(error).__name__}", is_local=True)
+            return
         self._take_events(now)
 
     def trains_to_send(self, now: int) -> list[Train]:

@@ -274,7 +274,8 @@ class Neighbourhood:
             pass
 
     def pushed(self) -> list[tuple[Peer, int]]:
-        """Return which pieces were given to whose connection since this was asked last."""
-        given = [(self.swarm.peers[line], index) for line, index in self._journal]
+        """Return which pieces were given to who is still there since this was asked last."""
+        peers = self.swarm.peers
+        given = [(peers[line], index) for line, index in self._journal if line in peers]
         self._journal.clear()
         return given
