@@ -59,7 +59,8 @@ class Outputs:
 
     def _from_keyframe(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         video = [track.number for track in self.tracks if track.kind is TrackKind.VIDEO]
+        lead = video[:1] or [track.number for track in self.tracks]
         for at, sample in enumerate(samples):
-            if not video or (sample.track == video[0] and sample.is_keyframe):
+            if sample.track in lead and (sample.is_keyframe or not video):
                 return samples[at:]
         return ()
