@@ -7,7 +7,6 @@ from typing import Final
 __all__ = ["SlidingBitfield"]
 
 SPAN_MAX: Final = 1 << 14  # Bits kept; a claim further ahead moves the window, never grows it.
-ALL_BITS: Final = (1 << SPAN_MAX) - 1
 
 
 class SlidingBitfield:
@@ -56,12 +55,12 @@ class SlidingBitfield:
         self._bits = (self._bits & ~mask) | ((held << shift) & mask)
 
     def bits_from(self, start: int) -> int:
-        """Return what is held of the SPAN_MAX pieces from `start` on (bit i: start + i)."""
+        """Return what is held from `start` on (bit i: start + i); nothing if it is far ahead."""
         if start >= self.first:
             return self._bits >> (start - self.first)
         # A peer may claim what is billions of pieces ahead: so many bits would fill the memory.
         ahead = self.first - start
-        return (self._bits << ahead) & ALL_BITS if ahead < SPAN_MAX else 0
+        return self._bits << ahead if ahead < SPAN_MAX else 0
 
     def forget_before(self, first: int) -> None:
         """Slide: drop all pieces before `first`."""

@@ -162,6 +162,7 @@ class Sender:
         self._pacer.set_rate(
             self.ledbat.window_bytes,
             self.board.rtt.smoothed_us,
+            now,
             is_starting=self.ledbat.slow_start_threshold is None,
         )
         self._paced_until = None

@@ -27,6 +27,8 @@ class Narrow(Link):
     "Trains arrive as trains, without the rows that were lost."
     rest_us: int = 0
     "Both sides look at their sockets each so long, and know how long what is there has waited."
+    has_late_timers: bool = False
+    "Timers wait as sockets do: neither side wakes up more often."
 
 
 @dataclass
@@ -78,6 +80,15 @@ class Path(World):
                     arrived.append((at, copy))
         self._land(source, train.address, arrived)
 
+    def _next_at(self) -> int | None:
+        at = super()._next_at()
+        is_late = isinstance(self.link, Narrow) and self.link.has_late_timers
+        return self._when_awake(max(at, self.now)) if is_late and at is not None else at
+
+    def _when_awake(self, at: int) -> int:
+        rest_us = self.link.rest_us if isinstance(self.link, Narrow) else 0
+        return -(-at // rest_us) * rest_us if rest_us else at
+
     def _land(self, source: Address, to: Address, arrived: list[tuple[int, bytes]]) -> None:
         sizes = [len(datagram) for _, datagram in arrived]
         is_train = len(set(sizes[:-1])) == 1 and sizes[-1] <= sizes[0]
@@ -90,8 +101,7 @@ class Path(World):
 
     def _wait(self, at: int, to: Address, train: Train) -> None:
         """Let a train wait in the socket until somebody looks there."""
-        rest_us = self.link.rest_us if isinstance(self.link, Narrow) else 0
-        read_at = -(-at // rest_us) * rest_us if rest_us else at
+        read_at = self._when_awake(at)
         train.waited_us = read_at - at
         self.fly(read_at, to, train)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -35,7 +36,7 @@ def test_a_queue_shorter_than_the_target_overflows_and_is_filled_nonetheless() -
 
 @pytest.mark.parametrize("size", [1_000, 5_000])
 def test_what_waits_in_a_socket_while_a_node_rests_is_no_queue(size: int) -> None:
-    """A live node looks at its socket each 10 to 40 ms; its delay target is 25."""
+    """A live node looks at its socket each 10 to 80 ms; its delay target is 25."""
     told_us: list[int] = []
 
     def listen(source: Address, datagram: bytes) -> list[bytes]:
@@ -58,6 +59,16 @@ def test_what_waits_in_a_socket_while_a_node_rests_is_no_queue(size: int) -> Non
     without_us = round_trip_us(0)
     assert round_trip_us(40 * MILLISECOND) <= without_us + 30 * MILLISECOND, "its rest"
     assert max(told_us) - min(told_us) <= 5 * MILLISECOND
+
+
+@pytest.mark.parametrize("rest_ms", [20, 80])
+def test_who_wakes_up_seldom_sends_as_much_all_the_same(rest_ms: int) -> None:
+    """Its driver rests, or the machine is busy: what pacing held back meanwhile goes at once."""
+    link = Narrow(rate_bps=RATE_BPS, delay_us=30 * MILLISECOND)
+    pair = Pair(link=replace(link, rest_us=rest_ms * MILLISECOND, has_late_timers=True))
+    pair.greet()
+    pair.stream(10)
+    assert pair.stream(5) > 0.8 * RATE_BPS
 
 
 def test_no_burst_is_longer_than_a_few_milliseconds_of_the_link() -> None:
