@@ -11,10 +11,10 @@ __all__ = ["BUSY_BYTES", "Rests"]
 # enough datagrams to each turn anyway.
 BUSY_BYTES: Final = 8 * 1024
 # A rest takes so many times what the last turn took: on a slow machine little work takes a
-# thirtieth of it, and where many share one, turns take longer and each leaves more to the others.
+# twentieth of it, and where many share one, turns take longer and each leaves more to the others.
 # It is as long as the driver was told at least, and eight times that at most: with four times, 30
 # viewers on two cores never came out of the crowd of their beginning.
-REST_FACTOR: Final = 30
+REST_FACTOR: Final = 20
 REST_LONG: Final = 8
 
 

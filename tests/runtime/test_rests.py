@@ -15,12 +15,12 @@ def test_a_short_turn_is_followed_by_the_least_rest() -> None:
     assert rests.until == 1_000 + REST_US
 
 
-def test_little_work_takes_a_thirtieth_of_a_slow_machine() -> None:
+def test_little_work_takes_a_twentieth_of_a_slow_machine() -> None:
     rests = Rests(REST_US)
     rests.begin_turn(0, 0)
     rests.end_turn(800)
     rests.begin_turn(50_000, 0)
-    assert rests.until == 50_000 + 30 * 800
+    assert rests.until == 50_000 + 20 * 800
 
 
 def test_no_rest_is_longer_than_eight_times_the_least_however_long_a_turn_took() -> None:
