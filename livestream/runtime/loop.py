@@ -12,8 +12,6 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final, cast
 
-from cryptography.utils import CryptographyDeprecationWarning
-
 __all__ = ["run_to_end"]
 
 GC_THRESHOLD: Final = 20_000  # Of 700: a piece's blocks alone make that many objects.
@@ -27,9 +25,10 @@ def run_to_end(work: Coroutine[None, None, int]) -> int:
     The first SIGINT or SIGTERM cancels the work, which says goodbye and keeps what it has; the
     second SIGINT ends the process at once.
     """
-    # aioquic and cryptography warn of what strangers send: the terminal is not theirs to fill.
+    # aioquic warns of whatever strangers send, and cryptography of their certificates: the terminal
+    # is not theirs to fill.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
-    warnings.filterwarnings("ignore", category=CryptographyDeprecationWarning)
+    warnings.filterwarnings("ignore", module="aioquic")
     # What was imported stays; most of what comes is freed by its last reference.
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 50)
