@@ -13,7 +13,7 @@ BUSY_BYTES: Final = 8 * 1024
 # A rest takes so many times what the last turn took: on a slow machine little work takes a
 # twentieth of it, and where many share one, turns take longer and each leaves more to the others.
 # It is as long as the driver was told at least, and eight times that at most: with four times, 30
-# viewers on two cores never came out of the crowd of their beginning.
+# viewers on two cores came out of the crowd of their beginning in one run of three.
 REST_FACTOR: Final = 20
 REST_LONG: Final = 8
 

@@ -26,9 +26,7 @@ UDP_GRO: Final = 104
 TRAINS_VARIABLE: Final = "LIVESTREAM_TRAINS"  # 0: for drivers and networks that spoil trains.
 TIMESTAMP: Final = 35  # asm-generic/socket.h: SO_TIMESTAMPNS, of 64-bit systems.
 TIMESTAMP_FORM: Final = struct.Struct("qq")  # Seconds and nanoseconds of Unix time.
-WAITED_US_MAX: Final = (
-    100 * MILLISECOND
-)  # Longer than any rest; more tells of a machine that slept.
+WAITED_US_MAX: Final = 100 * MILLISECOND  # Longer than any rest; more: a machine that slept.
 IP_MTU_DISCOVER: Final = 10  # linux/in.h
 IPV6_MTU_DISCOVER: Final = 23  # linux/in6.h
 MAY_FRAGMENT: Final = 0  # IP_PMTUDISC_DONT

@@ -31,7 +31,7 @@ NUMBERS = st.one_of(
     st.sampled_from([1 << 32, 1 << 60, (1 << 62) - 2, (1 << 62) - 1]),
 ).map(encode_uint_var)
 BYTES = st.binary(max_size=40)
-LONG = st.tuples(BYTES.map(lambda data: encode_uint_var(len(data)) + data))
+COUNTED = BYTES.map(lambda data: encode_uint_var(len(data)) + data)
 STREAMS = st.one_of(st.integers(0, 14).map(encode_uint_var), NUMBERS)
 # What follows on a frame's type (RFC 9000 section 19), by the type; so much and no more.
 FIELDS: Final[dict[int, st.SearchStrategy[tuple[bytes, ...]]]] = {
@@ -39,16 +39,16 @@ FIELDS: Final[dict[int, st.SearchStrategy[tuple[bytes, ...]]]] = {
     0x03: st.tuples(NUMBERS, NUMBERS, st.just(b"\x00"), NUMBERS, NUMBERS, NUMBERS, NUMBERS),
     0x04: st.tuples(STREAMS, NUMBERS, NUMBERS),
     0x05: st.tuples(STREAMS, NUMBERS),
-    0x06: st.tuples(NUMBERS, BYTES.map(lambda data: encode_uint_var(len(data)) + data)),
-    0x07: LONG,
+    0x06: st.tuples(NUMBERS, COUNTED),
+    0x07: st.tuples(COUNTED),
     **{0x08 | bits: st.tuples(STREAMS, NUMBERS, NUMBERS, BYTES) for bits in range(8)},
     **{kind: st.tuples(NUMBERS) for kind in (0x10, 0x12, 0x13, 0x14, 0x16, 0x17, 0x19)},
     0x11: st.tuples(STREAMS, NUMBERS),
     0x15: st.tuples(STREAMS, NUMBERS),
     0x18: st.tuples(NUMBERS, NUMBERS, st.binary(max_size=30), st.just(bytes(16))),
     **{kind: st.tuples(st.just(bytes(8))) for kind in (0x1A, 0x1B)},
-    0x1C: st.tuples(NUMBERS, NUMBERS, BYTES.map(lambda data: encode_uint_var(len(data)) + data)),
-    0x1D: st.tuples(NUMBERS, BYTES.map(lambda data: encode_uint_var(len(data)) + data)),
+    0x1C: st.tuples(NUMBERS, NUMBERS, COUNTED),
+    0x1D: st.tuples(NUMBERS, COUNTED),
     **{kind: st.tuples(BYTES) for kind in (0x00, 0x01, 0x1E, 0x1F, 0x30, 0x31)},
 }
 FRAMES = st.sampled_from(sorted(FIELDS)).flatmap(
