@@ -25,6 +25,9 @@ GRACE_MIN_US: Final = 80 * MILLISECOND  # A push that is less late than this is 
 GRACE_MAX_US: Final = 600 * MILLISECOND
 EDGES_MAX: Final = 10  # Questions within the longest grace, and some more.
 URGENT_US: Final = 150 * MILLISECOND  # Less time than this before the deadline: ask now.
+# Beside five quarters of a round trip and what a piece takes to leave: nobody is asked sooner than
+# that for what somebody else still owes us unasked.
+ANSWER_US: Final = 15 * MILLISECOND
 # In slow channels a piece takes long to leave a narrow uplink, and may find another before it.
 URGENT_PIECE_BITS: Final = 3 * 4_096 * 8 // 2
 RETRY_MIN_US: Final = 60 * MILLISECOND
@@ -98,6 +101,7 @@ class DeadlinePicker(Picker[Peer]):
         "When `due` was asked, and the newest piece known of then."
         self._tune_in_end = 0
         self._urgent_us = URGENT_US
+        self._answer_us = ANSWER_US
         self._wake_at: int | None = None
         self._is_blocked = False
         "Something is due that nobody could be asked for..."
@@ -118,6 +122,7 @@ class DeadlinePicker(Picker[Peer]):
         self._edges.clear()
         slow_us = URGENT_PIECE_BITS * SECOND // rate_bps
         self._urgent_us = max(URGENT_US, URGENT_US * 3 // 4 + slow_us)
+        self._answer_us = ANSWER_US + slow_us
         self._tune_in_end = newest + 1
         rate = rate_bps / 8 * self._config.repair_share
         self._repair = TokenBucket(rate, max(rate, REPAIR_BURST_BYTES))
@@ -240,6 +245,10 @@ class DeadlinePicker(Picker[Peer]):
             missing.blocked_until = now - now % NO_HOLDER_US + NO_HOLDER_US
             self._is_blocked = self._is_blocked or self._may_repair(index, now)
             return missing.blocked_until
+        if deadline is not None and not missing.tried and self._is_pushed_yet(index):
+            missing.due_at = deadline - choice.wait_us * 5 // 4 - self._answer_us
+            if missing.due_at > now:
+                return missing.due_at
         picks.append(self._ask(choice, index, missing, now))
         return missing.open_at
 
@@ -345,6 +354,10 @@ class DeadlinePicker(Picker[Peer]):
 
     def _is_fed(self, index: int) -> bool:
         return _is_pushed(index, self._fed_from(index % len(self._lateness)))
+
+    def _is_pushed_yet(self, index: int) -> bool:
+        """Whether somebody owes us the piece unasked, and it is not for the first picture."""
+        return index >= self._tune_in_end and self._is_fed(index)
 
     def _pay(self, index: int, now: int) -> None:
         if index >= self._tune_in_end:

@@ -18,9 +18,9 @@ from livestream.machine import MILLISECOND, SECOND
 __all__ = ["Access", "Path", "Paths", "Uplink", "reception", "wire_size"]
 
 # What a datagram carries of messages: what paths do (`transport/pathsize.py`), minus QUIC's short
-# header, frame header and tag, and messages' lengths: 27 to 32 bytes in all, as counted.
-DATAGRAM_BYTES: Final = 1_444 - 30
-DATAGRAM_OVERHEAD: Final = 28 + 30  # Beside it, with IPv4 and UDP.
+# header, frame header and tag, and messages' lengths: 26 to 31 bytes in all, as counted.
+DATAGRAM_BYTES: Final = 1_444 - 29
+DATAGRAM_OVERHEAD: Final = 28 + 29  # Beside it, with IPv4 and UDP.
 ACK_BYTES: Final = 28 + 30  # One acknowledgement in a datagram of its own.
 FRAME_BYTES: Final = 8  # What messages cost that go along with something else, in one frame...
 PREFIX_BYTES: Final = 4  # ...and each of them beside its bytes.

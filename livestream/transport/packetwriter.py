@@ -19,10 +19,11 @@ from aioquic.tls import Epoch
 __all__ = ["PacketWriter"]
 
 SHORT_HEADER: Final = 0x40
-TWO_BYTE_NUMBER: Final = 0x01
 PROTECTED: Final = 0x1F
-NUMBER_BYTES: Final = 2  # As aioquic has it.
-SAMPLE_AT: Final = 2  # The sample begins behind the longest packet number, of four bytes.
+# A packet's number is cut to what tells it from all that may not have come yet: one byte for twice
+# as many packets as RFC 9000 section 17.1 would have it, else two, as aioquic has it.
+ONE_BYTE_UNTIL: Final = 64
+SAMPLE_AT: Final = 4  # The sample begins behind the longest packet number.
 SAMPLE_BYTES: Final = 16
 TAG_BYTES: Final = 16
 ACK: Final = 0x02  # RFC 9000 section 19.
@@ -112,11 +113,7 @@ class PacketWriter:
     def write(self, now: float) -> list[bytes]:
         """Return datagrams, as congestion control allows."""
         quic, space, loss = self._quic, self._space, self._quic._loss
-        room_bytes = (
-            quic._max_datagram_size - 1 - len(quic._peer_cid.cid) - NUMBER_BYTES - TAG_BYTES
-        )
         flight_bytes = loss.congestion_window - loss.bytes_in_flight
-        overhead_bytes = quic._max_datagram_size - room_bytes
         datagrams: list[bytes] = []
         quic._pacing_at = None
         while True:
@@ -133,10 +130,13 @@ class PacketWriter:
                 packet_type=QuicPacketType.ONE_RTT,
                 sent_time=now,
             )
+            number_bytes = self._number_bytes()
+            overhead_bytes = 1 + len(quic._peer_cid.cid) + number_bytes + TAG_BYTES
+            room_bytes = quic._max_datagram_size - overhead_bytes
             free_bytes = min(room_bytes, flight_bytes - overhead_bytes)
             frames, has_discarded = self._fill(packet, free_bytes, room_bytes, now)
             if frames:
-                datagrams.append(self._seal(b"".join(frames), packet, now))
+                datagrams.append(self._seal(b"".join(frames), packet, number_bytes, now))
                 flight_bytes -= packet.sent_bytes if packet.in_flight else 0
                 loss._pacer.update_after_send(now=now)
             elif not has_discarded:
@@ -259,22 +259,27 @@ class PacketWriter:
 
     # Packets
 
-    def _seal(self, plain: bytes, packet: QuicSentPacket, now: float) -> bytes:
+    def _number_bytes(self) -> int:
+        under_way = self._quic._packet_number - self._space.largest_acked_packet
+        return 1 if under_way < ONE_BYTE_UNTIL else 2
+
+    def _seal(self, plain: bytes, packet: QuicSentPacket, number_bytes: int, now: float) -> bytes:
         """Protect it (RFC 9001 section 5), and put it on record."""
         quic, crypto = self._quic, self._pair.send
         number = packet.packet_number
-        first = SHORT_HEADER | (quic._spin_bit << 5) | (crypto.key_phase << 2) | TWO_BYTE_NUMBER
+        first = SHORT_HEADER | (quic._spin_bit << 5) | (crypto.key_phase << 2) | (number_bytes - 1)
         middle = quic._peer_cid.cid
-        short = number & 0xFFFF
-        header = bytes((first,)) + middle + short.to_bytes(NUMBER_BYTES)
+        short = number & ((1 << 8 * number_bytes) - 1)
+        header = bytes((first,)) + middle + short.to_bytes(number_bytes)
         payload = crypto.aead.encrypt(plain, header, number)
-        mask = crypto.hp._mask(payload[SAMPLE_AT : SAMPLE_AT + SAMPLE_BYTES])
-        short ^= int.from_bytes(mask[1 : 1 + NUMBER_BYTES])
+        sample_at = SAMPLE_AT - number_bytes
+        mask = crypto.hp._mask(payload[sample_at : sample_at + SAMPLE_BYTES])
+        short ^= int.from_bytes(mask[1 : 1 + number_bytes])
         datagram = b"".join(
             (
                 bytes((first ^ (mask[0] & PROTECTED),)),
                 middle,
-                short.to_bytes(NUMBER_BYTES),
+                short.to_bytes(number_bytes),
                 payload,
             )
         )

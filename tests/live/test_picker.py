@@ -24,6 +24,7 @@ from tests.live.neighbourhood import SIGNER, SUBSTREAMS, UNIX_OFFSET_US, make_pe
 INTERVAL_US = 20 * MILLISECOND
 CONFIG = LiveConfig()
 STEP_US = MILLISECOND
+FAR_MS = 100  # A round trip that lets nobody wait until shortly before the deadline.
 RATE_BPS = 1_600_000  # Pieces of 4,000 bytes every 20 ms.
 
 
@@ -109,7 +110,7 @@ def deadline_us(index: int) -> int:
 def test_what_is_pushed_to_us_is_asked_for_only_as_its_deadline_comes_near() -> None:
     """What was lost on the way is sent again by whoever pushed it: most of it needs no asking."""
     viewing = Viewing()
-    other = viewing.neighbour(1, *range(300))
+    other = viewing.neighbour(1, *range(300), rtt_ms=FAR_MS)
     viewing.watch(200, but=(100,))
     ((at, holder),) = viewing.asked_for(100)[:1]
     assert holder is other
@@ -117,10 +118,26 @@ def test_what_is_pushed_to_us_is_asked_for_only_as_its_deadline_comes_near() -> 
     assert {index for _, index, _ in viewing.asked} == {100}
 
 
+def test_the_nearer_whoever_can_be_asked_the_later_it_is() -> None:
+    """The push may come yet, and its answer takes no longer."""
+    before_ms = []
+    for rtt_ms in (20, 40, FAR_MS):
+        viewing = Viewing()
+        viewing.neighbour(1, *range(300), rtt_ms=FAR_MS)
+        nearest = viewing.neighbour(2, *range(300), rtt_ms=rtt_ms)
+        viewing.watch(110, but=(100,))
+        viewing.go_on_until(deadline_us(100))
+        at, holder = viewing.asked_for(100)[0]
+        assert rtt_ms == FAR_MS or holder is nearest
+        before_ms.append((deadline_us(100) - at) // MILLISECOND)
+    assert 20 < before_ms[0] < before_ms[1] < before_ms[2] <= URGENT_US // MILLISECOND
+    assert before_ms[1] - before_ms[0] == 25, "a quarter more than what its way takes longer"
+
+
 def test_in_a_slow_channel_it_is_asked_for_sooner() -> None:
     """Its viewers' lines may be as slow: a piece alone takes a tenth of a second to leave them."""
     slow = Viewing(rate_bps=300_000)
-    slow.neighbour(1, *range(300))
+    slow.neighbour(1, *range(300), rtt_ms=FAR_MS)
     slow.watch(200, but=(100,))
     ((at, _),) = slow.asked_for(100)[:1]
     before_us = deadline_us(100) - at
@@ -199,7 +216,7 @@ def test_what_is_due_is_asked_for_a_little_longer_as_a_viewer_may_wait_for_it() 
 def test_what_the_viewer_has_gone_on_without_is_not_asked_for_any_longer() -> None:
     for is_skipped in (False, True):
         viewing = Viewing()
-        silent = [viewing.neighbour(number, 100) for number in (1, 2)]
+        silent = [viewing.neighbour(number, 100, rtt_ms=FAR_MS) for number in (1, 2)]
         viewing.watch(105, but=(100,))
         viewing.go_on_until(deadline_us(100) - URGENT_US + 2 * INTERVAL_US)
         asked_before = viewing.asked_for(100)

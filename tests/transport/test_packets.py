@@ -149,6 +149,30 @@ def test_more_than_the_first_allowance_of_bytes_can_be_sent(talk: Talk) -> None:
     assert len(talk.received(talk.server).get(0, b"")) == len(data)
 
 
+def test_what_comes_after_hundreds_of_lost_packets_is_understood(talk: Talk) -> None:
+    # A packet's number is cut to one byte only where that tells it from all that may not have come.
+    talk.client.send_stream_data(0, b"before")
+    talk.run(0.5)
+    talk.loss = 1.0
+    for _ in range(300):
+        talk.client.send_stream_data(0, b"x")
+        talk.run(0.001)
+    talk.loss = 0.0
+    talk.client.send_stream_data(4, b"after")
+    talk.run(DELAY_S + 0.002)
+    assert talk.received(talk.server)[4] == b"after"
+
+
+def test_a_packet_says_its_number_in_one_byte_while_few_are_under_way() -> None:
+    talk = Talk(client_is_ours=True, server_is_ours=True)
+    talk.client.send_stream_data(0, b"before")
+    talk.run(0.5)
+    talk.client.send_stream_data(0, b"x")
+    [(datagram, _)] = talk.client.datagrams_to_send(now=talk.now)
+    flags, id_bytes, number_bytes, frame, tag_bytes = 1, 4, 1, 3 + len(b"x"), 16
+    assert len(datagram) == flags + id_bytes + number_bytes + frame + tag_bytes
+
+
 @pytest.mark.parametrize("is_client", [True, False])
 def test_new_keys_are_taken_from_either_side(talk: Talk, is_client: bool) -> None:
     (talk.client if is_client else talk.server).request_key_update()
