@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,12 @@ def bigbuckbunny() -> Path:
     clip = Path(__file__).parent.parent / ".cache" / "bigbuckbunny.mp4"
     assert clip.exists(), "the clip is missing: run make test"
     return clip
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C end what tests start, though this runs by `&`, for which shells ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionstart() -> None:

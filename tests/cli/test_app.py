@@ -193,8 +193,11 @@ def test_a_signal_ends_a_command_in_order(number: signal.Signals, code: int) -> 
         assert process.stdout is not None
         assert process.stderr is not None
         urls = [process.stdout.readline(), process.stdout.readline()]
-        process.send_signal(number)
-        assert process.wait(10) == code
+        try:
+            process.send_signal(number)
+            assert process.wait(10) == code
+        finally:
+            process.kill()
         assert [url.partition(":")[0] for url in urls] == ["http", "udp"]
         assert process.stdout.read() == ""
         assert "Traceback" not in process.stderr.read()

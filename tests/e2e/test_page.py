@@ -18,6 +18,7 @@ from playwright.async_api import Browser
 from livestream.media.sample import Sample
 from tests.e2e.browser import Visit, chromium, visit
 from tests.e2e.test_watch import HERE, environment, publisher
+from tests.processes import end
 from tests.viewer.web.view import ScriptedView, pictures, serving
 
 pytestmark = pytest.mark.e2e
@@ -44,8 +45,7 @@ def viewer(folder: Path, link: str) -> Iterator[str]:
         lines = (line.decode() for line in process.stderr)
         yield next(line.split()[-1] for line in lines if line.startswith("Page: "))
     finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        end(process)
     assert process.returncode == 128 + signal.SIGINT
 
 

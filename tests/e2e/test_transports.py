@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import pytest
 
 from tests.e2e.hosts import two_hosts
 from tests.e2e.test_watch import HERE, codecs, environment, latest, received_until
+from tests.processes import end
 
 pytestmark = pytest.mark.e2e
 
@@ -34,8 +34,7 @@ def channel(folder: Path, *words: str, prefix: Sequence[str] = ()) -> Iterator[s
         assert process.stdout is not None
         yield process.stdout.readline().decode().strip()
     finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=15)
+        end(process)
 
 
 @contextmanager
@@ -47,8 +46,7 @@ def viewer(folder: Path, link: str, *words: str, prefix: Sequence[str] = ()) -> 
     try:
         yield stats
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(15)
+        end(process)
 
 
 def transport(stats: Path) -> object:

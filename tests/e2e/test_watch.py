@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_address
+from tests.processes import end
 from tests.runtime.noise import Noise
 
 pytestmark = pytest.mark.e2e
@@ -35,10 +36,7 @@ def publisher(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[byte
         assert process.stdout is not None
         yield process, process.stdout.readline().decode().strip()
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(10)
-        if process.stdout is not None:
-            process.stdout.close()
+        end(process)
 
 
 def livestream(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
@@ -199,7 +197,6 @@ def test_a_publisher_in_noise_stays_on_the_air_small_and_quiet(
         assert process.poll() is None
     finally:
         noise.close()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        end(process)
     assert "h264" in codecs(tmp_path / "out.ts")
     assert log.read_bytes() == b""
