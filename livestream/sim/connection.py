@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 from livestream.config import Transport
 from livestream.errors import StateError
-from livestream.machine import SECOND, Address, Event, Train
+from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
 from livestream.sim.links import (
     ACK_BYTES,
-    ACK_EVERY_US,
     DATAGRAM_BYTES,
     DATAGRAM_OVERHEAD,
     FRAME_BYTES,
     PREFIX_BYTES,
+    datagrams_of,
     reception,
     wire_size,
 )
@@ -35,6 +35,7 @@ _CONNECTING: Final = ConnectionState.CONNECTING  # To look up an enum's member t
 _CONNECTED: Final = ConnectionState.CONNECTED  # ...than most of what a message does here.
 _CLOSED: Final = ConnectionState.CLOSED
 UNANSWERED_BYTES_MAX: Final = 64 * 1024  # In flight to somebody who acknowledges nothing.
+PROBE_US: Final = 50 * MILLISECOND  # How much later than a round trip a lost end is sent again.
 QUEUE_BYTES_MAX: Final = 8 << 20  # As QUIC's control backlog: who lets it grow to that is let go.
 
 
@@ -191,6 +192,8 @@ class ModelConnection(Connection):
             return False
         size = self._note_sent(messages)
         self._backlog -= size
+        if is_ordered:
+            size += PREFIX_BYTES * len(messages)
         control = wire_size(size) if is_ordered else 0
         if self._waiting and self._ordered_at <= now:
             is_ordered = True  # What comes later must not overtake what goes along.
@@ -200,8 +203,7 @@ class ModelConnection(Connection):
             size += companion_bytes
             host.book(control, now)
         host.control_bytes_out += control
-        count = -(-size // DATAGRAM_BYTES)
-        wire = size + count * DATAGRAM_OVERHEAD
+        count, wire = datagrams_of(size), wire_size(size)
         at = uplink.take(wire, now) + self.delay_us
         if self._is_cut_off():
             self._unanswered += wire
@@ -303,8 +305,10 @@ class ModelConnection(Connection):
 def repeat_us(connection: ModelConnection, count: int, each_bytes: int) -> int:
     """Return what losses add to a message of so many datagrams, and send those again.
 
-    A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2); of the
-    last or only datagram, by a probe, which also waits for a delayed acknowledgement.
+    A loss shows by what comes after it, 9/8 of a round trip later (RFC 9002 section 6.1.2). The
+    last or only datagram is sent again as a probe (section 6.2): after a round trip, four of its
+    variances and the longest delay of an acknowledgement. Measured with round trips of 20 to
+    140 ms that vary by 2 to 10: the round trip and 34 to 74 ms.
     """
     rounds = connection.host.internet.paths.repeats(count)
     return _repeat_us(connection, count, rounds, each_bytes)
@@ -314,11 +318,13 @@ def _repeat_us(
     connection: ModelConnection, count: int, rounds: Sequence[int], each_bytes: int
 ) -> int:
     host, paths = connection.host, connection.host.internet.paths
-    extra = 0
+    extra, probe_us = 0, 2 * connection.delay_us + PROBE_US
     for lost in rounds:
-        rtt_us = 2 * connection.delay_us
-        is_last = count == 1 or paths.happens(lost / count)
-        extra += 2 * rtt_us + ACK_EVERY_US if is_last else rtt_us * 9 // 8
+        if count == 1 or paths.happens(lost / count):
+            extra += probe_us
+            probe_us *= 2  # RFC 9002 section 6.2.1: until something is acknowledged.
+        else:
+            extra += 2 * connection.delay_us * 9 // 8
         count = lost
         host.take(lost * each_bytes, host.world.now)
     return extra

@@ -148,7 +148,7 @@ class Quic(Connection):
         self._deadline: int | None = now + config.handshake_timeout_us
         self._events: deque[Event] = deque()
         self._reader = MessageReader(MESSAGE_BYTES_MAX)
-        self._incoming: dict[int, MessageReader] = {}
+        self._incoming: dict[int, bytearray] = {}
         self._outgoing: dict[int, tuple[int, int]] = {}
         self._control_written = 0
         self._is_due = False
@@ -195,9 +195,8 @@ class Quic(Connection):
         if self.state is not ConnectionState.CONNECTED:
             return
         stream_id = self._quic.get_next_available_stream_id(is_unidirectional=True)
-        data = frame(message)
-        self._quic.send_stream_data(stream_id, data, end_stream=True)
-        self._outgoing[stream_id] = len(data), deadline
+        self._quic.send_stream_data(stream_id, message, end_stream=True)
+        self._outgoing[stream_id] = len(message), deadline
         self._on_change(self)
 
     def keep_alive(self) -> None:
@@ -383,26 +382,22 @@ class Quic(Connection):
             self._incoming.pop(event.stream_id, None)
 
     def _on_independent(self, event: quic_events.StreamDataReceived) -> list[bytes]:
-        """A unidirectional stream carries one message. Raises MessageDecodeError."""
-        if not event.stream_id & 2:
+        """A unidirectional stream is one message, if it ends. Raises MessageDecodeError."""
+        stream_id = event.stream_id
+        if not stream_id & 2:
             raise MessageDecodeError("an unexpected stream")
-        reader = self._incoming.get(event.stream_id)
-        if reader is None:
-            if len(self._incoming) >= STREAMS_IN_MAX:
-                raise MessageDecodeError("too many streams")
-            reader = MessageReader(MESSAGE_BYTES_MAX, has_handshake=False)
-            self._incoming[event.stream_id] = reader
-        messages = reader.receive(event.data)
+        data = self._incoming.setdefault(stream_id, bytearray())
+        data += event.data
+        if len(data) > MESSAGE_BYTES_MAX:
+            raise MessageDecodeError(f"a message of {len(data)} bytes or more")
         if event.end_stream:
-            del self._incoming[event.stream_id]
-            if not reader.is_empty:
-                raise MessageDecodeError("a stream that ends within a message")
-        if (
-            len(messages) > 1
-            or sum(len(held) for held in self._incoming.values()) > BUFFERED_IN_MAX
-        ):
+            del self._incoming[stream_id]
+            return [bytes(data)] if data else []
+        if len(self._incoming) > STREAMS_IN_MAX:
+            raise MessageDecodeError("too many streams")
+        if sum(map(len, self._incoming.values())) > BUFFERED_IN_MAX:
             raise MessageDecodeError("too much on independent streams")
-        return messages
+        return []
 
     # Helpers
 

@@ -19,10 +19,10 @@ class MessageReader:
     Invariant: never holds more than one unfinished message of at most `message_bytes_max`.
     """
 
-    def __init__(self, message_bytes_max: int, *, has_handshake: bool = True) -> None:
+    def __init__(self, message_bytes_max: int) -> None:
         self._buffer = bytearray()
         self._limit = message_bytes_max
-        self._awaits_handshake = has_handshake
+        self._awaits_handshake = True
 
     def receive(self, data: bytes) -> list[bytes]:
         """Take bytes, return the messages that they complete.
@@ -39,11 +39,6 @@ class MessageReader:
 
     def __len__(self) -> int:
         return len(self._buffer)
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no unfinished message is held."""
-        return not self._buffer
 
     def _next(self) -> bytes | None:
         if self._awaits_handshake:

@@ -119,10 +119,10 @@ def test_a_lost_last_datagram_shows_only_by_a_probe() -> None:
     in_time, repeated = took.most_common(3)[0], took.most_common(3)[1:]
     assert in_time[0] <= 1
     assert in_time[1] == pytest.approx(4_000 * 0.97**4, rel=0.05)
-    # 9/8 of a round trip, and for one in four that were lost two of them and 25 ms.
+    # 9/8 of a round trip, and for one in four that were lost one of them and 50 ms.
     (sooner_ms, sooner), (later_ms, later) = repeated
     assert sooner_ms - in_time[0] == 45
-    assert later_ms - in_time[0] == 105
+    assert later_ms - in_time[0] == 90
     assert later / (sooner + later) == pytest.approx(1 / 4, abs=0.08)
 
 
@@ -210,8 +210,9 @@ def test_what_can_wait_goes_with_a_piece_or_an_acknowledgement_and_else_alone() 
         costs.append(pair.caller.control_bytes_out - before)
         sent.append(pair.caller.uplink.bytes_out - sent_before)
     along = 6 + FRAME_BYTES + PREFIX_BYTES
-    assert costs == [along, along, 6 + DATAGRAM_OVERHEAD]
-    assert sent == [wire_size(1_000) + along, ACK_BYTES + along, 6 + DATAGRAM_OVERHEAD]
+    alone = 6 + PREFIX_BYTES + DATAGRAM_OVERHEAD
+    assert costs == [along, along, alone]
+    assert sent == [wire_size(1_000) + along, ACK_BYTES + along, alone]
 
 
 def test_what_must_go_sooner_takes_along_what_waits() -> None:

@@ -54,9 +54,9 @@ def test_a_split_separates_the_sides_and_heals() -> None:
 
 
 def test_what_a_message_is_on_the_wire() -> None:
-    assert wire_size(1_415) == 1_472
-    assert wire_size(1_416) == 1_416 + 2 * 57
-    assert wire_size(8_284) == 8_284 + 6 * 57, "a piece of 8 KiB"
+    assert wire_size(1_417) == 1_417 + 55
+    assert wire_size(1_418) == 1_418 + 2 * 55
+    assert wire_size(8_284) == 8_284 + 6 * 55, "a piece of 8 KiB"
 
 
 def test_the_target_is_that_of_live_swarms() -> None:

@@ -112,7 +112,7 @@ def test_no_second_datagram_goes_for_an_acknowledgement_that_can_wait() -> None:
     assert pair.server is not None
     pair.client.send_independent(bytes(200), wire.now + SECOND)
     pair.run(0.022)
-    full_bytes = pair.client.datagram_bytes - 7 - 16 - 3 - 4  # Less header, tag and frame.
+    full_bytes = pair.client.datagram_bytes - 7 - 16 - 3  # Less header, tag and frame.
     pair.server.send_independent(bytes(full_bytes), wire.now + SECOND)
     pair.run(0.010)
     assert len(wire.departed[THERE]) == 1

@@ -14,10 +14,17 @@ from hypothesis import strategies as st
 
 from livestream.config import TransportConfig
 from livestream.machine import MILLISECOND, SECOND, Address, Event, Train
-from livestream.transport.connection import Connected, Connection, ConnectionState, Disconnected
+from livestream.transport.connection import (
+    Connected,
+    Connection,
+    ConnectionState,
+    Disconnected,
+    MessageReceived,
+)
 from livestream.transport.pathsize import DATAGRAM_BYTES
 from livestream.transport.quic import QuicTransport
 from livestream.transport.quics import QuicEndpoint
+from livestream.wire.messages import MESSAGE_BYTES_MAX
 from tests.transport.identity import identity
 
 HERE, THERE = Address("192.0.2.1", 1000), Address("192.0.2.2", 2000)
@@ -150,6 +157,24 @@ def test_a_certificate_that_is_none_ends_the_call_and_nothing_else() -> None:
             caller.exchange()
         assert [type(event) for event in caller.events] == [Disconnected]
         assert caller.endpoint.connection_count == 0
+
+
+def test_a_stream_that_does_not_end_is_not_kept_for_ever() -> None:
+    caller = Caller()
+    caller.quic.send_stream_data(2, bytes(MESSAGE_BYTES_MAX + 1))
+    for _ in range(400):
+        caller.exchange()
+    assert caller.events[1:] == [
+        Disconnected(f"a message of {MESSAGE_BYTES_MAX + 1} bytes or more", is_local=True)
+    ]
+
+
+def test_a_stream_that_ends_is_a_message_unless_it_is_empty() -> None:
+    caller = Caller()
+    for number, data in enumerate((b"", b"\x07piece")):
+        caller.quic.send_stream_data(2 + 4 * number, data, end_stream=True)
+    caller.exchange()
+    assert caller.events[1:] == [MessageReceived(b"\x07piece")]
 
 
 @settings(max_examples=150)

@@ -16,6 +16,13 @@ STREAM = HANDSHAKE + b"".join(frame(message) for message in MESSAGES[:2])
 STREAM += frame(b"") + frame(MESSAGES[2])  # A keep-alive among them.
 
 
+def greeted(message_bytes_max: int) -> MessageReader:
+    """One that has had the handshake."""
+    reader = MessageReader(message_bytes_max)
+    assert reader.receive(HANDSHAKE) == [HANDSHAKE]
+    return reader
+
+
 @pytest.mark.parametrize("cut", range(len(STREAM) + 1))
 def test_a_stream_cut_anywhere_gives_the_same_messages(cut: int) -> None:
     reader = MessageReader(100)
@@ -23,12 +30,12 @@ def test_a_stream_cut_anywhere_gives_the_same_messages(cut: int) -> None:
     assert sum(map(len, got)) <= cut
     got += reader.receive(STREAM[cut:])
     assert got == [HANDSHAKE, *MESSAGES]
-    assert reader.is_empty
+    assert len(reader) == 0
 
 
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=8), st.integers(1, 9))
 def test_messages_come_back_however_the_bytes_arrive(messages: list[bytes], step: int) -> None:
-    reader = MessageReader(30, has_handshake=False)
+    reader = greeted(30)
     data = b"".join(frame(message) for message in messages)
     got: list[bytes] = []
     for at in range(0, len(data), step):
@@ -38,7 +45,7 @@ def test_messages_come_back_however_the_bytes_arrive(messages: list[bytes], step
 
 
 def test_a_message_is_refused_by_its_length_before_it_is_here() -> None:
-    reader = MessageReader(100, has_handshake=False)
+    reader = greeted(100)
     assert reader.receive(frame(bytes(100))) == [bytes(100)]
     with pytest.raises(MessageDecodeError):
         reader.receive((101).to_bytes(4, "big"))
@@ -47,4 +54,4 @@ def test_a_message_is_refused_by_its_length_before_it_is_here() -> None:
 @pytest.mark.parametrize("length", [0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
 def test_a_length_that_fills_its_field_is_refused(length: int) -> None:
     with pytest.raises(MessageDecodeError):
-        MessageReader(1 << 20, has_handshake=False).receive(length.to_bytes(4, "big") + b"x")
+        greeted(1 << 20).receive(length.to_bytes(4, "big") + b"x")
